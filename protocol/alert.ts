@@ -1,0 +1,64 @@
+import * as z from "zod";
+import { Process } from "./event.ts";
+import { deviceId, siteId } from "./names.ts";
+
+export const severities = ["low", "medium", "high", "critical"] as const;
+export const Severity = z.enum(severities);
+export type Severity = z.infer<typeof Severity>;
+
+export const engines = ["sigma", "yara", "ioc", "correlation", "onnx", "broker"] as const;
+export const statuses = ["open", "acknowledged", "closed"] as const;
+export const AlertStatus = z.enum(statuses);
+export type AlertStatus = z.infer<typeof AlertStatus>;
+
+/** One process in the tree that explains an alert, root first. `depth` is the distance from the root of this picture, 0 upwards. */
+export const TreeNode = z.object({
+  depth: z.int().min(0).max(64),
+  pid: z.int(),
+  exe: z.string(),
+  argv: z.array(z.string()),
+  /** Titles of the rules this process matched. */
+  matched: z.array(z.string()).max(16),
+});
+export type TreeNode = z.infer<typeof TreeNode>;
+
+export const Note = z.object({ timeMs: z.int(), operator: z.string().max(64), text: z.string().max(2000) });
+
+/** What the detector decides. The broker adds what operators decide, and never lets the one overwrite the other. */
+export const Detection = z.object({
+  // UUIDv5 of site, rule, device, group key and first event: a replay makes the same alert again, never a second one.
+  id: z.uuid({ version: "v5" }),
+  site: siteId,
+  device: deviceId,
+  /** Time of the first event. */
+  timeMs: z.int().nonnegative(),
+  rule: z.object({
+    id: z.string().max(128),
+    title: z.string().max(256),
+    engine: z.enum(engines),
+    /** The rule's author: Sigma's Detection Rule License asks to name them when a rule fires. */
+    author: z.string().max(256).optional(),
+  }),
+  severity: Severity,
+  /** 0-100; a process' score counts half, at most 100. */
+  score: z.int().min(0).max(100),
+  attack: z.object({ tactics: z.array(z.string().max(64)).max(16), techniques: z.array(z.string().max(16)).max(32) }),
+  // Ids, not copies: the events are already in the broker's log. An alert about silence has none.
+  events: z.array(z.string().max(160)).max(100),
+  process: Process.optional(),
+  tree: z.array(TreeNode).max(64),
+  /** One plain sentence: what was seen, with the values that made it match. */
+  summary: z.string().max(1000),
+  count: z.int().positive(),
+  firstMs: z.int().nonnegative(),
+  lastMs: z.int().nonnegative(),
+  revision: z.int().nonnegative(),
+});
+export type Detection = z.infer<typeof Detection>;
+
+export const Alert = Detection.extend({
+  status: AlertStatus,
+  assignee: z.string().max(64).optional(),
+  notes: z.array(Note).max(200),
+});
+export type Alert = z.infer<typeof Alert>;

@@ -1,0 +1,133 @@
+// The payload of `.../events`: one line of JSON header, then one zstd frame of NDJSON. The header can be read, and a duplicate dropped, without inflating anything.
+import { zstdDecompressSync } from "node:zlib";
+import * as z from "zod";
+import { SensorEvent } from "./event.ts";
+import { bootId, deviceId, epochId } from "./names.ts";
+
+/** Most events in one batch. */
+export const MAX_BATCH_EVENTS = 500;
+/** Largest message on the wire; the broker cuts a connection that announces more. */
+export const MAX_BATCH_BYTES = 1 << 20;
+/** Largest inflated size a reader accepts. */
+export const MAX_INFLATED_BYTES = 16 << 20;
+const MAX_HEADER_BYTES = 8192;
+
+/** `runs` are [first seq, count]: a batch that overtook leaves gaps in the one that follows. */
+export const BatchHeader = z.object({
+  v: z.literal(1),
+  device: deviceId,
+  boot: bootId,
+  epoch: epochId,
+  runs: z
+    .array(z.tuple([z.int().nonnegative(), z.int().positive()]))
+    .min(1)
+    .max(MAX_BATCH_EVENTS),
+  /** Lowest seq of this epoch that the device still holds. Below it, what the broker lacks is lost. */
+  oldest: z.int().nonnegative(),
+});
+export type BatchHeader = z.infer<typeof BatchHeader>;
+
+/** A batch that can never be stored. It belongs in the dead-letter table, acknowledged, or it would come back for ever. */
+export class BadBatch extends Error {
+  override name = "BadBatch";
+}
+
+/** Events a header announces. */
+export const countOf = (header: BatchHeader) => header.runs.reduce((sum, [, count]) => sum + count, 0);
+
+/**
+ * Encodes events of one epoch, in the order given. Sequence numbers must rise.
+ * `timeMs` travels as the difference to the line before, which compresses far better than the time itself.
+ */
+export function encodeBatch(of: { boot: string; oldest: number; events: readonly SensorEvent[]; level?: number }): Uint8Array<ArrayBuffer> {
+  const first = of.events[0];
+  if (!first) throw new BadBatch("a batch holds at least one event");
+  const runs: [number, number][] = [];
+  let previousMs = 0;
+  const lines: string[] = [];
+  for (const event of of.events) {
+    const run = runs.at(-1);
+    if (run && event.seq === run[0] + run[1]) run[1]++;
+    else runs.push([event.seq, 1]);
+    lines.push(JSON.stringify({ type: event.type, timeMs: event.timeMs - previousMs, body: event.body, hits: event.hits }));
+    previousMs = event.timeMs;
+  }
+  const header: BatchHeader = { v: 1, device: first.device, boot: of.boot, epoch: first.epoch, runs, oldest: of.oldest };
+  const head = Buffer.from(`${JSON.stringify(header)}\n`);
+  const body = Bun.zstdCompressSync(Buffer.from(lines.join("\n")), { level: of.level ?? 3 });
+  return Buffer.concat([head, body]);
+}
+
+/** Splits header and compressed body, checking the header only. Throws `BadBatch`. */
+export function openBatch(bytes: Uint8Array): { header: BatchHeader; body: Uint8Array } {
+  const end = bytes.subarray(0, MAX_HEADER_BYTES).indexOf(0x0a);
+  if (end < 0) throw new BadBatch(`no header line in the first ${MAX_HEADER_BYTES} bytes`);
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, end).toString());
+  } catch {
+    throw new BadBatch("the header is not JSON");
+  }
+  const header = BatchHeader.safeParse(json);
+  if (!header.success) throw new BadBatch(`header: ${z.prettifyError(header.error).slice(0, 300)}`);
+  if (countOf(header.data) > MAX_BATCH_EVENTS) throw new BadBatch(`more than ${MAX_BATCH_EVENTS} events announced`);
+  let next = 0;
+  for (const [start, count] of header.data.runs) {
+    if (start < next) throw new BadBatch("runs overlap or go back");
+    next = start + count;
+  }
+  return { header: header.data, body: bytes.subarray(end + 1) };
+}
+
+/** Inflates the body, bounded. Throws `BadBatch`; a zip bomb costs at most `MAX_INFLATED_BYTES`. */
+export function inflateBatch(body: Uint8Array): Buffer {
+  try {
+    return zstdDecompressSync(body, { maxOutputLength: MAX_INFLATED_BYTES });
+  } catch (error) {
+    throw new BadBatch(`body: ${error instanceof Error ? error.message : "not zstd"}`);
+  }
+}
+
+/** Lines in an inflated body, counted without making strings. */
+export function countLines(inflated: Uint8Array): number {
+  if (inflated.length === 0) return 0;
+  let count = 1;
+  for (let at = inflated.indexOf(0x0a); at >= 0; at = inflated.indexOf(0x0a, at + 1)) count++;
+  return count;
+}
+
+/**
+ * The events of a batch. A line that is not a known, valid event is left out and counted in `refused`:
+ * its number stays used, and a newer agent's event does not hide its neighbours.
+ */
+export function decodeBatch(bytes: Uint8Array): { header: BatchHeader; events: SensorEvent[]; refused: number } {
+  const { header, body } = openBatch(bytes);
+  const lines = inflateBatch(body).toString("utf8").split("\n");
+  if (lines.length !== countOf(header)) throw new BadBatch(`${countOf(header)} events announced, ${lines.length} lines found`);
+  const events: SensorEvent[] = [];
+  let refused = 0;
+  let previousMs = 0;
+  let line = 0;
+  for (const [start, count] of header.runs) {
+    for (let seq = start; seq < start + count; seq++, line++) {
+      const event = parseLine(lines[line]!, { v: 1, device: header.device, epoch: header.epoch, seq }, previousMs);
+      previousMs = event.timeMs;
+      if (event.ok) events.push(event.ok);
+      else refused++;
+    }
+  }
+  return { header, events, refused };
+}
+
+function parseLine(line: string, identity: object, previousMs: number): { timeMs: number; ok?: SensorEvent } {
+  let json: { timeMs?: unknown };
+  try {
+    json = JSON.parse(line);
+  } catch {
+    return { timeMs: previousMs };
+  }
+  if (typeof json !== "object" || json === null || typeof json.timeMs !== "number") return { timeMs: previousMs };
+  const timeMs = previousMs + json.timeMs;
+  const parsed = SensorEvent.safeParse({ ...json, ...identity, timeMs });
+  return parsed.success ? { timeMs, ok: parsed.data } : { timeMs };
+}

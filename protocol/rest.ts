@@ -1,0 +1,315 @@
+// The REST interface: one table, from which the broker registers routes, checks bodies and writes its OpenAPI document, and from which clients are typed.
+import * as z from "zod";
+import { Alert, AlertStatus, Severity } from "./alert.ts";
+import { CommandResult } from "./command.ts";
+import { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "./enroll.ts";
+import { SensorEvent } from "./event.ts";
+import { deviceId, siteId } from "./names.ts";
+import { Online } from "./status.ts";
+
+const ms = z.int().nonnegative();
+const count = z.int().nonnegative();
+
+/** RFC 9457. `hint` says what to do. */
+export const Problem = z.object({ type: z.string(), title: z.string(), status: z.int(), detail: z.string(), hint: z.string().optional() });
+export type Problem = z.infer<typeof Problem>;
+
+/** What a device says of itself (`presence`, `status`) apart from what operators decided (`trust`). No heartbeat can change the latter. */
+export const Device = z.object({
+  id: deviceId,
+  trust: z.enum(["enrolled", "revoked"]),
+  presence: z.enum(["online", "offline", "stopped", "never"]),
+  enrolledMs: ms,
+  lastSeenMs: ms.optional(),
+  certificateExpiresMs: ms,
+  status: Online.optional(),
+  /** Isolation ordered by an operator, which need not be reached yet; what the device does is `status.isolation`. */
+  isolationWanted: z.boolean(),
+  coverage: z.object({ stored: count, lost: count, ratio: z.number().min(0).max(1) }),
+  openAlerts: count,
+});
+export type Device = z.infer<typeof Device>;
+
+export const CommandRecord = z.object({
+  jti: z.uuid(),
+  device: deviceId,
+  act: z.string(),
+  kid: z.string(),
+  operator: z.string(),
+  state: z.enum(["waiting", "sent", "answered", "expired"]),
+  createdMs: ms,
+  expiresMs: ms,
+  result: CommandResult.optional(),
+});
+export type CommandRecord = z.infer<typeof CommandRecord>;
+
+export const SinkStatus = z.object({
+  name: z.string(),
+  kind: z.enum(["webhook"]),
+  url: z.string(),
+  queued: count,
+  delivered: count,
+  failed: count,
+  lastError: z.string().optional(),
+  lastDeliveryMs: ms.optional(),
+});
+export type SinkStatus = z.infer<typeof SinkStatus>;
+
+export const SiteStatus = z.object({
+  site: siteId,
+  version: z.string(),
+  startedMs: ms,
+  devices: z.object({ enrolled: count, online: count, isolated: count }),
+  alerts: z.object({ open: count, low: count, medium: count, high: count, critical: count }),
+  log: z.object({ batches: count, events: count, bytes: count, nextOffset: count }),
+  detector: z.object({ connected: z.boolean(), lagBatches: count, cursor: count, refused: count }),
+  deadLetters: count,
+  sinks: z.array(SinkStatus),
+  keysVersion: count,
+  /** Hash of the operators' root this site was made for. */
+  anchor: z.string(),
+});
+export type SiteStatus = z.infer<typeof SiteStatus>;
+
+export const Finding = z.object({ level: z.enum(["ok", "warning", "error"]), what: z.string(), todo: z.string().optional() });
+export type Finding = z.infer<typeof Finding>;
+
+/** Server-sent events of `GET /v1/stream`: the SSE `event` field is `kind`, `data` the JSON. */
+export const StreamItem = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("alert"), alert: Alert }),
+  z.object({ kind: z.literal("device"), device: Device }),
+  z.object({ kind: z.literal("command"), command: CommandRecord }),
+  z.object({ kind: z.literal("site"), site: SiteStatus }),
+]);
+export type StreamItem = z.infer<typeof StreamItem>;
+
+const limit = z.coerce.number().int().min(1).max(1000).default(200);
+const sinceMs = z.coerce.number().int().nonnegative().optional();
+const none = z.object({});
+const byDevice = z.object({ id: deviceId });
+
+type Route = {
+  readonly method: "GET" | "POST" | "PATCH" | "PUT";
+  readonly path: string;
+  readonly summary: string;
+  /** Without "operator" a route is open to anyone who reaches the port: enrolment, renewal and health only. */
+  readonly auth: "operator" | "open";
+  readonly params: z.ZodObject;
+  readonly query: z.ZodObject;
+  readonly body: z.ZodType | undefined;
+  readonly response: z.ZodType;
+};
+const route = <const R extends Route>(r: R) => r;
+
+export const routes = {
+  health: route({
+    method: "GET",
+    path: "/v1/health",
+    summary: "Whether the broker lives",
+    auth: "open",
+    params: none,
+    query: none,
+    body: undefined,
+    response: z.object({ ok: z.literal(true), version: z.string() }),
+  }),
+  ca: route({
+    method: "GET",
+    path: "/v1/ca",
+    summary: "The site CA; a device checks its hash against the token before it trusts it",
+    auth: "open",
+    params: none,
+    query: none,
+    body: undefined,
+    response: z.object({ ca: z.string() }),
+  }),
+  enroll: route({
+    method: "POST",
+    path: "/v1/enroll",
+    summary: "Turn a token and a CSR into a device certificate",
+    auth: "open",
+    params: none,
+    query: none,
+    body: EnrolRequest,
+    response: EnrolResponse,
+  }),
+  renew: route({
+    method: "POST",
+    path: "/v1/renew",
+    summary: "Replace a device certificate",
+    auth: "open",
+    params: none,
+    query: none,
+    body: RenewRequest,
+    response: RenewResponse,
+  }),
+  site: route({
+    method: "GET",
+    path: "/v1/site",
+    summary: "The site at a glance",
+    auth: "operator",
+    params: none,
+    query: none,
+    body: undefined,
+    response: SiteStatus,
+  }),
+  doctor: route({
+    method: "GET",
+    path: "/v1/doctor",
+    summary: "What is wrong, in plain words",
+    auth: "operator",
+    params: none,
+    query: none,
+    body: undefined,
+    response: z.object({ findings: z.array(Finding) }),
+  }),
+  devices: route({
+    method: "GET",
+    path: "/v1/devices",
+    summary: "All devices",
+    auth: "operator",
+    params: none,
+    query: none,
+    body: undefined,
+    response: z.object({ devices: z.array(Device) }),
+  }),
+  device: route({
+    method: "GET",
+    path: "/v1/devices/:id",
+    summary: "One device with its recent commands",
+    auth: "operator",
+    params: byDevice,
+    query: none,
+    body: undefined,
+    response: z.object({ device: Device, commands: z.array(CommandRecord) }),
+  }),
+  revoke: route({
+    method: "POST",
+    path: "/v1/devices/:id/revoke",
+    summary: "Revoke a device's certificate and close its connection",
+    auth: "operator",
+    params: byDevice,
+    query: none,
+    body: undefined,
+    response: z.object({ device: Device }),
+  }),
+  command: route({
+    method: "POST",
+    path: "/v1/devices/:id/commands",
+    summary: "Carry a signed command to a device",
+    auth: "operator",
+    params: byDevice,
+    query: none,
+    body: z.object({ jws: z.string().max(16 * 1024) }),
+    response: z.object({ command: CommandRecord }),
+  }),
+  alerts: route({
+    method: "GET",
+    path: "/v1/alerts",
+    summary: "Alerts, newest first",
+    auth: "operator",
+    params: none,
+    query: z.object({
+      severity: Severity.optional(),
+      technique: z.string().max(16).optional(),
+      device: deviceId.optional(),
+      status: AlertStatus.optional(),
+      sinceMs,
+      limit,
+    }),
+    body: undefined,
+    response: z.object({ alerts: z.array(Alert) }),
+  }),
+  alert: route({
+    method: "GET",
+    path: "/v1/alerts/:id",
+    summary: "One alert with its events",
+    auth: "operator",
+    params: z.object({ id: z.uuid() }),
+    query: none,
+    body: undefined,
+    response: z.object({ alert: Alert, events: z.array(SensorEvent) }),
+  }),
+  judge: route({
+    method: "PATCH",
+    path: "/v1/alerts/:id",
+    summary: "Acknowledge, close, reopen, assign or annotate an alert",
+    auth: "operator",
+    params: z.object({ id: z.uuid() }),
+    query: none,
+    body: z.object({ status: AlertStatus.optional(), assignee: z.string().max(64).optional(), note: z.string().max(2000).optional() }),
+    response: z.object({ alert: Alert }),
+  }),
+  events: route({
+    method: "GET",
+    path: "/v1/events",
+    summary: "Events from the log, oldest first; `after` continues",
+    auth: "operator",
+    params: none,
+    query: z.object({
+      device: deviceId.optional(),
+      type: z.string().max(64).optional(),
+      sinceMs,
+      after: z.coerce.number().int().nonnegative().optional(),
+      limit,
+    }),
+    body: undefined,
+    response: z.object({ events: z.array(SensorEvent), after: z.int().nonnegative() }),
+  }),
+  createToken: route({
+    method: "POST",
+    path: "/v1/tokens",
+    summary: "Make an enrolment token",
+    auth: "operator",
+    params: none,
+    query: none,
+    body: z.object({
+      ttlS: z
+        .int()
+        .min(60)
+        .max(30 * 86400)
+        .default(3600),
+      uses: z.int().min(1).max(10_000).default(1),
+    }),
+    response: z.object({ token: z.string(), expiresMs: ms }),
+  }),
+  putKeys: route({
+    method: "PUT",
+    path: "/v1/keys",
+    summary: "Publish a key list signed by the operators' root",
+    auth: "operator",
+    params: none,
+    query: none,
+    body: z.object({ jws: z.string().max(64 * 1024) }),
+    response: z.object({ version: count }),
+  }),
+  sinks: route({
+    method: "GET",
+    path: "/v1/sinks",
+    summary: "Where alerts leave",
+    auth: "operator",
+    params: none,
+    query: none,
+    body: undefined,
+    response: z.object({ sinks: z.array(SinkStatus) }),
+  }),
+  testSink: route({
+    method: "POST",
+    path: "/v1/sinks/:name/test",
+    summary: "Send a marked test message to a sink",
+    auth: "operator",
+    params: z.object({ name: z.string().max(64) }),
+    query: none,
+    body: undefined,
+    response: z.object({ ok: z.boolean(), detail: z.string() }),
+  }),
+} as const;
+export type RouteName = keyof typeof routes;
+
+type Of<N extends RouteName> = (typeof routes)[N];
+export type ResponseOf<N extends RouteName> = z.output<Of<N>["response"]>;
+export type BodyOf<N extends RouteName> = Of<N>["body"] extends z.ZodType ? z.input<Of<N>["body"]> : undefined;
+export type QueryOf<N extends RouteName> = z.input<Of<N>["query"]>;
+export type ParamsOf<N extends RouteName> = z.input<Of<N>["params"]>;
+
+/** Not in the table because it does not end: `text/event-stream` of `StreamItem`. A `site` item comes first and every 5 s as a sign of life. */
+export const STREAM_PATH = "/v1/stream";

@@ -1,0 +1,83 @@
+// The one table of MQTT topics: builder, parser, who may publish and subscribe, QoS, retain and size. The broker's ACL is generated from it.
+import { MAX_BATCH_BYTES } from "./batch.ts";
+import { deviceId, type Role, siteId } from "./names.ts";
+
+type Party = Role | "broker";
+type Row = {
+  readonly path: string;
+  readonly publish: Party;
+  /** Nobody: the broker takes it in before forwarding, and forwards it to no one. */
+  readonly subscribe: Role | "nobody";
+  readonly qos: 0 | 1;
+  readonly retain: false;
+  readonly maxBytes: number;
+};
+
+const row = (path: string, publish: Party, subscribe: Row["subscribe"], maxBytes: number): Row => ({
+  path,
+  publish,
+  subscribe,
+  qos: 1,
+  retain: false,
+  maxBytes,
+});
+
+/** `<site>` and `<device>` stand for one level each. */
+export const topics = {
+  events: row("picket/v1/<site>/d/<device>/events", "device", "nobody", MAX_BATCH_BYTES),
+  status: row("picket/v1/<site>/d/<device>/status", "device", "nobody", 64 << 10),
+  result: row("picket/v1/<site>/d/<device>/result", "device", "nobody", 16 << 10),
+  cmd: row("picket/v1/<site>/d/<device>/cmd", "broker", "device", 16 << 10),
+  pack: row("picket/v1/<site>/d/<device>/pack", "broker", "device", 256 << 10),
+  want: row("picket/v1/<site>/feed/want", "detector", "nobody", 16 << 10),
+  data: row("picket/v1/<site>/feed/data", "broker", "detector", MAX_BATCH_BYTES + (1 << 20)),
+  commit: row("picket/v1/<site>/feed/commit", "detector", "nobody", 8 << 20),
+} as const satisfies Record<string, Row>;
+export type TopicName = keyof typeof topics;
+
+/** The largest packet any client may announce; beyond it the broker cuts the connection before buffering. */
+export const MAX_PACKET_BYTES = Math.max(...Object.values(topics).map((topic) => topic.maxBytes)) + 1024;
+
+/** The topic's name on the wire. Throws when site or device is not a valid label. */
+export function topic(name: TopicName, site: string, device?: string): string {
+  const path = topics[name].path.replace("<site>", siteId.parse(site));
+  return path.includes("<device>") ? path.replace("<device>", deviceId.parse(device)) : path;
+}
+
+export type ParsedTopic = { readonly name: TopicName; readonly site: string; readonly device?: string };
+
+const byTail = new Map(
+  Object.entries(topics).map(([name, { path }]) => [path.replace("<site>", "*").replace("<device>", "*"), name as TopicName]),
+);
+
+/** What a topic on the wire means, or undefined when it is none of ours. Wildcards are none of ours. */
+export function parseTopic(wire: string): ParsedTopic | undefined {
+  const levels = wire.split("/");
+  const site = levels[2];
+  if (site === undefined || !siteId.safeParse(site).success) return undefined;
+  if (levels[3] === "d") {
+    const device = levels[4];
+    if (device === undefined || !deviceId.safeParse(device).success) return undefined;
+    const name = byTail.get(["picket", "v1", "*", "d", "*", ...levels.slice(5)].join("/"));
+    return name && wire === topic(name, site, device) ? { name, site, device } : undefined;
+  }
+  const name = byTail.get(["picket", "v1", "*", ...levels.slice(3)].join("/"));
+  return name && wire === topic(name, site) ? { name, site } : undefined;
+}
+
+export type Peer = { readonly role: Role; readonly name: string; readonly site: string };
+
+/** Whether `peer`, as its certificate names it, may publish this packet. A device only under its own name, never with the retain flag. */
+export function mayPublish(peer: Peer, packet: { topic: string; retain: boolean; payloadBytes: number }): boolean {
+  const parsed = parseTopic(packet.topic);
+  if (!parsed || parsed.site !== peer.site || packet.retain) return false;
+  const rule = topics[parsed.name];
+  return rule.publish === peer.role && packet.payloadBytes <= rule.maxBytes && (parsed.device === undefined || parsed.device === peer.name);
+}
+
+/** Whether `peer` may subscribe to this filter. Filters with wildcards are refused: no role needs one. */
+export function maySubscribe(peer: Peer, filter: string): boolean {
+  const parsed = parseTopic(filter);
+  if (!parsed || parsed.site !== peer.site) return false;
+  return topics[parsed.name].subscribe === peer.role && (parsed.device === undefined || parsed.device === peer.name);
+}
