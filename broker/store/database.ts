@@ -1,0 +1,115 @@
+// The broker's one SQLite file: durable commits shared by many writers, and numbered migrations.
+import { Database } from "bun:sqlite";
+import { schema } from "./schema.ts";
+
+/** The database was written by a newer Picket. Nothing was changed. */
+export class NewerSchema extends Error {
+  override name = "NewerSchema";
+}
+
+type Waiting = { readonly work: () => unknown; readonly resolve: (value: unknown) => void; readonly reject: (error: unknown) => void };
+
+/**
+ * Opens (and migrates) the store. `path` may be ":memory:" in tests that need no durability.
+ * Throws `NewerSchema` when a later version wrote the file, and whatever SQLite says when it cannot be opened.
+ */
+export class Store implements Disposable {
+  readonly db: Database;
+  #waiting: Waiting[] = [];
+  #scheduled: ReturnType<typeof setImmediate> | undefined;
+
+  constructor(path: string) {
+    this.db = new Database(path, { create: true, strict: true });
+    this.db.run("PRAGMA busy_timeout = 5000");
+    this.db.run("PRAGMA journal_mode = WAL");
+    // FULL in WAL mode means one fsync of the WAL at every COMMIT: what was acknowledged survives power loss.
+    this.db.run("PRAGMA synchronous = FULL");
+    this.db.run("PRAGMA auto_vacuum = INCREMENTAL");
+    try {
+      migrate(this.db, path);
+    } catch (error) {
+      this.db.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Runs `work` in a transaction shared with everybody who asked in the same turn of the event loop, and resolves with its
+   * result after the COMMIT is on disk. `work` must be synchronous. When it throws, only its own changes are undone;
+   * when the COMMIT fails (disk full, I/O error), every promise of the group rejects and nothing was stored.
+   */
+  commitSoon<T>(work: () => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.push({ work, resolve: resolve as (value: unknown) => void, reject });
+      // While one group is in fsync the sockets fill up, so the next group is as large as the load asks for.
+      this.#scheduled ??= setImmediate(() => this.flush());
+    });
+  }
+
+  /** Runs `work` in a transaction of its own, on disk when it returns. For start-up and rare operator actions. */
+  commitNow<T>(work: () => T): T {
+    return this.db.transaction(work).immediate();
+  }
+
+  /** Commits what waits, now. */
+  flush(): void {
+    if (this.#scheduled) clearImmediate(this.#scheduled);
+    this.#scheduled = undefined;
+    const group = this.#waiting;
+    if (group.length === 0) return;
+    this.#waiting = [];
+    const settle: (() => void)[] = [];
+    try {
+      this.db.run("BEGIN IMMEDIATE");
+      for (const entry of group) settle.push(this.#attempt(entry));
+      this.db.run("COMMIT");
+    } catch (error) {
+      if (this.db.inTransaction) this.db.run("ROLLBACK");
+      for (const entry of group) entry.reject(error);
+      return;
+    }
+    for (const done of settle) done();
+  }
+
+  #attempt({ work, resolve, reject }: Waiting): () => void {
+    this.db.run("SAVEPOINT work");
+    try {
+      const value = work();
+      this.db.run("RELEASE work");
+      return () => resolve(value);
+    } catch (error) {
+      // SQLite has already rolled everything back after a full disk or an I/O error: then the whole group fails.
+      if (!this.db.inTransaction) throw error;
+      this.db.run("ROLLBACK TO work");
+      this.db.run("RELEASE work");
+      return () => reject(error);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.flush();
+    this.db.close();
+  }
+}
+
+function migrate(db: Database, path: string): void {
+  db.transaction(() => {
+    db.run("CREATE TABLE IF NOT EXISTS schema_version (part TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT");
+    const have = new Map(
+      db
+        .query<{ part: string; version: number }, []>("SELECT part, version FROM schema_version")
+        .all()
+        .map((row) => [row.part, row.version]),
+    );
+    for (const [part, version] of have) {
+      if (version > (schema[part]?.length ?? 0))
+        throw new NewerSchema(
+          `${path}: "${part}" has schema version ${version}, this Picket knows ${schema[part]?.length ?? 0}. Install the newer Picket again, or restore a backup.`,
+        );
+    }
+    for (const [part, migrations] of Object.entries(schema)) {
+      for (const sql of migrations.slice(have.get(part) ?? 0)) db.run(sql);
+      db.run("INSERT OR REPLACE INTO schema_version VALUES (?, ?)", [part, migrations.length]);
+    }
+  }).immediate();
+}
