@@ -5,7 +5,7 @@ export default defineConfig({
     // Under Bun only the threads pool works: forks cannot start and vmThreads lacks bun:* modules.
     pool: "threads",
     include: ["**/*.test.{ts,tsx}"],
-    exclude: ["node_modules/**", "dist/**", ".picket/**"],
+    exclude: ["**/node_modules/**", "dist/**", ".picket/**"],
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },

@@ -81,6 +81,8 @@ export function openBatch(bytes: Uint8Array): { header: BatchHeader; body: Uint8
 
 /** Inflates the body, bounded. Throws `BadBatch`; a zip bomb costs at most `MAX_INFLATED_BYTES`. */
 export function inflateBatch(body: Uint8Array): Buffer {
+  // An empty input inflates to nothing without complaint; no batch is empty.
+  if (body.length === 0) throw new BadBatch("body: empty");
   try {
     return zstdDecompressSync(body, { maxOutputLength: MAX_INFLATED_BYTES });
   } catch (error) {

@@ -1,0 +1,97 @@
+import { expect, test } from "vitest";
+import { BadBatch, countLines, decodeBatch, encodeBatch, inflateBatch, MAX_INFLATED_BYTES, openBatch } from "./batch.ts";
+import type { SensorEvent } from "./event.ts";
+
+const boot = "0b3a1c52-6f0e-4f60-9c7e-1d1f0f3a7c11";
+const lost = (seq: number, timeMs = 1_000 + seq): SensorEvent => ({
+  v: 1,
+  device: "gw-014",
+  epoch: "k3m9x0qa",
+  seq,
+  timeMs,
+  type: "sensor.lost",
+  body: { collector: "exec", count: seq + 1, where: "kernel" },
+});
+const encode = (events: SensorEvent[], oldest = 0) => encodeBatch({ boot, oldest, events });
+const forge = (header: object, text: string) =>
+  Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), Bun.zstdCompressSync(Buffer.from(text))]);
+const header = { v: 1, device: "gw-014", boot, epoch: "k3m9x0qa", runs: [[0, 1]], oldest: 0 };
+
+test("what goes in comes out", () => {
+  const events = [lost(3), lost(4), { ...lost(9, 500), hits: [{ rule: "r", version: "1" }] }];
+  expect(decodeBatch(encode(events, 3))).toEqual({
+    header: {
+      ...header,
+      runs: [
+        [3, 2],
+        [9, 1],
+      ],
+      oldest: 3,
+    },
+    events,
+    refused: 0,
+  });
+});
+
+test("a clock that jumps back between two events", () => {
+  const events = [lost(0, 1_767_225_600_000), lost(1, 12), lost(2, 1_767_225_600_001)];
+  expect(decodeBatch(encode(events)).events).toEqual(events);
+});
+
+test("a newline inside a value does not split a line", () => {
+  const event: SensorEvent = { ...lost(0), type: "log.line", body: { source: "x", message: "a\nb\u2028c" } };
+  expect(decodeBatch(encode([event])).events).toEqual([event]);
+});
+
+test("an unknown event keeps its number and hides no neighbour", () => {
+  const lines = [
+    { type: "new.kind", timeMs: 5, body: {} },
+    { type: "sensor.lost", timeMs: 2, body: { collector: "x", count: 1, where: "shed" } },
+  ];
+  const result = decodeBatch(forge({ ...header, runs: [[7, 2]] }, lines.map((line) => JSON.stringify(line)).join("\n")));
+  expect(result.refused).toBe(1);
+  expect(result.events).toMatchObject([{ seq: 8, timeMs: 7 }]);
+});
+
+test.each([
+  ["no header", Buffer.from("x".repeat(9000))],
+  ["a header that is not JSON", Buffer.from("{\n")],
+  ["a schema from the future", forge({ ...header, v: 2 }, "{}")],
+  [
+    "runs that overlap",
+    forge(
+      {
+        ...header,
+        runs: [
+          [0, 2],
+          [1, 1],
+        ],
+      },
+      "{}",
+    ),
+  ],
+  ["more events than allowed", forge({ ...header, runs: [[0, 501]] }, "{}")],
+  ["a body that is not zstd", Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), Buffer.from("garbage")])],
+  ["an empty body", Buffer.from(`${JSON.stringify(header)}\n`)],
+  ["fewer lines than announced", forge({ ...header, runs: [[0, 3]] }, "{}\n{}")],
+])("%s is a bad batch", (_, bytes) => {
+  expect(() => decodeBatch(bytes)).toThrow(BadBatch);
+});
+
+test("a zip bomb stops at the limit", () => {
+  const bomb = Bun.zstdCompressSync(Buffer.alloc(MAX_INFLATED_BYTES + 1));
+  expect(bomb.length).toBeLessThan(10_000);
+  expect(() => inflateBatch(bomb)).toThrow(BadBatch);
+});
+
+test("no events make no batch", () => {
+  expect(() => encode([])).toThrow(BadBatch);
+});
+
+test("lines are counted as split would", () => {
+  for (const text of ["", "a", "a\nb", "\n", "a\n"]) expect(countLines(Buffer.from(text))).toBe(text === "" ? 0 : text.split("\n").length);
+});
+
+test("the header can be read without inflating", () => {
+  expect(openBatch(encode([lost(0)])).header).toEqual(header);
+});
