@@ -1,0 +1,177 @@
+// Messages that wait to leave through a sink. Filled in the transaction that stores the alert, so an alert that exists is an alert that will be told.
+import type { Database } from "bun:sqlite";
+import { type Alert, severities } from "@picket/protocol/alert";
+import type { Store } from "./database.ts";
+import type { Migrations } from "./migration.ts";
+
+/** Most bytes that wait for one sink; then the oldest go, counted. */
+export const MAX_QUEUE_BYTES = 50 << 20;
+/** Largest message; a larger alert leaves without its process tree, then without its process. Its id leads to the whole. */
+const MAX_MESSAGE_BYTES = 256 << 10;
+/** After this an alert's update would count as a new one. Far beyond any correlation window. */
+const FORGET_TOLD_MS = 90 * 24 * 3600_000;
+
+// Triggers keep the counts: no statement that adds or removes a message can forget them.
+export const sinkQueueMigrations: Migrations = [
+  `CREATE TABLE sinks (
+    name TEXT PRIMARY KEY,
+    queued INTEGER NOT NULL DEFAULT 0,
+    queued_bytes INTEGER NOT NULL DEFAULT 0,
+    delivered INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    dropped INTEGER NOT NULL DEFAULT 0,
+    last_error TEXT,
+    last_delivery_ms INTEGER
+  ) STRICT;
+  CREATE TABLE sink_queue (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    sink TEXT NOT NULL REFERENCES sinks (name),
+    message TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    queued_ms INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_ms INTEGER NOT NULL,
+    UNIQUE (sink, message)
+  ) STRICT;
+  CREATE INDEX sink_queue_order ON sink_queue (sink, id);
+  CREATE TRIGGER sink_queue_in AFTER INSERT ON sink_queue BEGIN
+    UPDATE sinks SET queued = queued + 1, queued_bytes = queued_bytes + NEW.size_bytes WHERE name = NEW.sink;
+  END;
+  CREATE TRIGGER sink_queue_out AFTER DELETE ON sink_queue BEGIN
+    UPDATE sinks SET queued = queued - 1, queued_bytes = queued_bytes - OLD.size_bytes WHERE name = OLD.sink;
+  END;
+  CREATE TABLE sink_told (alert TEXT PRIMARY KEY, rank INTEGER NOT NULL, told_ms INTEGER NOT NULL) STRICT;
+  CREATE INDEX sink_told_age ON sink_told (told_ms)`,
+];
+
+/** What a receiver gets. `alert.updated` means that the severity rose. */
+export type SinkMessage = { readonly type: "alert.created" | "alert.updated"; readonly timestamp: string; readonly data: Alert };
+
+/**
+ * Queues an alert for every sink; call it in the transaction that stores the alert, with every revision: it decides itself what is news.
+ * A new alert is, and one whose severity rose. A higher count or a later `lastMs` is not: a busy rule would ring all night.
+ */
+export function enqueue(db: Database, alert: Alert, nowMs: number): void {
+  const rank = severities.indexOf(alert.severity);
+  const told = db.query<{ rank: number }, [string]>("SELECT rank FROM sink_told WHERE alert = ?").get(alert.id);
+  if (told && rank <= told.rank) return;
+  db.run("INSERT OR REPLACE INTO sink_told (alert, rank, told_ms) VALUES (?, ?, ?)", [alert.id, rank, nowMs]);
+  db.run("DELETE FROM sink_told WHERE told_ms < ?", [nowMs - FORGET_TOLD_MS]);
+  const payload = payloadOf({ type: told ? "alert.updated" : "alert.created", timestamp: new Date(nowMs).toISOString(), data: alert });
+  const sizeBytes = Buffer.byteLength(payload);
+  for (const { name } of db.query<{ name: string }, []>("SELECT name FROM sinks").all()) {
+    db.run("INSERT OR IGNORE INTO sink_queue (sink, message, payload, size_bytes, queued_ms, next_ms) VALUES (?, ?, ?, ?, ?, ?)", [
+      name,
+      `${alert.id}.${alert.revision}`,
+      payload,
+      sizeBytes,
+      nowMs,
+      nowMs,
+    ]);
+    dropOldest(db, name);
+  }
+}
+
+function payloadOf(message: SinkMessage): string {
+  const whole = JSON.stringify(message);
+  if (Buffer.byteLength(whole) <= MAX_MESSAGE_BYTES) return whole;
+  const treeless: SinkMessage = { ...message, data: { ...message.data, tree: [] } };
+  const text = JSON.stringify(treeless);
+  if (Buffer.byteLength(text) <= MAX_MESSAGE_BYTES) return text;
+  const { process: _, ...data } = treeless.data;
+  return JSON.stringify({ ...treeless, data });
+}
+
+function dropOldest(db: Database, sink: string): void {
+  const size = db.query<{ queued_bytes: number }, [string]>("SELECT queued_bytes FROM sinks WHERE name = ?");
+  while ((size.get(sink)?.queued_bytes ?? 0) > MAX_QUEUE_BYTES) {
+    db.run("DELETE FROM sink_queue WHERE id = (SELECT id FROM sink_queue WHERE sink = ? ORDER BY id LIMIT 1)", [sink]);
+    db.run("UPDATE sinks SET dropped = dropped + 1 WHERE name = ?", [sink]);
+  }
+}
+
+export type Queued = {
+  readonly id: number;
+  readonly message: string;
+  readonly payload: string;
+  readonly queuedMs: number;
+  readonly attempts: number;
+  readonly nextMs: number;
+};
+
+export type QueueCounts = {
+  readonly queued: number;
+  readonly delivered: number;
+  readonly failed: number;
+  readonly dropped: number;
+  readonly lastError: string | undefined;
+  readonly lastDeliveryMs: number | undefined;
+};
+
+/** The queue as its sender sees it. Everything it changes is on disk when the promise resolves. */
+export class SinkQueue {
+  readonly #store: Store;
+  readonly #db: Database;
+
+  constructor(store: Store) {
+    this.#store = store;
+    this.#db = store.db;
+  }
+
+  /** Makes `names` the sinks that alerts are queued for. What waited for a sink that is no longer configured is let go. */
+  configure(names: readonly string[]): void {
+    this.#store.commitNow(() => {
+      for (const name of names) this.#db.run("INSERT OR IGNORE INTO sinks (name) VALUES (?)", [name]);
+      for (const { name } of this.#db.query<{ name: string }, []>("SELECT name FROM sinks").all()) {
+        if (names.includes(name)) continue;
+        this.#db.run("DELETE FROM sink_queue WHERE sink = ?", [name]);
+        this.#db.run("DELETE FROM sinks WHERE name = ?", [name]);
+      }
+    });
+  }
+
+  /** The oldest message of a sink: only this one is tried, so order is kept. */
+  head(sink: string): Queued | undefined {
+    const row = this.#db
+      .query<Queued, [string]>(
+        `SELECT id, message, payload, queued_ms AS queuedMs, attempts, next_ms AS nextMs
+         FROM sink_queue WHERE sink = ? ORDER BY id LIMIT 1`,
+      )
+      .get(sink);
+    return row ?? undefined;
+  }
+
+  delivered(sink: string, id: number, nowMs: number): Promise<void> {
+    return this.#store.commitSoon(() => {
+      this.#db.run("DELETE FROM sink_queue WHERE id = ?", [id]);
+      this.#db.run("UPDATE sinks SET delivered = delivered + 1, last_delivery_ms = ?, last_error = NULL WHERE name = ?", [nowMs, sink]);
+    });
+  }
+
+  retry(sink: string, id: number, nextMs: number, error: string): Promise<void> {
+    return this.#store.commitSoon(() => {
+      this.#db.run("UPDATE sink_queue SET attempts = attempts + 1, next_ms = ? WHERE id = ?", [nextMs, id]);
+      this.#db.run("UPDATE sinks SET last_error = ? WHERE name = ?", [error, sink]);
+    });
+  }
+
+  giveUp(sink: string, id: number, error: string): Promise<void> {
+    return this.#store.commitSoon(() => {
+      this.#db.run("DELETE FROM sink_queue WHERE id = ?", [id]);
+      this.#db.run("UPDATE sinks SET failed = failed + 1, last_error = ? WHERE name = ?", [error, sink]);
+    });
+  }
+
+  counts(sink: string): QueueCounts {
+    const row = this.#db
+      .query<
+        { queued: number; delivered: number; failed: number; dropped: number; last_error: string | null; last_delivery_ms: number | null },
+        [string]
+      >("SELECT queued, delivered, failed, dropped, last_error, last_delivery_ms FROM sinks WHERE name = ?")
+      .get(sink);
+    if (!row) throw new Error(`sink "${sink}" is not configured`);
+    const { last_error, last_delivery_ms, ...counts } = row;
+    return { ...counts, lastError: last_error ?? undefined, lastDeliveryMs: last_delivery_ms ?? undefined };
+  }
+}
