@@ -1,6 +1,6 @@
 // The broker's one SQLite file: durable commits shared by many writers, and numbered migrations.
 import { Database } from "bun:sqlite";
-import { schema } from "./schema.ts";
+import type { Migrations } from "./migration.ts";
 
 /** The database was written by a newer Picket. Nothing was changed. */
 export class NewerSchema extends Error {
@@ -9,24 +9,23 @@ export class NewerSchema extends Error {
 
 type Waiting = { readonly work: () => unknown; readonly resolve: (value: unknown) => void; readonly reject: (error: unknown) => void };
 
-/**
- * Opens (and migrates) the store. `path` may be ":memory:" in tests that need no durability.
- * Throws `NewerSchema` when a later version wrote the file, and whatever SQLite says when it cannot be opened.
- */
+/** Table owners and their migrations, by the name the database remembers them under. */
+export type Schema = Readonly<Record<string, Migrations>>;
+
+/** An open database. Made by `openStore`. */
 export class Store implements Disposable {
   readonly db: Database;
   #waiting: Waiting[] = [];
   #scheduled: ReturnType<typeof setImmediate> | undefined;
 
-  constructor(path: string) {
+  constructor(path: string, schema: Schema) {
     this.db = new Database(path, { create: true, strict: true });
     this.db.run("PRAGMA busy_timeout = 5000");
     this.db.run("PRAGMA journal_mode = WAL");
     // FULL in WAL mode means one fsync of the WAL at every COMMIT: what was acknowledged survives power loss.
     this.db.run("PRAGMA synchronous = FULL");
-    this.db.run("PRAGMA auto_vacuum = INCREMENTAL");
     try {
-      migrate(this.db, path);
+      migrate(this.db, path, schema);
     } catch (error) {
       this.db.close();
       throw error;
@@ -92,7 +91,7 @@ export class Store implements Disposable {
   }
 }
 
-function migrate(db: Database, path: string): void {
+function migrate(db: Database, path: string, schema: Schema): void {
   db.transaction(() => {
     db.run("CREATE TABLE IF NOT EXISTS schema_version (part TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT");
     const have = new Map(

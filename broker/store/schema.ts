@@ -1,13 +1,31 @@
 // Every table owner with its migrations. Its key is stored in the database: never rename one.
+import { alertsMigrations } from "./alerts.ts";
 import { commandMigrations } from "./commands.ts";
 import { credentialMigrations } from "./credentials.ts";
+import { type Schema, Store } from "./database.ts";
+import { detectorMigrations } from "./detector.ts";
+import { devicesMigrations } from "./devices.ts";
 import { keyMigrations } from "./keys.ts";
-import type { Migrations } from "./migration.ts";
+import { logMigrations } from "./log.ts";
+import { receivedMigrations } from "./received.ts";
 import { sinkQueueMigrations } from "./sink-queue.ts";
+import { tokensMigrations } from "./tokens.ts";
 
-export const schema: Readonly<Record<string, Migrations>> = {
+const schema: Schema = {
+  log: logMigrations,
+  received: receivedMigrations,
+  devices: devicesMigrations,
+  alerts: alertsMigrations,
+  detector: detectorMigrations,
+  tokens: tokensMigrations,
   credentials: credentialMigrations,
   keys: keyMigrations,
   commands: commandMigrations,
   sinks: sinkQueueMigrations,
 };
+
+/**
+ * Opens the broker's database, making or migrating it. `path` may be ":memory:" where nothing needs to survive.
+ * Throws `NewerSchema` when a later Picket wrote the file, and what SQLite says when it cannot be opened.
+ */
+export const openStore = (path: string): Store => new Store(path, schema);

@@ -1,0 +1,145 @@
+// Alerts: what was detected and what operators decided, in separate columns, so that neither overwrites the other.
+import type { Alert, AlertStatus, Detection, Severity } from "@picket/protocol/alert";
+import type { Store } from "./database.ts";
+import type { Migrations } from "./migration.ts";
+import { enqueue } from "./sink-queue.ts";
+
+export const alertsMigrations: Migrations = [
+  `
+  CREATE TABLE alerts (
+    id TEXT PRIMARY KEY,
+    device TEXT NOT NULL,
+    engine TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    lastMs INTEGER NOT NULL,
+    "group" TEXT NOT NULL,
+    detection TEXT NOT NULL,
+    -- Written by operators only.
+    status TEXT NOT NULL DEFAULT 'open',
+    assignee TEXT,
+    notes TEXT NOT NULL DEFAULT '[]'
+  ) STRICT;
+  CREATE INDEX alerts_by_time ON alerts (lastMs);
+  CREATE INDEX alerts_by_device ON alerts (device, status);
+  CREATE INDEX alerts_by_status ON alerts (status, severity);
+  `,
+];
+
+type Row = { detection: string; status: AlertStatus; assignee: string | null; notes: string };
+const columns = "detection, status, assignee, notes";
+
+function toAlert(row: Row): Alert {
+  const detection = JSON.parse(row.detection) as Detection;
+  return {
+    ...detection,
+    status: row.status,
+    ...(row.assignee === null ? {} : { assignee: row.assignee }),
+    notes: JSON.parse(row.notes) as Alert["notes"],
+  };
+}
+
+export type Upserted = "created" | "grown" | "unchanged";
+
+/** Stores what was detected, and queues it for the sinks, when it is new or has a higher revision; call inside a transaction. */
+export function upsertAlert(store: Store, detection: Detection, group: string, nowMs: number): Upserted {
+  const before = store.db.query<{ revision: number }, [string]>("SELECT revision FROM alerts WHERE id = ?").get(detection.id);
+  if (before && before.revision >= detection.revision) return "unchanged";
+  store.db
+    .query(
+      `INSERT INTO alerts (id, device, engine, severity, revision, lastMs, "group", detection)
+       VALUES ($id, $device, $engine, $severity, $revision, $lastMs, $group, $detection)
+       ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, revision = excluded.revision, lastMs = excluded.lastMs, detection = excluded.detection`,
+    )
+    .run({
+      id: detection.id,
+      device: detection.device,
+      engine: detection.rule.engine,
+      severity: detection.severity,
+      revision: detection.revision,
+      lastMs: detection.lastMs,
+      group,
+      detection: JSON.stringify(detection),
+    });
+  enqueue(store.db, getAlert(store, detection.id)!, nowMs);
+  return before ? "grown" : "created";
+}
+
+export function getAlert(store: Store, id: string): Alert | undefined {
+  const row = store.db.query<Row, [string]>(`SELECT ${columns} FROM alerts WHERE id = ?`).get(id);
+  return row ? toAlert(row) : undefined;
+}
+
+export type AlertQuery = {
+  readonly severity?: Severity | undefined;
+  readonly technique?: string | undefined;
+  readonly device?: string | undefined;
+  readonly status?: AlertStatus | undefined;
+  /** Alerts that grew at this time or later. */
+  readonly sinceMs?: number | undefined;
+  readonly limit: number;
+};
+
+/** Alerts, those that grew last first. A technique also finds its sub-techniques (T1059 finds T1059.004). */
+export function listAlerts(store: Store, query: AlertQuery): Alert[] {
+  return store.db
+    .query<Row, Record<string, string | number | null>>(
+      `SELECT ${columns} FROM alerts
+       WHERE ($severity IS NULL OR severity = $severity) AND ($device IS NULL OR device = $device)
+         AND ($status IS NULL OR status = $status) AND ($sinceMs IS NULL OR lastMs >= $sinceMs)
+         AND ($technique IS NULL OR EXISTS (SELECT 1 FROM json_each(detection, '$.attack.techniques') t
+           WHERE t.value = $technique OR substr(t.value, 1, length($technique) + 1) = $technique || '.'))
+       ORDER BY lastMs DESC, id LIMIT $limit`,
+    )
+    .all({
+      severity: query.severity ?? null,
+      technique: query.technique ?? null,
+      device: query.device ?? null,
+      status: query.status ?? null,
+      sinceMs: query.sinceMs ?? null,
+      limit: query.limit,
+    })
+    .map(toAlert);
+}
+
+/** What an operator decides. Fields left out stay; the newest 200 notes are kept. Returns the alert, or undefined when there is none. */
+export function judgeAlert(
+  store: Store,
+  id: string,
+  judgement: { status?: AlertStatus | undefined; assignee?: string | undefined; note?: string | undefined },
+  by: { operator: string; nowMs: number },
+): Alert | undefined {
+  return store.commitNow(() => {
+    const alert = getAlert(store, id);
+    if (!alert) return undefined;
+    const notes = judgement.note
+      ? [...alert.notes, { timeMs: by.nowMs, operator: by.operator, text: judgement.note }].slice(-200)
+      : alert.notes;
+    store.db
+      .query("UPDATE alerts SET status = ?, assignee = ?, notes = ? WHERE id = ?")
+      .run(judgement.status ?? alert.status, judgement.assignee ?? alert.assignee ?? null, JSON.stringify(notes), id);
+    return getAlert(store, id);
+  });
+}
+
+/** The detector's own alerts that may still grow: last event at `sinceMs` or later. Newest kept when there are more than `limit`. */
+export const growingAlerts = (store: Store, sinceMs: number, limit: number): { detection: Detection; group: string }[] =>
+  store.db
+    .query<{ detection: string; group: string }, [number, number]>(
+      `SELECT detection, "group" FROM alerts WHERE engine <> 'broker' AND lastMs >= ? ORDER BY lastMs DESC LIMIT ?`,
+    )
+    .all(sinceMs, limit)
+    .map((row) => ({ detection: JSON.parse(row.detection) as Detection, group: row.group }));
+
+/** Open alerts, in all and by severity. */
+export function alertCounts(store: Store): Record<"open" | Severity, number> {
+  const counts = { open: 0, low: 0, medium: 0, high: 0, critical: 0 };
+  const rows = store.db
+    .query<{ severity: Severity; n: number }, []>("SELECT severity, COUNT(*) AS n FROM alerts WHERE status = 'open' GROUP BY severity")
+    .all();
+  for (const { severity, n } of rows) {
+    counts[severity] = n;
+    counts.open += n;
+  }
+  return counts;
+}

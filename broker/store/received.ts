@@ -1,0 +1,165 @@
+// Which sequence numbers of each (device, epoch) the broker has ever stored, as intervals, and what it knows to be lost. Outlives the log itself.
+import type { Store } from "./database.ts";
+import type { Migrations } from "./migration.ts";
+
+export const receivedMigrations: Migrations = [
+  `
+  CREATE TABLE received (
+    device TEXT NOT NULL,
+    epoch TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    next INTEGER NOT NULL,
+    PRIMARY KEY (device, epoch, first)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE epochs (
+    device TEXT NOT NULL,
+    epoch TEXT NOT NULL,
+    boot TEXT NOT NULL DEFAULT '',
+    firstMs INTEGER NOT NULL,
+    lastMs INTEGER NOT NULL,
+    -- Events stored, as sequence numbers received for the first time.
+    stored INTEGER NOT NULL DEFAULT 0,
+    -- Below this the device holds nothing more: what is missing there is lost.
+    floor INTEGER NOT NULL DEFAULT 0,
+    -- The highest end of the epoch a heartbeat named; 0 before one did.
+    next INTEGER NOT NULL DEFAULT 0,
+    lostKernel INTEGER NOT NULL DEFAULT 0,
+    lostShed INTEGER NOT NULL DEFAULT 0,
+    lostBuffer INTEGER NOT NULL DEFAULT 0,
+    holes INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (device, epoch)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];
+
+/** [first seq, count], as in a batch header. */
+export type Run = readonly [number, number];
+type Interval = { readonly first: number; readonly next: number };
+
+const selectBelow = "SELECT first, next FROM received WHERE device = ? AND epoch = ? AND first <= ? ORDER BY first DESC";
+
+/** Intervals that touch or overlap [first, next], highest first. */
+function touching(store: Store, device: string, epoch: string, run: Interval): Interval[] {
+  const found: Interval[] = [];
+  // Intervals never overlap, so the first one that ends too early ends the search.
+  for (const row of store.db.query<Interval, [string, string, number]>(selectBelow).iterate(device, epoch, run.next)) {
+    if (row.next < run.first) break;
+    found.push(row);
+  }
+  return found;
+}
+
+/** The parts of `runs` that were never stored. Empty: the batch is a repetition. */
+export function unknownRuns(store: Store, device: string, epoch: string, runs: readonly Run[]): Run[] {
+  const unknown: Run[] = [];
+  for (const [first, count] of runs) {
+    let at = first;
+    for (const have of touching(store, device, epoch, { first, next: first + count }).reverse()) {
+      if (have.first > at) unknown.push([at, Math.min(have.first, first + count) - at]);
+      at = Math.max(at, have.next);
+    }
+    if (at < first + count) unknown.push([at, first + count - at]);
+  }
+  return unknown.filter(([, count]) => count > 0);
+}
+
+/** Marks runs as stored; call in the transaction that stores them. `oldest` is the header's: the device holds nothing below. */
+export function markReceived(
+  store: Store,
+  of: { device: string; epoch: string; boot: string; runs: readonly Run[]; oldest: number; nowMs: number },
+): void {
+  let added = 0;
+  for (const [start, count] of of.runs) {
+    let first = start;
+    let next = start + count;
+    for (const have of touching(store, of.device, of.epoch, { first, next })) {
+      first = Math.min(first, have.first);
+      next = Math.max(next, have.next);
+      store.db.query("DELETE FROM received WHERE device = ? AND epoch = ? AND first = ?").run(of.device, of.epoch, have.first);
+    }
+    store.db.query("INSERT INTO received VALUES (?, ?, ?, ?)").run(of.device, of.epoch, first, next);
+    added += count;
+  }
+  store.db
+    .query(
+      `INSERT INTO epochs (device, epoch, boot, firstMs, lastMs, stored, floor) VALUES ($device, $epoch, $boot, $nowMs, $nowMs, $added, $oldest)
+       ON CONFLICT DO UPDATE SET boot = excluded.boot, lastMs = excluded.lastMs, stored = stored + excluded.stored, floor = MAX(floor, excluded.floor)`,
+    )
+    .run({ device: of.device, epoch: of.epoch, boot: of.boot, nowMs: of.nowMs, added, oldest: of.oldest });
+}
+
+/** What a heartbeat says of the epochs a device still holds, and of its losses in the current one. */
+export type EpochReport = {
+  readonly device: string;
+  readonly epoch: string;
+  readonly boot: string;
+  readonly lost: { readonly kernel: number; readonly shed: number; readonly buffer: number };
+  readonly held: readonly (readonly [epoch: string, oldest: number, next: number])[];
+  readonly nowMs: number;
+};
+
+/** Takes a heartbeat in and judges holes anew; call inside `commitSoon`. Returns the device's coverage. */
+export function reportEpochs(store: Store, report: EpochReport): Coverage {
+  const known = store.db.query<{ epoch: string }, [string]>("SELECT epoch FROM epochs WHERE device = ?").all(report.device);
+  const held = new Map(report.held.map(([epoch, oldest, next]) => [epoch, { oldest, next }]));
+  for (const [epoch, { oldest, next }] of held) raiseFloor(store, report, epoch, oldest, next);
+  for (const { epoch } of known) {
+    // Gone from the device's buffer and finished: everything it ever numbered there was acknowledged or evicted.
+    if (!held.has(epoch) && epoch !== report.epoch)
+      store.db.query("UPDATE epochs SET floor = MAX(floor, next) WHERE device = ? AND epoch = ?").run(report.device, epoch);
+  }
+  store.db
+    .query(
+      `INSERT INTO epochs (device, epoch, boot, firstMs, lastMs, lostKernel, lostShed, lostBuffer) VALUES ($device, $epoch, $boot, $nowMs, $nowMs, $kernel, $shed, $buffer)
+       ON CONFLICT DO UPDATE SET lastMs = excluded.lastMs, lostKernel = MAX(lostKernel, excluded.lostKernel),
+         lostShed = MAX(lostShed, excluded.lostShed), lostBuffer = MAX(lostBuffer, excluded.lostBuffer)`,
+    )
+    .run({ device: report.device, epoch: report.epoch, boot: report.boot, nowMs: report.nowMs, ...report.lost });
+  judgeHoles(store, report.device);
+  return coverage(store, report.device);
+}
+
+function raiseFloor(store: Store, report: EpochReport, epoch: string, oldest: number, next: number): void {
+  store.db
+    .query(
+      `INSERT INTO epochs (device, epoch, firstMs, lastMs, floor, next) VALUES ($device, $epoch, $nowMs, $nowMs, $oldest, $next)
+       ON CONFLICT DO UPDATE SET floor = MAX(floor, excluded.floor), next = MAX(next, excluded.next)`,
+    )
+    .run({ device: report.device, epoch, nowMs: report.nowMs, oldest, next });
+}
+
+function judgeHoles(store: Store, device: string): void {
+  store.db
+    .query(
+      `UPDATE epochs SET holes = MAX(0, floor - (
+         SELECT COALESCE(SUM(MIN(next, epochs.floor) - first), 0) FROM received
+         WHERE received.device = epochs.device AND received.epoch = epochs.epoch AND first < epochs.floor))
+       WHERE device = ? AND floor > 0`,
+    )
+    .run(device);
+}
+
+/** Events of a device: stored, and known to be lost. `unexplained` were numbered by the device but neither arrived nor were reported lost. */
+export type Coverage = { readonly stored: number; readonly lost: number; readonly ratio: number; readonly unexplained: number };
+
+/** An eviction on the device leaves a hole here too: the two are counted once. */
+export function coverage(store: Store, device: string): Coverage {
+  const row = store.db
+    .query<{ stored: number; lost: number; unexplained: number }, [string]>(
+      `SELECT COALESCE(SUM(stored), 0) AS stored, COALESCE(SUM(lostKernel + lostShed + MAX(lostBuffer, holes)), 0) AS lost,
+         COALESCE(SUM(MAX(0, holes - lostBuffer)), 0) AS unexplained FROM epochs WHERE device = ?`,
+    )
+    .get(device)!;
+  const all = row.stored + row.lost;
+  return { ...row, ratio: all === 0 ? 1 : row.stored / all };
+}
+
+/** Forgets epochs nothing was heard of since `beforeMs`. Returns how many. */
+export function forgetEpochs(store: Store, beforeMs: number): number {
+  store.db
+    .query(
+      "DELETE FROM received WHERE EXISTS (SELECT 1 FROM epochs e WHERE e.device = received.device AND e.epoch = received.epoch AND e.lastMs < ?)",
+    )
+    .run(beforeMs);
+  return store.db.query("DELETE FROM epochs WHERE lastMs < ?").run(beforeMs).changes;
+}
