@@ -49,7 +49,10 @@ export const SinkStatus = z.object({
   url: z.string(),
   queued: count,
   delivered: count,
+  /** Given up after three days of trying, or refused by the receiver. */
   failed: count,
+  /** Oldest ones let go because the queue was full. */
+  dropped: count.optional(),
   lastError: z.string().optional(),
   lastDeliveryMs: ms.optional(),
 });
@@ -205,7 +208,7 @@ export const routes = {
   alerts: route({
     method: "GET",
     path: "/v1/alerts",
-    summary: "Alerts, newest first",
+    summary: "Alerts, newest first. `severity` means this one and above; `technique` T1059 includes its sub-techniques, such as T1059.004",
     auth: "operator",
     params: none,
     query: z.object({
@@ -242,7 +245,8 @@ export const routes = {
   events: route({
     method: "GET",
     path: "/v1/events",
-    summary: "Events from the log, oldest first; `after` continues",
+    summary:
+      "Events from the log in the order they came; `after` continues, and the same `after` again with no events means the end. `sinceMs` is by the device's clock",
     auth: "operator",
     params: none,
     query: z.object({
