@@ -1,0 +1,71 @@
+import type { Device } from "@picket/protocol/rest";
+import { cellsOf } from "../cells.ts";
+import { type Line, line, type Span, span } from "../line.ts";
+import type { ConsoleState } from "../state/state.ts";
+import { clockWords, coverageWords, isDark, isolationOf, spanWords } from "../words.ts";
+import { Lines } from "./lines.tsx";
+
+type Props = { readonly state: ConsoleState; readonly columns: number };
+
+/** The worst first: what is open, what we cannot see, what was lost. */
+export function Header({ state, columns }: Props) {
+  return <Lines lines={[headerLine(state, columns), ...banners(state)]} columns={columns} />;
+}
+
+/** Rows the header takes now. */
+export const headerRows = (state: ConsoleState) => 1 + banners(state).length;
+
+function headerLine(state: ConsoleState, columns: number): Line {
+  const clock = clockWords(state.nowMs);
+  const left: Span[] = [span(" PICKET ", "title"), span(state.site ? state.site.site : "…", "title"), span("   ")];
+  const facts = factsOf(state);
+  let used = left.reduce((sum, { text }) => sum + cellsOf(text), 0);
+  for (const [index, fact] of facts.entries()) {
+    const gap = index === 0 ? "" : "  ";
+    const cells = cellsOf(gap + fact.text);
+    if (used + cells + cellsOf(clock) + 2 > columns) break;
+    left.push(span(gap), fact);
+    used += cells;
+  }
+  const space = " ".repeat(Math.max(1, columns - used - cellsOf(clock) - 1));
+  return line(...left, space, span(clock, "faint"));
+}
+
+function factsOf(state: ConsoleState): Span[] {
+  if (!state.site && state.dataMs === undefined) return [];
+  const open = (severity: string) => [...state.alerts.values()].filter((one) => one.status === "open" && one.severity === severity).length;
+  // The site counts all of them; the list may hold less. While a count is on its way, the higher of the two is the safe one.
+  const critical = Math.max(open("critical"), state.site?.alerts.critical ?? 0);
+  const high = Math.max(open("high"), state.site?.alerts.high ?? 0);
+  const devices = [...state.devices.values()].filter((device) => device.trust === "enrolled");
+  const facts: Span[] = [];
+  if (critical > 0) facts.push(span(`${critical} CRITICAL`, "critical"));
+  if (high > 0) facts.push(span(`${high} HIGH`, "high"));
+  if (critical + high === 0) facts.push(span("no open critical or high alert", "good"));
+  const dark = devices.filter(isDark).length;
+  if (dark > 0) facts.push(span(`${dark} of ${devices.length} offline`, "bad"));
+  const isolated = devices.filter((device) => isolationOf(device) !== "no").length;
+  if (isolated > 0) facts.push(span(`${isolated} isolated`, "medium"));
+  facts.push(coverageFact(devices));
+  if (dark === 0 && devices.length > 0) facts.push(span(`${devices.length} online`, "good"));
+  return facts;
+}
+
+function coverageFact(devices: readonly Device[]): Span {
+  const [worst] = devices.filter((device) => device.coverage.lost > 0).sort((a, b) => a.coverage.ratio - b.coverage.ratio);
+  if (!worst) return devices.length > 0 ? span("coverage 100 %", "good") : span("no devices");
+  return span(`coverage ${coverageWords(worst.coverage)} on ${worst.id}`, "bad");
+}
+
+function banners(state: ConsoleState): Line[] {
+  const { connection, site } = state;
+  if (connection.state === "lost") {
+    const shown = state.dataMs === undefined ? "no data yet" : `showing data of ${clockWords(state.dataMs)}`;
+    const rows = [`! site unreachable for ${spanWords(Math.max(1000, state.nowMs - connection.sinceMs))}, ${shown}`, `  ${connection.why}`];
+    if (connection.hint) rows.push(`  ${connection.hint}`);
+    return rows.map((text) => ({ ...line(text), banner: true }));
+  }
+  if (site && !site.detector.connected)
+    return [{ ...line(`! the detector is not connected: ${site.detector.lagBatches} batches wait, no new alerts are decided`), banner: true }];
+  return [];
+}

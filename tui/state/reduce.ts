@@ -1,0 +1,170 @@
+import type { Alert } from "@picket/protocol/alert";
+import type { CommandRecord, StreamItem } from "@picket/protocol/rest";
+import { listedAlerts, listedDevices, worstAlertFirst } from "./order.ts";
+import { type ConsoleState, type Happened, type Job, type Prompt, type Step, viewOf } from "./state.ts";
+
+/** Longest text an operator can type into a prompt; notes are capped by the protocol. */
+const MAX_TYPED = 2000;
+/** Alerts kept. Beyond it the least urgent go; a console may run for months. */
+const MAX_ALERTS = 6000;
+const MAX_JOBS = 20;
+
+/** The next state. Pure; arriving data never moves a selection, a view or a prompt. */
+export function reduce(state: ConsoleState, step: Step): ConsoleState {
+  switch (step.kind) {
+    case "snapshot":
+    case "items":
+    case "lost":
+    case "tick":
+    case "evidence":
+    case "history":
+    case "job":
+    case "say":
+      return settle(state, happened(state, step));
+    case "list":
+      return { ...state, views: [{ kind: step.list }], scroll: 0, message: undefined };
+    case "open":
+      return { ...state, views: [...state.views, step.view].slice(-8), scroll: 0, message: undefined };
+    case "back":
+      return state.views.length > 1 ? { ...state, views: state.views.slice(0, -1), scroll: 0 } : state;
+    case "move":
+      return moved(state, step.by, step.last ?? 0);
+    case "toggle-closed":
+      return { ...state, showClosed: !state.showClosed };
+    case "toggle-wrap":
+      return { ...state, wrapped: !state.wrapped };
+    case "ask":
+      return { ...state, prompt: step.prompt, message: undefined };
+    case "type":
+      return typed(state, (before) => (before + printable(step.text)).slice(0, MAX_TYPED));
+    case "erase":
+      return typed(state, (before) => [...before].slice(0, -1).join(""));
+    case "cancel":
+      return { ...state, prompt: undefined };
+    case "dismiss":
+      return { ...state, message: undefined, jobs: state.jobs.filter((job) => job.outcome === "pending") };
+  }
+}
+
+function happened(state: ConsoleState, step: Happened): ConsoleState {
+  switch (step.kind) {
+    case "snapshot": {
+      const alerts = new Map(step.alerts.map((alert) => [alert.id, alert]));
+      const devices = new Map(step.devices.map((device) => [device.id, device]));
+      return { ...state, alerts, devices, site: step.site, ...fresh(step.nowMs) };
+    }
+    case "items":
+      return { ...withItems(state, step.items), ...fresh(step.nowMs) };
+    case "lost": {
+      const sinceMs = state.connection.state === "lost" ? state.connection.sinceMs : step.nowMs;
+      return { ...state, connection: { state: "lost", sinceMs, why: step.why, hint: step.hint }, nowMs: step.nowMs };
+    }
+    case "tick":
+      return { ...state, nowMs: step.nowMs };
+    case "evidence":
+      return { ...state, evidence: bounded(state.evidence, step.alert, step.evidence, 50) };
+    case "history":
+      return { ...state, history: bounded(state.history, step.device, step.commands, 50) };
+    case "job":
+      return { ...state, jobs: withJob(state.jobs, step.job) };
+    case "say":
+      return { ...state, message: step.message };
+  }
+}
+
+const fresh = (nowMs: number) => ({ connection: { state: "live" }, dataMs: nowMs, nowMs }) as const;
+
+/** Copies each table once for the whole batch: a flood of items must not cost a copy of thousands of alerts each. */
+function withItems(state: ConsoleState, items: readonly StreamItem[]): ConsoleState {
+  const alerts = new Map(state.alerts);
+  const devices = new Map(state.devices);
+  const history = new Map(state.history);
+  let site = state.site;
+  for (const item of items) {
+    switch (item.kind) {
+      case "alert":
+        alerts.set(item.alert.id, item.alert);
+        break;
+      case "device":
+        devices.set(item.device.id, item.device);
+        break;
+      case "site":
+        site = item.site;
+        break;
+      case "command": {
+        const before = history.get(item.command.device);
+        if (before) history.set(item.command.device, withCommand(before, item.command));
+      }
+    }
+  }
+  return { ...state, alerts: pruned(alerts, state.selectedAlert), devices, history, site };
+}
+
+function withCommand(before: readonly CommandRecord[], command: CommandRecord): readonly CommandRecord[] {
+  return [command, ...before.filter((one) => one.jti !== command.jti)].sort((a, b) => b.createdMs - a.createdMs).slice(0, 100);
+}
+
+/**
+ * The first rows to arrive on an empty list select the top one. Later nothing but the operator moves a selection:
+ * when what was selected is gone, nothing is selected, so no key acts on what happens to stand there now.
+ */
+function settle(before: ConsoleState, state: ConsoleState): ConsoleState {
+  const selectedAlert = before.alerts.size === 0 ? listedAlerts(state)[0]?.id : state.selectedAlert;
+  const selectedDevice = before.devices.size === 0 ? listedDevices(state)[0]?.id : state.selectedDevice;
+  return {
+    ...state,
+    selectedAlert: selectedAlert !== undefined && state.alerts.has(selectedAlert) ? selectedAlert : undefined,
+    selectedDevice: selectedDevice !== undefined && state.devices.has(selectedDevice) ? selectedDevice : undefined,
+  };
+}
+
+function moved(state: ConsoleState, by: number, last: number): ConsoleState {
+  const view = viewOf(state);
+  const step = (ids: readonly string[], selected: string | undefined) => {
+    const index = selected === undefined ? -1 : ids.indexOf(selected);
+    if (index < 0) return ids[by > 0 ? 0 : ids.length - 1];
+    return ids[Math.min(Math.max(index + by, 0), ids.length - 1)];
+  };
+  switch (view.kind) {
+    case "alerts": {
+      const ids = listedAlerts(state).map((alert) => alert.id);
+      return { ...state, selectedAlert: step(ids, state.selectedAlert), message: undefined };
+    }
+    case "devices": {
+      const ids = listedDevices(state).map((device) => device.id);
+      return { ...state, selectedDevice: step(ids, state.selectedDevice), message: undefined };
+    }
+    case "alert":
+    case "device":
+      return { ...state, scroll: Math.min(Math.max(0, Math.min(state.scroll, last) + by), last) };
+  }
+}
+
+function typed(state: ConsoleState, change: (before: string) => string): ConsoleState {
+  return state.prompt ? { ...state, prompt: { ...state.prompt, typed: change(state.prompt.typed) } as Prompt } : state;
+}
+
+const printable = (text: string) => text.replaceAll(/[\p{Control}\p{Surrogate}]/gu, "");
+
+function withJob(jobs: readonly Job[], job: Job): readonly Job[] {
+  return [...jobs.filter((one) => one.key !== job.key), job].sort((a, b) => a.key - b.key).slice(-MAX_JOBS);
+}
+
+function pruned(alerts: Map<string, Alert>, keep: string | undefined): Map<string, Alert> {
+  if (alerts.size <= MAX_ALERTS) return alerts;
+  const spare = [...alerts.values()].sort(worstAlertFirst).slice(MAX_ALERTS - 500);
+  for (const alert of spare) if (alert.id !== keep) alerts.delete(alert.id);
+  return alerts;
+}
+
+/** `map` with one entry set, forgetting the oldest beyond `limit`. */
+function bounded<V>(map: ReadonlyMap<string, V>, key: string, value: V, limit: number): ReadonlyMap<string, V> {
+  const next = new Map(map);
+  next.delete(key);
+  next.set(key, value);
+  for (const old of next.keys()) {
+    if (next.size <= limit) break;
+    next.delete(old);
+  }
+  return next;
+}

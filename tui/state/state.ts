@@ -1,0 +1,115 @@
+// All the console knows and shows, as plain data. reduce.ts is the only place that makes a new one.
+import type { Alert } from "@picket/protocol/alert";
+import type { Act } from "@picket/protocol/command";
+import type { SensorEvent } from "@picket/protocol/event";
+import type { CommandRecord, Device, SiteStatus, StreamItem } from "@picket/protocol/rest";
+import type { CommandOutcome } from "../words.ts";
+
+export type Connection =
+  | { readonly state: "connecting" }
+  | { readonly state: "live" }
+  | { readonly state: "lost"; readonly sinceMs: number; readonly why: string; readonly hint: string | undefined };
+
+export type View =
+  | { readonly kind: "alerts" }
+  | { readonly kind: "devices" }
+  | { readonly kind: "alert"; readonly id: string }
+  | { readonly kind: "device"; readonly id: string };
+
+/** A question that takes all keys until it is answered. What it acts on was fixed when it was asked. */
+export type Prompt =
+  | { readonly kind: "order"; readonly act: Act; readonly device: string; readonly reason: string; readonly typed: string }
+  | { readonly kind: "note"; readonly alert: string; readonly typed: string };
+
+/** An order on its way, or how the last one ended. */
+export type Job = {
+  readonly key: number;
+  readonly act: Act;
+  readonly device: string;
+  readonly startedMs: number;
+  readonly outcome: CommandOutcome;
+  readonly words: string;
+};
+
+export type Evidence = { readonly events: readonly SensorEvent[] } | { readonly error: string };
+
+export type Message = { readonly tone: "good" | "bad" | "plain"; readonly text: string };
+
+export type ConsoleState = {
+  readonly nowMs: number;
+  readonly connection: Connection;
+  /** When the site last said anything. */
+  readonly dataMs: number | undefined;
+  readonly site: SiteStatus | undefined;
+  readonly alerts: ReadonlyMap<string, Alert>;
+  readonly devices: ReadonlyMap<string, Device>;
+  /** The top one is shown. Never empty. */
+  readonly views: readonly View[];
+  readonly selectedAlert: string | undefined;
+  readonly selectedDevice: string | undefined;
+  readonly showClosed: boolean;
+  /** First row shown of a detail view, and whether its long rows are wrapped. */
+  readonly scroll: number;
+  readonly wrapped: boolean;
+  readonly evidence: ReadonlyMap<string, Evidence>;
+  readonly history: ReadonlyMap<string, readonly CommandRecord[]>;
+  readonly prompt: Prompt | undefined;
+  readonly jobs: readonly Job[];
+  readonly message: Message | undefined;
+};
+
+export type Happened =
+  | {
+      readonly kind: "snapshot";
+      readonly site: SiteStatus;
+      readonly devices: readonly Device[];
+      readonly alerts: readonly Alert[];
+      readonly nowMs: number;
+    }
+  | { readonly kind: "items"; readonly items: readonly StreamItem[]; readonly nowMs: number }
+  | { readonly kind: "lost"; readonly why: string; readonly hint: string | undefined; readonly nowMs: number }
+  | { readonly kind: "tick"; readonly nowMs: number }
+  | { readonly kind: "evidence"; readonly alert: string; readonly evidence: Evidence }
+  | { readonly kind: "history"; readonly device: string; readonly commands: readonly CommandRecord[] }
+  | { readonly kind: "job"; readonly job: Job }
+  | { readonly kind: "say"; readonly message: Message };
+
+export type Asked =
+  | { readonly kind: "list"; readonly list: "alerts" | "devices" }
+  | { readonly kind: "open"; readonly view: View }
+  | { readonly kind: "back" }
+  /** In a list: the selection, by rows. In a detail view: the text. `last` is the highest first row there. */
+  | { readonly kind: "move"; readonly by: number; readonly last?: number }
+  | { readonly kind: "toggle-closed" }
+  | { readonly kind: "toggle-wrap" }
+  | { readonly kind: "ask"; readonly prompt: Prompt }
+  | { readonly kind: "type"; readonly text: string }
+  | { readonly kind: "erase" }
+  | { readonly kind: "cancel" }
+  | { readonly kind: "dismiss" };
+
+export type Step = Happened | Asked;
+
+export function initialState(nowMs: number): ConsoleState {
+  return {
+    nowMs,
+    connection: { state: "connecting" },
+    dataMs: undefined,
+    site: undefined,
+    alerts: new Map(),
+    devices: new Map(),
+    views: [{ kind: "alerts" }],
+    selectedAlert: undefined,
+    selectedDevice: undefined,
+    showClosed: false,
+    scroll: 0,
+    wrapped: false,
+    evidence: new Map(),
+    history: new Map(),
+    prompt: undefined,
+    jobs: [],
+    message: undefined,
+  };
+}
+
+export const viewOf = (state: ConsoleState): View => state.views.at(-1) ?? { kind: "alerts" };
