@@ -1,0 +1,196 @@
+// Rules to closures, one list for each event type, so that an event meets only the rules that can concern it.
+import type { EventType, SensorEvent } from "@picket/protocol/event";
+import type { Condition, FieldTest, Matcher, Rule } from "../rule.ts";
+import { type Getter, fieldsOf } from "./fields.ts";
+import { namesRequired } from "./names-required.ts";
+import { passesMissing } from "./reach.ts";
+import { anyText, compare, isText, type TextTest, wantsCase } from "./tests.ts";
+import { type Texts, View } from "./view.ts";
+
+type Check = (view: View) => boolean;
+type Compiled = { readonly rule: Rule; readonly check: Check };
+
+/** The rules of one event type: `byName` for events whose program some rules ask for, `rest` for all others. */
+type TypeRules = { readonly image: Getter | undefined; readonly byName: ReadonlyMap<string, readonly Compiled[]>; readonly rest: readonly Compiled[] };
+
+const none: readonly Rule[] = Object.freeze([]);
+
+/** Compiles rules once; the matcher is then called for every event and keeps nothing between two of them. */
+export function compileRules(rules: readonly Rule[]): Matcher {
+  const view = new View();
+  const types = new Map<EventType, TypeRules>();
+  for (const type of new Set(rules.flatMap((rule) => rule.detection.events))) {
+    const slots = new Slots(type, view);
+    const own = rules.filter((rule) => rule.detection.events.includes(type));
+    types.set(type, index(own.map((rule) => ({ rule, check: checkOf(rule.detection.condition, slots) })), fieldsOf(type).get("Image")));
+  }
+
+  return {
+    match(event: SensorEvent): readonly Rule[] {
+      const mine = types.get(event.type);
+      if (!mine) return none;
+      view.look(event);
+      let found: Rule[] | undefined;
+      for (const { rule, check } of candidates(mine, event)) {
+        if (!check(view)) continue;
+        if (found) found.push(rule);
+        else found = [rule];
+      }
+      return found ?? none;
+    },
+  };
+}
+
+function candidates({ image, byName, rest }: TypeRules, event: SensorEvent): readonly Compiled[] {
+  if (byName.size === 0) return rest;
+  const path = image?.(event);
+  if (typeof path !== "string") return rest;
+  return byName.get(path.slice(path.lastIndexOf("/") + 1).toLowerCase()) ?? rest;
+}
+
+/** Most rules name the programs they are about. Looking those up first leaves few rules to try; the order of the rules is kept. */
+function index(compiled: readonly Compiled[], image: Getter | undefined): TypeRules {
+  const names = compiled.map(({ rule }) => (image ? namesRequired(rule.detection.condition) : undefined));
+  const byName = new Map<string, readonly Compiled[]>();
+  for (const name of new Set(names.flatMap((set) => [...(set ?? [])]))) {
+    byName.set(
+      name,
+      compiled.filter((_, at) => names[at]?.has(name) ?? true),
+    );
+  }
+  return { image, byName, rest: compiled.filter((_, at) => names[at] === undefined) };
+}
+
+/** Fields of one event type, each with its place in the view. */
+class Slots {
+  readonly #slots = new Map<string, { slot: number; get: Getter }>();
+  readonly type: EventType;
+  readonly #view: View;
+
+  constructor(type: EventType, view: View) {
+    this.type = type;
+    this.#view = view;
+  }
+
+  /** Undefined where this event type lacks the field: a rule may cover several types. */
+  of(field: string): { slot: number; get: Getter } | undefined {
+    const get = fieldsOf(this.type).get(field);
+    if (!get) return undefined;
+    const known = this.#slots.get(field) ?? { slot: this.#view.slot(), get };
+    this.#slots.set(field, known);
+    return known;
+  }
+
+  all() {
+    return [...fieldsOf(this.type).keys()].filter((name) => name !== "Computer").map((name) => this.of(name)!);
+  }
+}
+
+function checkOf(condition: Condition, slots: Slots): Check {
+  switch (condition.op) {
+    case "constant":
+      return () => condition.value;
+    case "not": {
+      const check = checkOf(condition.of, slots);
+      return (view) => !check(view);
+    }
+    case "and":
+      return allOf(cheapestFirst(condition.of).map((part) => checkOf(part, slots)));
+    case "or":
+      return anyOf(cheapestFirst(condition.of).map((part) => checkOf(part, slots)));
+    case "field":
+      return fieldCheck(condition.field, condition.tests, slots);
+    case "keyword":
+      return keywordCheck(condition.test, slots);
+  }
+}
+
+function allOf(checks: readonly Check[]): Check {
+  const [first, second] = checks;
+  if (checks.length === 2) return (view) => first!(view) && second!(view);
+  return (view) => {
+    for (const check of checks) if (!check(view)) return false;
+    return true;
+  };
+}
+
+function anyOf(checks: readonly Check[]): Check {
+  return (view) => {
+    for (const check of checks) if (check(view)) return true;
+    return false;
+  };
+}
+
+/** The order of `and` and `or` changes no result, only how much is tried. */
+const cheapestFirst = (parts: readonly Condition[]) => parts.toSorted((a, b) => cost(a) - cost(b));
+
+function cost(condition: Condition): number {
+  switch (condition.op) {
+    case "constant":
+      return 0;
+    case "not":
+      return cost(condition.of);
+    case "and":
+    case "or":
+      return condition.of.reduce((sum, part) => sum + cost(part), 0);
+    case "keyword":
+      return 500;
+    case "field":
+      return condition.tests.reduce((sum, test) => sum + testCost[test.kind], 0);
+  }
+}
+
+const testCost: Record<FieldTest["kind"], number> = {
+  equals: 0.2,
+  endswith: 0.5,
+  startswith: 1,
+  exists: 1,
+  null: 1,
+  compare: 3,
+  contains: 5,
+  fieldref: 5,
+  glob: 10,
+  cidr: 20,
+  regex: 100,
+};
+
+function fieldCheck(field: string, tests: readonly FieldTest[], slots: Slots): Check {
+  const at = slots.of(field);
+  if (!at) return tests.some(passesMissing) ? () => true : () => false;
+  const { slot, get } = at;
+  const texts = tests.filter(isText);
+  const checks: Check[] = [];
+  const exact = texts.filter(wantsCase);
+  const folded = texts.filter((test) => !wantsCase(test));
+  if (folded.length > 0) checks.push(onTexts((view) => view.lower(slot, get), anyText(folded)));
+  if (exact.length > 0) checks.push(onTexts((view) => view.text(slot, get), anyText(exact)));
+  for (const test of tests) {
+    if (test.kind === "null") checks.push((view) => view.value(slot, get) === undefined);
+    else if (test.kind === "exists") checks.push((view) => (view.value(slot, get) !== undefined) === test.wanted);
+    else if (test.kind === "fieldref") checks.push(referenceCheck(at, test, slots));
+  }
+  return checks.length === 1 ? checks[0]! : anyOf(checks);
+}
+
+function onTexts(read: (view: View) => Texts, test: TextTest): Check {
+  return (view) => {
+    const texts = read(view);
+    if (typeof texts === "string") return test(texts);
+    return texts?.some(test) ?? false;
+  };
+}
+
+function referenceCheck(at: { slot: number; get: Getter }, test: Extract<FieldTest, { kind: "fieldref" }>, slots: Slots): Check {
+  const other = slots.of(test.field);
+  if (!other) return () => false;
+  const list = (texts: Texts) => (typeof texts === "string" ? [texts] : (texts ?? []));
+  const read = (view: View, from: typeof at) => list(test.cased ? view.text(from.slot, from.get) : view.lower(from.slot, from.get));
+  return (view) => read(view, at).some((mine) => read(view, other).some((wanted) => compare[test.how](mine, wanted)));
+}
+
+function keywordCheck(test: FieldTest, slots: Slots): Check {
+  if (!isText(test)) return () => false;
+  const matches = anyText([test]);
+  const exact = wantsCase(test);
+  return anyOf(slots.all().map(({ slot, get }) => onTexts((view) => (exact ? view.text(slot, get) : view.lower(slot, get)), matches)));
+}

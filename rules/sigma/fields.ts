@@ -1,0 +1,141 @@
+// What Sigma calls the things our events hold. docs/rules.md shows this table; a test keeps the two the same.
+import type { EventOf, EventType, Process, SensorEvent } from "@picket/protocol/event";
+
+export type Value = string | number | boolean | readonly string[] | undefined;
+export type Getter = (event: SensorEvent) => Value;
+type Fields<E> = Record<string, (event: E) => Value>;
+
+const line = (argv: readonly string[] | undefined): string | undefined => argv?.join(" ");
+
+/** Names of the Sigma taxonomy (process_creation), then our own. */
+const processFields: Fields<Process> = {
+  Image: (process) => process.exe,
+  CommandLine: (process) => line(process.argv),
+  ParentImage: (process) => process.parent?.exe,
+  ParentCommandLine: (process) => line(process.parent?.argv),
+  // Without a name for it, uid 0 is root on every Linux.
+  User: (process) => process.user ?? (process.uid === 0 ? "root" : undefined),
+  CurrentDirectory: (process) => process.cwd,
+  ProcessId: (process) => process.pid,
+  ParentProcessId: (process) => process.ppid,
+  Hashes: (process) => (process.sha256 ? `SHA256=${process.sha256}` : undefined),
+  sha256: (process) => process.sha256,
+  UserId: (process) => (process.uid >= 0 ? process.uid : undefined),
+  Argv: (process) => process.argv,
+  ArgvTruncated: (process) => process.argvTruncated ?? false,
+  AncestorImage: (process) => process.ancestors?.map((ancestor) => ancestor.exe),
+  ContainerId: (process) => process.container?.id,
+};
+
+/** Fields of an event that is about a process, plus its own. */
+function ofProcess<T extends EventType>(own: Fields<EventOf<T>>): Fields<EventOf<T>> {
+  const fields: Fields<EventOf<T>> = {};
+  for (const [name, get] of Object.entries(processFields)) {
+    fields[name] = (event) => {
+      const process = "process" in event.body ? event.body.process : undefined;
+      return process && get(process);
+    };
+  }
+  return { ...fields, ...own };
+}
+
+const access = ["read", "write", "read-write"];
+
+// Exhaustive on purpose: a new event type must say what rules may ask of it before it compiles.
+const table: { readonly [T in EventType]: Fields<EventOf<T>> } = {
+  "process.exec": ofProcess<"process.exec">({}),
+  "process.exit": ofProcess<"process.exit">({
+    ExitCode: ({ body }) => body.exitCode,
+    Signal: ({ body }) => body.signal,
+    DurationMs: ({ body }) => body.durationMs,
+  }),
+  "process.ptrace": ofProcess<"process.ptrace">({ TargetProcessId: ({ body }) => body.targetPid, Request: ({ body }) => body.request }),
+  "process.memfd": ofProcess<"process.memfd">({ Name: ({ body }) => body.name }),
+  "process.setuid": ofProcess<"process.setuid">({ FromUserId: ({ body }) => body.from, ToUserId: ({ body }) => body.to }),
+  "file.open": ofProcess<"file.open">({
+    TargetFilename: ({ body }) => body.file.path,
+    // O_RDONLY, O_WRONLY, O_RDWR (open(2)).
+    Access: ({ body }) => access[body.file.flags & 3],
+  }),
+  "file.create": ofProcess<"file.create">({ TargetFilename: ({ body }) => body.file.path }),
+  "file.modify": ofProcess<"file.modify">({ TargetFilename: ({ body }) => body.file.path }),
+  "file.rename": ofProcess<"file.rename">({ TargetFilename: ({ body }) => body.file.to, SourceFilename: ({ body }) => body.file.path }),
+  "file.delete": ofProcess<"file.delete">({ TargetFilename: ({ body }) => body.file.path }),
+  "file.chmod": ofProcess<"file.chmod">({
+    TargetFilename: ({ body }) => body.file.path,
+    // Octal digits, as chmod(1) takes them.
+    Mode: ({ body }) => (body.file.mode & 0o7777).toString(8),
+  }),
+  "net.connect": ofProcess<"net.connect">({
+    Initiated: () => true,
+    Protocol: ({ body }) => body.net.proto,
+    DestinationIp: ({ body }) => body.net.dstIp,
+    DestinationPort: ({ body }) => body.net.dstPort,
+    DestinationIsIpv6: ({ body }) => body.net.dstIp.includes(":"),
+  }),
+  "net.accept": ofProcess<"net.accept">({
+    Initiated: () => false,
+    Protocol: ({ body }) => body.net.proto,
+    SourceIp: ({ body }) => body.net.srcIp,
+    SourcePort: ({ body }) => body.net.srcPort,
+    DestinationIp: ({ body }) => body.net.ip,
+    DestinationPort: ({ body }) => body.net.port,
+    DestinationIsIpv6: ({ body }) => body.net.ip.includes(":"),
+  }),
+  "net.listen": ofProcess<"net.listen">({
+    Protocol: ({ body }) => body.net.proto,
+    ListenIp: ({ body }) => body.net.ip,
+    ListenPort: ({ body }) => body.net.port,
+  }),
+  "net.dns": ofProcess<"net.dns">({ QueryName: ({ body }) => body.net.query }),
+  "kernel.module": ofProcess<"kernel.module">({ ImageLoaded: ({ body }) => body.name }),
+  "kernel.bpf": ofProcess<"kernel.bpf">({ Command: ({ body }) => body.cmd }),
+  "kernel.mount": ofProcess<"kernel.mount">({
+    Source: ({ body }) => body.source,
+    Target: ({ body }) => body.target,
+    FilesystemType: ({ body }) => body.fsType,
+  }),
+  "device.usb": { Vendor: ({ body }) => body.vendor, Product: ({ body }) => body.product, Action: ({ body }) => body.action },
+  "auth.login": {
+    User: ({ body }) => body.user,
+    SourceIp: ({ body }) => body.remoteIp,
+    Method: ({ body }) => body.method,
+    Success: ({ body }) => body.ok,
+  },
+  "auth.sudo": { User: ({ body }) => body.user, CommandLine: ({ body }) => body.command, Success: ({ body }) => body.ok },
+  "log.line": { Source: ({ body }) => logSource(body.source), Message: ({ body }) => body.message },
+  "host.metrics": {
+    CpuBusy: ({ body }) => body.cpu.busy,
+    Load1: ({ body }) => body.cpu.load1,
+    MemoryAvailableBytes: ({ body }) => body.memory.availableBytes,
+  },
+  "host.inventory": {
+    Table: ({ body }) => body.table,
+    Operation: ({ body }) => body.op,
+    Row: ({ body }) => Object.entries(body.row).map(([key, value]) => `${key}=${value ?? ""}`),
+  },
+  "agent.start": { Version: ({ body }) => body.version, Arch: ({ body }) => body.arch, Kernel: ({ body }) => body.kernel },
+  "agent.stop": { Why: ({ body }) => body.why },
+  "sensor.state": { Collector: ({ body }) => body.collector, Level: ({ body }) => body.level, Why: ({ body }) => body.why },
+  "sensor.lost": { Collector: ({ body }) => body.collector, Count: ({ body }) => body.count, Where: ({ body }) => body.where },
+  "response.result": {
+    Action: ({ body }) => body.act,
+    Success: ({ body }) => body.ok,
+    Code: ({ body }) => body.code,
+    Message: ({ body }) => body.message,
+  },
+};
+
+/** `/var/log/auth.log`, `sshd.service` and `sshd` as the service name Sigma uses. */
+const logSource = (source: string) => source.slice(source.lastIndexOf("/") + 1).replace(/\.(log|service)$/, "");
+
+const maps = new Map<EventType, ReadonlyMap<string, Getter>>(
+  Object.entries(table).map(([type, fields]) => [
+    type as EventType,
+    // A Map: rule files choose the names, and `fields["constructor"]` on an object would be a function.
+    new Map([...Object.entries(fields as Fields<SensorEvent>), ["Computer", (event: SensorEvent): Value => event.device]]),
+  ]),
+);
+
+/** Every field that rules may ask of this type of event. */
+export const fieldsOf = (type: EventType): ReadonlyMap<string, Getter> => maps.get(type)!;

@@ -1,0 +1,70 @@
+// Which of our events a Sigma log source means.
+import type { EventType } from "@picket/protocol/event";
+import type { Condition, Rule } from "../rule.ts";
+
+/** Categories of the Sigma taxonomy, with the meaning it gives them, for `product: linux` or none. */
+const sigmaCategories: Record<string, readonly EventType[]> = {
+  process_creation: ["process.exec"],
+  process_termination: ["process.exit"],
+  process_access: ["process.ptrace"],
+  network_connection: ["net.connect", "net.accept"],
+  dns_query: ["net.dns"],
+  // A file appears under a name: created, written again or moved there. Editors and droppers write a temporary file and rename it.
+  file_event: ["file.create", "file.modify", "file.rename"],
+  file_change: ["file.modify", "file.chmod"],
+  file_rename: ["file.rename"],
+  file_delete: ["file.delete"],
+  file_access: ["file.open"],
+  driver_load: ["kernel.module"],
+};
+
+/** What Sigma has no category for: `product: picket` only. */
+const picketCategories: Record<string, readonly EventType[]> = {
+  process_memfd: ["process.memfd"],
+  process_setuid: ["process.setuid"],
+  file_permission: ["file.chmod"],
+  network_listen: ["net.listen"],
+  bpf_load: ["kernel.bpf"],
+  mount: ["kernel.mount"],
+  usb: ["device.usb"],
+  login: ["auth.login"],
+  sudo: ["auth.sudo"],
+  log: ["log.line"],
+  inventory: ["host.inventory"],
+  host_metrics: ["host.metrics"],
+  agent_start: ["agent.start"],
+  agent_stop: ["agent.stop"],
+  sensor_state: ["sensor.state"],
+  sensor_lost: ["sensor.lost"],
+  command_result: ["response.result"],
+};
+
+/** Services whose log lines carry another name. Every other service is its own source. */
+const serviceSources: Record<string, readonly string[]> = {
+  auth: ["auth", "authpriv", "sshd", "sudo", "su", "login"],
+  cron: ["cron", "crond", "crontab"],
+};
+
+/** Logs that have a format of their own, which we do not read: their rules ask for fields a log line does not have. */
+const otherFormats = new Set(["auditd", "sysmon"]);
+
+export type Source = { readonly events: readonly EventType[]; readonly only?: Condition };
+
+/** The events of a log source, or why there are none. */
+export function eventsOf({ category, product, service }: Rule["logsource"]): Source | { readonly missing: string } {
+  const name = [product && `product ${product}`, category && `category ${category}`, service && `service ${service}`].filter(Boolean).join(", ");
+  const missing = { missing: `log source (${name || "empty"}) is not one Picket's devices produce` };
+  if (product !== undefined && product !== "linux" && product !== "picket") return missing;
+  if (category !== undefined) {
+    const events = own(sigmaCategories, category) ?? (product === "picket" ? own(picketCategories, category) : undefined);
+    return events && service === undefined ? { events } : missing;
+  }
+  if (product !== "linux" || (service !== undefined && otherFormats.has(service))) return missing;
+  // No category: the text logs of the system, as Sigma means it.
+  if (service === undefined || service === "syslog") return { events: ["log.line"] };
+  const sources = own(serviceSources, service) ?? [service];
+  const tests = sources.map((text) => ({ kind: "equals", text: text.toLowerCase(), cased: false }) as const);
+  return { events: ["log.line"], only: { op: "field", field: "Source", tests } };
+}
+
+const own = <T>(table: Record<string, T>, key: string): T | undefined => (Object.hasOwn(table, key) ? table[key] : undefined);

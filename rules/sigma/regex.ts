@@ -1,0 +1,16 @@
+import { RE2JS } from "re2js";
+
+const MAX_PATTERN = 2048;
+
+/**
+ * A regular expression that takes time proportional to the text, whatever the pattern (RE2): a rule from a stranger and a command line
+ * from an attacker meet here, and a backtracking engine would let the two stop the detector. No look-around or back-references, as in the
+ * Sigma specification. Searches; case-sensitive unless `i`. Throws Error with what is wrong.
+ */
+export function linearRegex(pattern: string, flags: ReadonlySet<string>): (text: string) => boolean {
+  if (pattern.length > MAX_PATTERN) throw new Error(`longer than ${MAX_PATTERN} characters`);
+  const bits =
+    (flags.has("i") ? RE2JS.CASE_INSENSITIVE : 0) | (flags.has("m") ? RE2JS.MULTILINE : 0) | (flags.has("s") ? RE2JS.DOTALL : 0);
+  const regex = RE2JS.compile(pattern, bits);
+  return (text) => regex.test(text);
+}
