@@ -1,5 +1,5 @@
 // Alerts: what was detected and what operators decided, in separate columns, so that neither overwrites the other.
-import type { Alert, AlertStatus, Detection, Severity } from "@picket/protocol/alert";
+import { type Alert, type AlertStatus, type Detection, type Severity, severities } from "@picket/protocol/alert";
 import type { Store } from "./database.ts";
 import type { Migrations } from "./migration.ts";
 import { enqueue } from "./sink-queue.ts";
@@ -71,6 +71,7 @@ export function getAlert(store: Store, id: string): Alert | undefined {
 }
 
 export type AlertQuery = {
+  /** This and above. */
   readonly severity?: Severity | undefined;
   readonly technique?: string | undefined;
   readonly device?: string | undefined;
@@ -85,14 +86,14 @@ export function listAlerts(store: Store, query: AlertQuery): Alert[] {
   return store.db
     .query<Row, Record<string, string | number | null>>(
       `SELECT ${columns} FROM alerts
-       WHERE ($severity IS NULL OR severity = $severity) AND ($device IS NULL OR device = $device)
+       WHERE ($severities IS NULL OR severity IN (SELECT value FROM json_each($severities))) AND ($device IS NULL OR device = $device)
          AND ($status IS NULL OR status = $status) AND ($sinceMs IS NULL OR lastMs >= $sinceMs)
          AND ($technique IS NULL OR EXISTS (SELECT 1 FROM json_each(detection, '$.attack.techniques') t
            WHERE t.value = $technique OR substr(t.value, 1, length($technique) + 1) = $technique || '.'))
        ORDER BY lastMs DESC, id LIMIT $limit`,
     )
     .all({
-      severity: query.severity ?? null,
+      severities: query.severity === undefined ? null : JSON.stringify(severities.slice(severities.indexOf(query.severity))),
       technique: query.technique ?? null,
       device: query.device ?? null,
       status: query.status ?? null,

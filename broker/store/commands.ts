@@ -10,6 +10,7 @@ import type { Migrations } from "./migration.ts";
 
 export const commandMigrations: Migrations = [
   `CREATE TABLE commands (
+    -- The order of arrival: a device's last isolate or release is what the operators want, whatever became of it.
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     jti TEXT NOT NULL UNIQUE,
     device TEXT NOT NULL,
@@ -19,12 +20,12 @@ export const commandMigrations: Migrations = [
     operator TEXT NOT NULL,
     jws TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'answered', 'expired')),
-    created_ms INTEGER NOT NULL,
-    expires_ms INTEGER NOT NULL,
+    createdMs INTEGER NOT NULL,
+    expiresMs INTEGER NOT NULL,
     result TEXT
   ) STRICT;
   CREATE INDEX commands_device ON commands (device, seq);
-  CREATE INDEX commands_open ON commands (expires_ms) WHERE state IN ('waiting', 'sent')`,
+  CREATE INDEX commands_open ON commands (expiresMs) WHERE state IN ('waiting', 'sent')`,
 ];
 
 /** Most commands that wait for one device: enough for a long outage, too few to fill a disk. */
@@ -38,8 +39,8 @@ type Row = {
   operator: string;
   jws: string;
   state: CommandRecord["state"];
-  created_ms: number;
-  expires_ms: number;
+  createdMs: number;
+  expiresMs: number;
   result: string | null;
 };
 
@@ -123,7 +124,7 @@ export class Commands {
       if (this.open(device, nowMs).length >= MAX_OPEN_PER_DEVICE)
         throw new Refused("too-many", `${MAX_OPEN_PER_DEVICE} commands wait for ${device} already`, "Wait until it answers or they expire");
       this.#db.run(
-        `INSERT INTO commands (jti, device, act, kid, ctr, operator, jws, state, created_ms, expires_ms)
+        `INSERT INTO commands (jti, device, act, kid, ctr, operator, jws, state, createdMs, expiresMs)
          VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?)`,
         [claims.jti, device, claims.act, claims.kid, claims.ctr, operator, jws, nowMs, claims.exp * 1000],
       );
@@ -135,7 +136,7 @@ export class Commands {
   open(device: string, nowMs: number): { jti: string; jws: string }[] {
     return this.#db
       .query<{ jti: string; jws: string }, [string, number]>(
-        "SELECT jti, jws FROM commands WHERE device = ? AND state IN ('waiting', 'sent') AND expires_ms > ? ORDER BY seq",
+        "SELECT jti, jws FROM commands WHERE device = ? AND state IN ('waiting', 'sent') AND expiresMs > ? ORDER BY seq",
       )
       .all(device, nowMs);
   }
@@ -162,7 +163,7 @@ export class Commands {
   /** Ends what no device may obey any more and returns it. Call inside a transaction. */
   expire(nowMs: number): CommandRecord[] {
     return this.#db
-      .query<Row, [number]>("UPDATE commands SET state = 'expired' WHERE state IN ('waiting', 'sent') AND expires_ms <= ? RETURNING *")
+      .query<Row, [number]>("UPDATE commands SET state = 'expired' WHERE state IN ('waiting', 'sent') AND expiresMs <= ? RETURNING *")
       .all(nowMs)
       .map(record);
   }
@@ -178,19 +179,6 @@ export class Commands {
       .query<Row, [string, number]>("SELECT * FROM commands WHERE device = ? ORDER BY seq DESC LIMIT ?")
       .all(device, limit)
       .map(record);
-  }
-
-  /**
-   * Whether the operators' last word on this device was "isolate", whatever became of it: an order that expired or failed is still
-   * what they want, and nothing the device says can change it.
-   */
-  isolationWanted(device: string): boolean {
-    const last = this.#db
-      .query<{ act: string }, [string]>(
-        "SELECT act FROM commands WHERE device = ? AND act IN ('isolate', 'release') ORDER BY seq DESC LIMIT 1",
-      )
-      .get(device);
-    return last?.act === "isolate";
   }
 
   #row(jti: string): Row | undefined {
@@ -218,8 +206,8 @@ function record(row: Row): CommandRecord {
     kid: row.kid,
     operator: row.operator,
     state: row.state,
-    createdMs: row.created_ms,
-    expiresMs: row.expires_ms,
+    createdMs: row.createdMs,
+    expiresMs: row.expiresMs,
     ...(row.result === null ? {} : { result: CommandResult.parse(JSON.parse(row.result)) }),
   };
 }

@@ -9,8 +9,8 @@ export const credentialMigrations: Migrations = [
     id INTEGER PRIMARY KEY,
     operator TEXT NOT NULL,
     hash BLOB NOT NULL UNIQUE,
-    created_ms INTEGER NOT NULL,
-    revoked_ms INTEGER
+    createdMs INTEGER NOT NULL,
+    revokedMs INTEGER
   ) STRICT`,
 ];
 
@@ -34,7 +34,7 @@ export class Credentials {
   create(operator: string, nowMs: number): string {
     const token = PREFIX + randomBytes(32).toString("base64url");
     this.#store.commitNow(() =>
-      this.#db.run("INSERT INTO credentials (operator, hash, created_ms) VALUES (?, ?, ?)", [operator, hashOf(token), nowMs]),
+      this.#db.run("INSERT INTO credentials (operator, hash, createdMs) VALUES (?, ?, ?)", [operator, hashOf(token), nowMs]),
     );
     return token;
   }
@@ -44,7 +44,7 @@ export class Credentials {
     const wanted = hashOf(token);
     let found: Operator | undefined;
     for (const row of this.#db
-      .query<{ id: number; operator: string; hash: Uint8Array }, []>("SELECT id, operator, hash FROM credentials WHERE revoked_ms IS NULL")
+      .query<{ id: number; operator: string; hash: Uint8Array }, []>("SELECT id, operator, hash FROM credentials WHERE revokedMs IS NULL")
       .all()) {
       if (row.hash.length === wanted.length && timingSafeEqual(row.hash, wanted)) found = { id: row.id, name: row.operator };
     }
@@ -53,23 +53,13 @@ export class Credentials {
 
   /** Whether a credential found earlier still counts: a live stream outlasts the check at its start. */
   isValid(id: number): boolean {
-    return this.#db.query<{ id: number }, [number]>("SELECT id FROM credentials WHERE id = ? AND revoked_ms IS NULL").get(id) !== null;
+    return this.#db.query<{ id: number }, [number]>("SELECT id FROM credentials WHERE id = ? AND revokedMs IS NULL").get(id) !== null;
   }
 
   /** Revokes all credentials of an operator and returns how many there were. */
   revoke(operator: string, nowMs: number): number {
     return this.#store.commitNow(
-      () => this.#db.run("UPDATE credentials SET revoked_ms = ? WHERE operator = ? AND revoked_ms IS NULL", [nowMs, operator]).changes,
+      () => this.#db.run("UPDATE credentials SET revokedMs = ? WHERE operator = ? AND revokedMs IS NULL", [nowMs, operator]).changes,
     );
-  }
-
-  /** All credentials, oldest first, without anything secret. */
-  list(): { operator: string; createdMs: number; revokedMs: number | undefined }[] {
-    return this.#db
-      .query<{ operator: string; created_ms: number; revoked_ms: number | null }, []>(
-        "SELECT operator, created_ms, revoked_ms FROM credentials ORDER BY id",
-      )
-      .all()
-      .map((row) => ({ operator: row.operator, createdMs: row.created_ms, revokedMs: row.revoked_ms ?? undefined }));
   }
 }

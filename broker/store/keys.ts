@@ -12,7 +12,7 @@ export const keyMigrations: Migrations = [
     version INTEGER PRIMARY KEY,
     jws TEXT NOT NULL,
     operator TEXT NOT NULL,
-    put_ms INTEGER NOT NULL
+    putMs INTEGER NOT NULL
   ) STRICT`,
 ];
 
@@ -77,7 +77,7 @@ export class Keys {
           `Key list version ${list.version} is not newer than version ${before.version}, which this site already has`,
           "Sign a list with a higher version; devices would refuse this one as well",
         );
-      this.#db.run("INSERT INTO key_lists (version, jws, operator, put_ms) VALUES (?, ?, ?, ?)", [list.version, jws, operator, nowMs]);
+      this.#db.run("INSERT INTO key_lists (version, jws, operator, putMs) VALUES (?, ?, ?, ?)", [list.version, jws, operator, nowMs]);
       return { version: list.version };
     });
   }

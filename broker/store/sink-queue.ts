@@ -16,33 +16,33 @@ export const sinkQueueMigrations: Migrations = [
   `CREATE TABLE sinks (
     name TEXT PRIMARY KEY,
     queued INTEGER NOT NULL DEFAULT 0,
-    queued_bytes INTEGER NOT NULL DEFAULT 0,
+    queuedBytes INTEGER NOT NULL DEFAULT 0,
     delivered INTEGER NOT NULL DEFAULT 0,
     failed INTEGER NOT NULL DEFAULT 0,
     dropped INTEGER NOT NULL DEFAULT 0,
-    last_error TEXT,
-    last_delivery_ms INTEGER
+    lastError TEXT,
+    lastDeliveryMs INTEGER
   ) STRICT;
   CREATE TABLE sink_queue (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     sink TEXT NOT NULL REFERENCES sinks (name),
     message TEXT NOT NULL,
     payload TEXT NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    queued_ms INTEGER NOT NULL,
+    sizeBytes INTEGER NOT NULL,
+    queuedMs INTEGER NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
-    next_ms INTEGER NOT NULL,
+    nextMs INTEGER NOT NULL,
     UNIQUE (sink, message)
   ) STRICT;
   CREATE INDEX sink_queue_order ON sink_queue (sink, id);
   CREATE TRIGGER sink_queue_in AFTER INSERT ON sink_queue BEGIN
-    UPDATE sinks SET queued = queued + 1, queued_bytes = queued_bytes + NEW.size_bytes WHERE name = NEW.sink;
+    UPDATE sinks SET queued = queued + 1, queuedBytes = queuedBytes + NEW.sizeBytes WHERE name = NEW.sink;
   END;
   CREATE TRIGGER sink_queue_out AFTER DELETE ON sink_queue BEGIN
-    UPDATE sinks SET queued = queued - 1, queued_bytes = queued_bytes - OLD.size_bytes WHERE name = OLD.sink;
+    UPDATE sinks SET queued = queued - 1, queuedBytes = queuedBytes - OLD.sizeBytes WHERE name = OLD.sink;
   END;
-  CREATE TABLE sink_told (alert TEXT PRIMARY KEY, rank INTEGER NOT NULL, told_ms INTEGER NOT NULL) STRICT;
-  CREATE INDEX sink_told_age ON sink_told (told_ms)`,
+  CREATE TABLE sink_told (alert TEXT PRIMARY KEY, rank INTEGER NOT NULL, toldMs INTEGER NOT NULL) STRICT;
+  CREATE INDEX sink_told_age ON sink_told (toldMs)`,
 ];
 
 /** What a receiver gets. `alert.updated` means that the severity rose. */
@@ -56,12 +56,12 @@ export function enqueue(db: Database, alert: Alert, nowMs: number): void {
   const rank = severities.indexOf(alert.severity);
   const told = db.query<{ rank: number }, [string]>("SELECT rank FROM sink_told WHERE alert = ?").get(alert.id);
   if (told && rank <= told.rank) return;
-  db.run("INSERT OR REPLACE INTO sink_told (alert, rank, told_ms) VALUES (?, ?, ?)", [alert.id, rank, nowMs]);
-  db.run("DELETE FROM sink_told WHERE told_ms < ?", [nowMs - FORGET_TOLD_MS]);
+  db.run("INSERT OR REPLACE INTO sink_told (alert, rank, toldMs) VALUES (?, ?, ?)", [alert.id, rank, nowMs]);
+  db.run("DELETE FROM sink_told WHERE toldMs < ?", [nowMs - FORGET_TOLD_MS]);
   const payload = payloadOf({ type: told ? "alert.updated" : "alert.created", timestamp: new Date(nowMs).toISOString(), data: alert });
   const sizeBytes = Buffer.byteLength(payload);
   for (const { name } of db.query<{ name: string }, []>("SELECT name FROM sinks").all()) {
-    db.run("INSERT OR IGNORE INTO sink_queue (sink, message, payload, size_bytes, queued_ms, next_ms) VALUES (?, ?, ?, ?, ?, ?)", [
+    db.run("INSERT OR IGNORE INTO sink_queue (sink, message, payload, sizeBytes, queuedMs, nextMs) VALUES (?, ?, ?, ?, ?, ?)", [
       name,
       `${alert.id}.${alert.revision}`,
       payload,
@@ -84,8 +84,8 @@ function payloadOf(message: SinkMessage): string {
 }
 
 function dropOldest(db: Database, sink: string): void {
-  const size = db.query<{ queued_bytes: number }, [string]>("SELECT queued_bytes FROM sinks WHERE name = ?");
-  while ((size.get(sink)?.queued_bytes ?? 0) > MAX_QUEUE_BYTES) {
+  const size = db.query<{ queuedBytes: number }, [string]>("SELECT queuedBytes FROM sinks WHERE name = ?");
+  while ((size.get(sink)?.queuedBytes ?? 0) > MAX_QUEUE_BYTES) {
     db.run("DELETE FROM sink_queue WHERE id = (SELECT id FROM sink_queue WHERE sink = ? ORDER BY id LIMIT 1)", [sink]);
     db.run("UPDATE sinks SET dropped = dropped + 1 WHERE name = ?", [sink]);
   }
@@ -135,7 +135,7 @@ export class SinkQueue {
   head(sink: string): Queued | undefined {
     const row = this.#db
       .query<Queued, [string]>(
-        `SELECT id, message, payload, queued_ms AS queuedMs, attempts, next_ms AS nextMs
+        `SELECT id, message, payload, queuedMs, attempts, nextMs
          FROM sink_queue WHERE sink = ? ORDER BY id LIMIT 1`,
       )
       .get(sink);
@@ -145,33 +145,32 @@ export class SinkQueue {
   delivered(sink: string, id: number, nowMs: number): Promise<void> {
     return this.#store.commitSoon(() => {
       this.#db.run("DELETE FROM sink_queue WHERE id = ?", [id]);
-      this.#db.run("UPDATE sinks SET delivered = delivered + 1, last_delivery_ms = ?, last_error = NULL WHERE name = ?", [nowMs, sink]);
+      this.#db.run("UPDATE sinks SET delivered = delivered + 1, lastDeliveryMs = ?, lastError = NULL WHERE name = ?", [nowMs, sink]);
     });
   }
 
   retry(sink: string, id: number, nextMs: number, error: string): Promise<void> {
     return this.#store.commitSoon(() => {
-      this.#db.run("UPDATE sink_queue SET attempts = attempts + 1, next_ms = ? WHERE id = ?", [nextMs, id]);
-      this.#db.run("UPDATE sinks SET last_error = ? WHERE name = ?", [error, sink]);
+      this.#db.run("UPDATE sink_queue SET attempts = attempts + 1, nextMs = ? WHERE id = ?", [nextMs, id]);
+      this.#db.run("UPDATE sinks SET lastError = ? WHERE name = ?", [error, sink]);
     });
   }
 
   giveUp(sink: string, id: number, error: string): Promise<void> {
     return this.#store.commitSoon(() => {
       this.#db.run("DELETE FROM sink_queue WHERE id = ?", [id]);
-      this.#db.run("UPDATE sinks SET failed = failed + 1, last_error = ? WHERE name = ?", [error, sink]);
+      this.#db.run("UPDATE sinks SET failed = failed + 1, lastError = ? WHERE name = ?", [error, sink]);
     });
   }
 
   counts(sink: string): QueueCounts {
     const row = this.#db
       .query<
-        { queued: number; delivered: number; failed: number; dropped: number; last_error: string | null; last_delivery_ms: number | null },
+        { queued: number; delivered: number; failed: number; dropped: number; lastError: string | null; lastDeliveryMs: number | null },
         [string]
-      >("SELECT queued, delivered, failed, dropped, last_error, last_delivery_ms FROM sinks WHERE name = ?")
+      >("SELECT queued, delivered, failed, dropped, lastError, lastDeliveryMs FROM sinks WHERE name = ?")
       .get(sink);
     if (!row) throw new Error(`sink "${sink}" is not configured`);
-    const { last_error, last_delivery_ms, ...counts } = row;
-    return { ...counts, lastError: last_error ?? undefined, lastDeliveryMs: last_delivery_ms ?? undefined };
+    return { ...row, lastError: row.lastError ?? undefined, lastDeliveryMs: row.lastDeliveryMs ?? undefined };
   }
 }
