@@ -1,0 +1,76 @@
+// What the API needs from the rest of the broker. Handlers only translate between HTTP and these; main.ts fills them.
+import type { Alert, AlertStatus, Severity } from "@picket/protocol/alert";
+import type { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "@picket/protocol/enroll";
+import type { CommandRecord, Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
+import type { Change } from "../changes.ts";
+import type { LogPort } from "./events.ts";
+
+type Awaitable<T> = T | Promise<T>;
+
+/** Whose credential a request carries. */
+export type Operator = { readonly id: number; readonly name: string };
+
+/** `severity` means this and above; `technique` includes its sub-techniques. */
+export type AlertFilter = {
+  readonly severity?: Severity | undefined;
+  readonly technique?: string | undefined;
+  readonly device?: string | undefined;
+  readonly status?: AlertStatus | undefined;
+  readonly sinceMs?: number | undefined;
+  readonly limit: number;
+};
+
+/** What an operator decides about an alert; what is left out stays. */
+export type Judgement = {
+  readonly status?: AlertStatus | undefined;
+  readonly assignee?: string | undefined;
+  readonly note?: string | undefined;
+};
+
+/** What `doctor` asks of the machine the broker runs on. */
+export type HostFacts = {
+  /** End of the broker's own certificate. */
+  readonly certificateExpiresMs: number;
+  /** The file system that holds the site's database. */
+  readonly disk: { readonly freeBytes: number; readonly totalBytes: number };
+};
+
+/** Any of these may throw `Refused`, whose text reaches the caller; any other error becomes a bare 500 and goes to `report`. */
+export type ApiDeps = {
+  readonly version: string;
+  readonly nowMs: () => number;
+  /** Faults of ours, to be logged. */
+  readonly report: (error: unknown) => void;
+  readonly credentials: { find(token: string): Operator | undefined; isValid(id: number): boolean };
+  readonly siteStatus: () => SiteStatus;
+  readonly hostFacts: () => Awaitable<HostFacts>;
+  readonly enrolment: {
+    /** The site CA, PEM. */
+    ca(): string;
+    enroll(request: EnrolRequest): Promise<EnrolResponse>;
+    renew(request: RenewRequest): Promise<RenewResponse>;
+    createToken(of: { ttlS: number; uses: number; operator: string }): Awaitable<{ token: string; expiresMs: number }>;
+  };
+  readonly devices: {
+    list(): Device[];
+    get(id: string): Device | undefined;
+    /** Revokes the certificates and closes the connection. */
+    revoke(id: string, operator: string): Awaitable<void>;
+  };
+  readonly alerts: {
+    list(filter: AlertFilter): Alert[];
+    get(id: string): Alert | undefined;
+    judge(id: string, judgement: Judgement, operator: string): Awaitable<Alert | undefined>;
+  };
+  readonly log: LogPort;
+  readonly commands: {
+    /** Stores and sends. */
+    submit(of: { device: string; jws: string; operator: string }): Promise<CommandRecord>;
+    get(jti: string): CommandRecord | undefined;
+    /** Newest first. */
+    ofDevice(device: string): CommandRecord[];
+  };
+  readonly keys: { put(jws: string, operator: string): Promise<{ version: number }> };
+  readonly sinks: { status(): SinkStatus[]; test(name: string): Promise<{ ok: boolean; detail: string } | undefined> };
+  readonly changes: { listen(listener: (change: Change) => void): Disposable };
+};

@@ -1,0 +1,64 @@
+// What each call does: one entry for each route of protocol/rest.ts, or it does not compile.
+import type { ParamsOf, ResponseOf, RouteName, routes } from "@picket/protocol/rest";
+import type * as z from "zod";
+import { Refused } from "../refused.ts";
+import type { ApiDeps, Operator } from "./deps.ts";
+import { diagnose } from "./doctor.ts";
+import { eventsById, queryEvents } from "./events.ts";
+
+type Route<N extends RouteName> = (typeof routes)[N];
+type Input<N extends RouteName> = {
+  readonly params: z.output<Route<N>["params"]>;
+  readonly query: z.output<Route<N>["query"]>;
+  readonly body: Route<N>["body"] extends z.ZodType ? z.output<Route<N>["body"]> : undefined;
+  /** Name of the operator; empty on open routes. */
+  readonly operator: Operator["name"];
+};
+export type Handlers = { readonly [N in RouteName]: (input: Input<N>) => Promise<ResponseOf<N>> };
+
+export function handlers(deps: ApiDeps): Handlers {
+  const device = ({ id }: ParamsOf<"device">) => {
+    const found = deps.devices.get(id);
+    if (!found) throw new Refused("not-found", `There is no device "${id}" at this site`, "`picket devices` lists them");
+    return found;
+  };
+  const known = <T>(found: T | undefined, what: string): T => {
+    if (found === undefined) throw new Refused("not-found", `There is no ${what}`);
+    return found;
+  };
+  return {
+    health: async () => ({ ok: true, version: deps.version }),
+    ca: async () => ({ ca: deps.enrolment.ca() }),
+    enroll: ({ body }) => deps.enrolment.enroll(body),
+    renew: ({ body }) => deps.enrolment.renew(body),
+    site: async () => deps.siteStatus(),
+    doctor: async () => ({
+      findings: diagnose({ nowMs: deps.nowMs(), site: deps.siteStatus(), devices: deps.devices.list(), host: await deps.hostFacts() }),
+    }),
+    devices: async () => ({ devices: deps.devices.list() }),
+    device: async ({ params }) => ({ device: device(params), commands: deps.commands.ofDevice(params.id) }),
+    revoke: async ({ params, operator }) => {
+      device(params);
+      await deps.devices.revoke(params.id, operator);
+      return { device: device(params) };
+    },
+    command: async ({ params, body, operator }) => {
+      if (device(params).trust === "revoked")
+        throw new Refused("conflict", `Device "${params.id}" is revoked and can never connect`, "Enrol it again under a new name");
+      return { command: await deps.commands.submit({ device: params.id, jws: body.jws, operator }) };
+    },
+    alerts: async ({ query }) => ({ alerts: deps.alerts.list(query) }),
+    alert: async ({ params }) => {
+      const alert = known(deps.alerts.get(params.id), `alert ${params.id}`);
+      return { alert, events: await eventsById(deps.log, alert.events) };
+    },
+    judge: async ({ params, body, operator }) => ({
+      alert: known(await deps.alerts.judge(params.id, body, operator), `alert ${params.id}`),
+    }),
+    events: ({ query }) => queryEvents(deps.log, query),
+    createToken: async ({ body, operator }) => deps.enrolment.createToken({ ...body, operator }),
+    putKeys: ({ body, operator }) => deps.keys.put(body.jws, operator),
+    sinks: async () => ({ sinks: deps.sinks.status() }),
+    testSink: async ({ params }) => known(await deps.sinks.test(params.name), `sink "${params.name}"`),
+  };
+}
