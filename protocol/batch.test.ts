@@ -43,6 +43,33 @@ test("a newline inside a value does not split a line", () => {
   expect(decodeBatch(encode([event])).events).toEqual([event]);
 });
 
+const curl = { pid: 7, startTicks: 1, ppid: 1, uid: 0, exe: "/usr/bin/curl", argv: ["curl"] };
+const open = (seq: number, process: typeof curl): SensorEvent => ({
+  ...lost(seq),
+  type: "file.open",
+  body: { process, file: { path: `/etc/${seq}`, flags: 0 } },
+});
+
+test("a process that repeats is sent once and comes back whole", () => {
+  const events = [open(0, curl), open(1, { ...curl, pid: 8 }), open(2, curl), lost(3), open(4, { ...curl, pid: 8 })];
+  const bytes = encode(events);
+  expect(decodeBatch(bytes).events).toEqual(events);
+  expect(
+    inflateBatch(openBatch(bytes).body)
+      .toString()
+      .match(/usr.bin.curl/g),
+  ).toHaveLength(2);
+});
+
+test.each([-1, 1, 0.5, "0", null, "__proto__", "length"])("a line that names process %j, which is not there, is refused", (p) => {
+  const lines = [
+    { type: "file.open", timeMs: 5, body: open(0, curl).body },
+    { type: "file.open", timeMs: 2, p, body: { file: { path: "/x", flags: 0 } } },
+  ];
+  const result = decodeBatch(forge({ ...header, runs: [[0, 2]] }, lines.map((line) => JSON.stringify(line)).join("\n")));
+  expect(result).toMatchObject({ refused: 1, events: [{ seq: 0 }] });
+});
+
 test("an unknown event keeps its number and hides no neighbour", () => {
   const lines = [
     { type: "new.kind", timeMs: 5, body: {} },

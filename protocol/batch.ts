@@ -37,25 +37,37 @@ export const countOf = (header: BatchHeader) => header.runs.reduce((sum, [, coun
 
 /**
  * Encodes events of one epoch, in the order given. Sequence numbers must rise.
- * `timeMs` travels as the difference to the line before, which compresses far better than the time itself.
+ * Two things repeat so much that they are sent once: `timeMs` travels as the difference to the line before, and a process
+ * already in this batch as its number, `p`, counted from 0 in order of appearance.
  */
-export function encodeBatch(of: { boot: string; oldest: number; events: readonly SensorEvent[]; level?: number }): Uint8Array<ArrayBuffer> {
+export function encodeBatch(of: { boot: string; oldest: number; events: readonly SensorEvent[] }): Uint8Array<ArrayBuffer> {
   const first = of.events[0];
   if (!first) throw new BadBatch("a batch holds at least one event");
   const runs: [number, number][] = [];
+  const processes = new Map<string, number>();
   let previousMs = 0;
   const lines: string[] = [];
   for (const event of of.events) {
     const run = runs.at(-1);
     if (run && event.seq === run[0] + run[1]) run[1]++;
     else runs.push([event.seq, 1]);
-    lines.push(JSON.stringify({ type: event.type, timeMs: event.timeMs - previousMs, body: event.body, hits: event.hits }));
+    lines.push(encodeLine(event, event.timeMs - previousMs, processes));
     previousMs = event.timeMs;
   }
   const header: BatchHeader = { v: 1, device: first.device, boot: of.boot, epoch: first.epoch, runs, oldest: of.oldest };
   const head = Buffer.from(`${JSON.stringify(header)}\n`);
-  const body = Bun.zstdCompressSync(Buffer.from(lines.join("\n")), { level: of.level ?? 3 });
+  const body = Bun.zstdCompressSync(Buffer.from(lines.join("\n")), { level: 3 });
   return Buffer.concat([head, body]);
+}
+
+function encodeLine(event: SensorEvent, timeMs: number, processes: Map<string, number>): string {
+  const { type, body, hits } = event;
+  if (!("process" in body) || body.process === undefined) return JSON.stringify({ type, timeMs, body, hits });
+  const key = JSON.stringify(body.process);
+  const known = processes.get(key);
+  if (known !== undefined) return JSON.stringify({ type, timeMs, p: known, body: { ...body, process: undefined }, hits });
+  processes.set(key, processes.size);
+  return JSON.stringify({ type, timeMs, body, hits });
 }
 
 /** Splits header and compressed body, checking the header only. Throws `BadBatch`. */
@@ -107,29 +119,36 @@ export function decodeBatch(bytes: Uint8Array): { header: BatchHeader; events: S
   const lines = inflateBatch(body).toString("utf8").split("\n");
   if (lines.length !== countOf(header)) throw new BadBatch(`${countOf(header)} events announced, ${lines.length} lines found`);
   const events: SensorEvent[] = [];
+  const processes: unknown[] = [];
   let refused = 0;
   let previousMs = 0;
   let line = 0;
   for (const [start, count] of header.runs) {
     for (let seq = start; seq < start + count; seq++, line++) {
-      const event = parseLine(lines[line]!, { v: 1, device: header.device, epoch: header.epoch, seq }, previousMs);
-      previousMs = event.timeMs;
-      if (event.ok) events.push(event.ok);
+      const json = parseLine(lines[line]!, processes);
+      if (typeof json?.timeMs === "number") previousMs += json.timeMs;
+      const event = SensorEvent.safeParse({ ...json, v: 1, device: header.device, epoch: header.epoch, seq, timeMs: previousMs });
+      if (event.success) events.push(event.data);
       else refused++;
     }
   }
   return { header, events, refused };
 }
 
-function parseLine(line: string, identity: object, previousMs: number): { timeMs: number; ok?: SensorEvent } {
-  let json: { timeMs?: unknown };
+/** One line as an object, its process put back; undefined when it is no JSON object or names a process that is not there. */
+function parseLine(line: string, processes: unknown[]): { timeMs?: unknown; body?: unknown } | undefined {
+  let json: { timeMs?: unknown; p?: unknown; body?: { process?: unknown } } | null;
   try {
     json = JSON.parse(line);
   } catch {
-    return { timeMs: previousMs };
+    return undefined;
   }
-  if (typeof json !== "object" || json === null || typeof json.timeMs !== "number") return { timeMs: previousMs };
-  const timeMs = previousMs + json.timeMs;
-  const parsed = SensorEvent.safeParse({ ...json, ...identity, timeMs });
-  return parsed.success ? { timeMs, ok: parsed.data } : { timeMs };
+  if (typeof json !== "object" || json === null || Array.isArray(json)) return undefined;
+  const { p, ...rest } = json;
+  if (p === undefined) {
+    if (rest.body?.process !== undefined) processes.push(rest.body.process);
+    return rest;
+  }
+  const process = typeof p === "number" ? processes[p] : undefined;
+  return process === undefined ? { timeMs: rest.timeMs } : { ...rest, body: { ...rest.body, process } };
 }

@@ -1,10 +1,11 @@
 // Identifiers that cross process boundaries. They become MQTT topic levels, file names and certificate CNs, so they hold nothing that any of those treats specially.
 import * as z from "zod";
 
-/** A device or site name: 1-63 of a-z, 0-9 and inner hyphens (an RFC 1123 label), so `/`, `+`, `#`, `:` and `..` cannot occur. */
-export const label = z.string().regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, "use 1-63 of a-z, 0-9 and inner hyphens");
-export const deviceId = label;
-export const siteId = label;
+const label = () => z.string().regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, "use 1-63 of a-z, 0-9 and inner hyphens");
+
+/** 1-63 of a-z, 0-9 and inner hyphens (an RFC 1123 label), so `/`, `+`, `#`, `:` and `..` cannot occur. */
+export const deviceId = label();
+export const siteId = label();
 
 /** Eight of a-z and 0-9, random, new at every agent start. */
 export const epochId = z.string().regex(/^[a-z0-9]{8}$/);

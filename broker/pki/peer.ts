@@ -1,16 +1,9 @@
 // Who is at the other end of a TLS connection, as the site CA says it.
 import "reflect-metadata";
 import { X509Certificate } from "@peculiar/x509";
-import { label, type Role, roles } from "@picket/protocol/names";
+import { deviceId, roles } from "@picket/protocol/names";
+import type { CertifiedPeer } from "../peer.ts";
 import type { Authority } from "./certificates.ts";
-
-export type CertifiedPeer = {
-  readonly role: Role;
-  readonly name: string;
-  /** Lower-case hex, as issued. */
-  readonly serial: string;
-  readonly notAfterMs: number;
-};
 
 /** Reads role (OU), name (CN), serial and end of life from a DER certificate. Throws with what is wrong. */
 export function readPeer(der: Uint8Array<ArrayBuffer>): CertifiedPeer {
@@ -20,7 +13,7 @@ export function readPeer(der: Uint8Array<ArrayBuffer>): CertifiedPeer {
   const known = roles.find((one) => one === role);
   // Two CNs or two OUs would let two readers of one certificate see two identities.
   if (!known || moreRoles.length > 0) throw new Error(`the certificate's OU is not one of ${roles.join(", ")}`);
-  if (moreNames.length > 0 || !label.safeParse(name).success) throw new Error("the certificate's CN is not a name of ours");
+  if (moreNames.length > 0 || !deviceId.safeParse(name).success) throw new Error("the certificate's CN is not a name of ours");
   return { role: known, name: name!, serial: certificate.serialNumber.toLowerCase(), notAfterMs: certificate.notAfter.getTime() };
 }
 

@@ -1,0 +1,29 @@
+// `bun run bench NAME [--json]`: one budget of DESIGN a name. One JSON object a line, so that runs can be compared by tools.
+import { parseArgs } from "node:util";
+import type { Bench, Result } from "./result.ts";
+
+const benches: Record<string, () => Promise<{ default: Bench }>> = {
+  wire: () => import("./wire.ts"),
+};
+
+const { values, positionals } = parseArgs({ options: { json: { type: "boolean", default: false } }, allowPositionals: true });
+const names = positionals.length > 0 ? positionals : Object.keys(benches);
+
+for (const name of names) {
+  const load = benches[name];
+  if (!load) {
+    console.error(`bench: there is no ${JSON.stringify(name)}: choose from ${Object.keys(benches).join(", ")}`);
+    process.exit(2);
+  }
+  const { default: run } = await load();
+  for await (const result of run()) print({ bench: name, ...result });
+}
+
+function print(result: { bench: string } & Result): void {
+  if (values.json) {
+    console.log(JSON.stringify(result));
+    return;
+  }
+  const ratio = result.ratio === undefined ? "" : `  (${result.ratio.toFixed(2)}x of ${result.peer})`;
+  console.log(`${result.bench.padEnd(9)}${result.metric.padEnd(34)}${result.value.toLocaleString("en")} ${result.unit}${ratio}`);
+}
