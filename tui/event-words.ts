@@ -63,7 +63,11 @@ export function eventWords(event: SensorEvent): string {
 }
 
 /** The path the kernel ran, then the arguments after argv[0], quoted where they hold spaces. argv[0] is shown when it claims another name. */
-export function commandLine(process: { readonly exe: string; readonly argv?: readonly string[] | undefined; readonly argvTruncated?: boolean | undefined }): string {
+export function commandLine(process: {
+  readonly exe: string;
+  readonly argv?: readonly string[] | undefined;
+  readonly argvTruncated?: boolean | undefined;
+}): string {
   const [name = process.exe, ...args] = process.argv ?? [];
   const base = (path: string) => path.slice(path.lastIndexOf("/") + 1);
   const alias = base(name.replace(/^-/, "")) === base(process.exe) ? "" : ` [as ${name}]`;

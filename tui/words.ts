@@ -88,7 +88,8 @@ const doneWords: Record<string, string> = {
 export function commandView(command: CommandRecord, device: Device | undefined, nowMs: number): CommandView {
   const { result } = command;
   if (result) {
-    if (result.ok && result.code === "done") return { outcome: "done", words: `${command.device} ${doneWords[command.act] ?? "has done it"}` };
+    if (result.ok && result.code === "done")
+      return { outcome: "done", words: `${command.device} ${doneWords[command.act] ?? "has done it"}` };
     const detail = result.message ? `: ${result.message}` : "";
     if (result.code === "rolled-back")
       return { outcome: "failed", words: `${command.device} rolled the ${command.act} back, nothing changed${detail}` };

@@ -68,7 +68,12 @@ async function call<N extends RouteName>(access: SiteAccess, name: N, input: Cal
   }
 }
 
-async function openStream(access: SiteAccess, signal: AbortSignal, timeoutMs: number, silenceMs: number): Promise<AsyncIterable<StreamItem>> {
+async function openStream(
+  access: SiteAccess,
+  signal: AbortSignal,
+  timeoutMs: number,
+  silenceMs: number,
+): Promise<AsyncIterable<StreamItem>> {
   const url = urlOf(access, STREAM_PATH, {}, {});
   const stop = new AbortController();
   const onAbort = () => stop.abort();
@@ -148,8 +153,7 @@ const broken = (url: string, detail: string) =>
 function problemOf(status: number, text: string, url: string): SiteError {
   const kind = status === 401 || status === 403 ? "credential" : status === 404 ? "not-found" : "refused";
   const problem = Problem.safeParse(tryJson(text));
-  const fallback =
-    kind === "credential" ? "Is the token in site.json the one `picket site init` printed, and not withdrawn?" : undefined;
+  const fallback = kind === "credential" ? "Is the token in site.json the one `picket site init` printed, and not withdrawn?" : undefined;
   if (!problem.success)
     return new SiteError({ kind, status, title: `the site answered ${status}`, detail: new URL(url).pathname, hint: fallback });
   return new SiteError({ kind, status, title: problem.data.title, detail: problem.data.detail, hint: problem.data.hint ?? fallback });

@@ -19,7 +19,11 @@ export async function sendOrder(client: SiteClient, sign: Sign, device: string, 
  * How a sent command goes on: one step now and one for each look, until it is answered or expired.
  * A site that is away for a moment is asked again; anything else throws `SiteError`.
  */
-export async function* followOrder(client: SiteClient, sent: CommandRecord, options: { pollMs?: number; signal?: AbortSignal } = {}): AsyncGenerator<OrderStep> {
+export async function* followOrder(
+  client: SiteClient,
+  sent: CommandRecord,
+  options: { pollMs?: number; signal?: AbortSignal } = {},
+): AsyncGenerator<OrderStep> {
   const pollMs = options.pollMs ?? 500;
   while (!options.signal?.aborted) {
     const look = await client.call("device", { params: { id: sent.device }, signal: options.signal }).catch((error: unknown) => {

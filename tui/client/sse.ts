@@ -45,7 +45,10 @@ function parseBlock(block: string): SseEvent | undefined {
 async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const silence = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new SiteError({ kind: "timeout", title: "the site fell silent", detail: `nothing for ${ms / 1000} s` })), ms);
+    timer = setTimeout(
+      () => reject(new SiteError({ kind: "timeout", title: "the site fell silent", detail: `nothing for ${ms / 1000} s` })),
+      ms,
+    );
   });
   try {
     return await Promise.race([promise, silence]);
@@ -54,4 +57,5 @@ async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
   }
 }
 
-const tooLong = () => new SiteError({ kind: "broken", title: "the live stream cannot be read", detail: `an event is longer than ${MAX_EVENT_CHARS}` });
+const tooLong = () =>
+  new SiteError({ kind: "broken", title: "the live stream cannot be read", detail: `an event is longer than ${MAX_EVENT_CHARS}` });

@@ -66,6 +66,8 @@ function banners(state: ConsoleState): Line[] {
     return rows.map((text) => ({ ...line(text), banner: true }));
   }
   if (site && !site.detector.connected)
-    return [{ ...line(`! the detector is not connected: ${site.detector.lagBatches} batches wait, no new alerts are decided`), banner: true }];
+    return [
+      { ...line(`! the detector is not connected: ${site.detector.lagBatches} batches wait, no new alerts are decided`), banner: true },
+    ];
   return [];
 }

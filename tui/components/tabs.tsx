@@ -11,7 +11,9 @@ export function Tabs({ state, columns }: Props) {
   const root = state.views[0]?.kind === "devices" ? "devices" : "alerts";
   const tab = (name: "alerts" | "devices", text: string): Span => (root === name ? span(`[${text}]`, "title") : span(` ${text} `, "faint"));
   const parts = [span(" "), tab("alerts", `Alerts ${alertCount(state)}`), span(" "), tab("devices", `Devices ${state.devices.size}`)];
-  const crumbs = state.views.slice(1).map((step) => span(` › ${step.kind === "alert" ? titleOf(state, step.id) : "id" in step ? step.id : ""}`));
+  const crumbs = state.views
+    .slice(1)
+    .map((step) => span(` › ${step.kind === "alert" ? titleOf(state, step.id) : "id" in step ? step.id : ""}`));
   const rest = state.showClosed && view.kind === "alerts" ? [span("  closed ones shown", "faint")] : [];
   return <Lines lines={[line(...parts, ...crumbs, ...rest)]} columns={columns} />;
 }

@@ -31,7 +31,8 @@ export type Job = {
   readonly words: string;
 };
 
-export type Evidence = { readonly events: readonly SensorEvent[] } | { readonly error: string };
+/** The events of an alert as they were at one of its revisions, or why they cannot be read. */
+export type Evidence = { readonly events: readonly SensorEvent[]; readonly revision: number } | { readonly error: string };
 
 export type Message = { readonly tone: "good" | "bad" | "plain"; readonly text: string };
 

@@ -1,0 +1,137 @@
+import type { Alert } from "@picket/protocol/alert";
+import type { CommandRecord, Device } from "@picket/protocol/rest";
+import type { Capability } from "@picket/protocol/status";
+import { wrap } from "../cells.ts";
+import { blank, column, type Line, line, type Span, span, type Tone } from "../line.ts";
+import { worstAlertFirst } from "../state/order.ts";
+import {
+  agoWords,
+  commandView,
+  coverageWords,
+  dateWords,
+  type IsolationView,
+  isDark,
+  isolationOf,
+  presenceWords,
+  spanWords,
+} from "../words.ts";
+import { severitySpan } from "./alert-list.tsx";
+
+type Of = {
+  readonly device: Device;
+  readonly alerts: readonly Alert[];
+  readonly commands: readonly CommandRecord[] | undefined;
+  readonly nowMs: number;
+  readonly columns: number;
+};
+
+/** Everything about one device: can we see it, what did we miss, what was ordered, what is open. */
+export function devicePage(of: Of): Line[] {
+  const { device, nowMs, columns } = of;
+  return [
+    line(
+      " ",
+      span(device.id, "title"),
+      "  ",
+      span(presenceWords(device, nowMs), isDark(device) ? "bad" : device.trust === "revoked" ? "faint" : "good"),
+    ),
+    blank,
+    ...isolationLines(device, nowMs, columns),
+    ...coverageLines(device, columns),
+    ...agentLines(device, nowMs),
+    fact("certificate", `valid until ${dateWords(device.certificateExpiresMs)}`, device.certificateExpiresMs < nowMs ? "bad" : "plain"),
+    fact("enrolled", dateWords(device.enrolledMs)),
+    ...section("Open alerts", alertLines(of.alerts, device.id, nowMs)),
+    ...section(
+      "Sensor",
+      (device.status?.capabilities ?? []).flatMap((capability) => capabilityLines(capability, columns)),
+    ),
+    ...section("Orders", commandLines(of)),
+  ];
+}
+
+const fact = (name: string, ...parts: [text: string, tone?: Tone]): Line => line("  ", column(name, 13, "faint"), span(...parts));
+const section = (title: string, lines: readonly Line[]): Line[] =>
+  lines.length > 0 ? [blank, line(span(` ${title}`, "title")), ...lines] : [];
+const wrapped = (first: Span, text: string, columns: number, tone: Tone = "plain"): Line[] =>
+  wrap(text, columns - 16).map((row, index) => line("  ", index === 0 ? first : column("", 13), span(row, tone)));
+
+const isolationSays: Record<IsolationView, { text: string; tone: Tone }> = {
+  no: { text: "not isolated", tone: "plain" },
+  isolating: { text: "isolation ordered, the device has not confirmed it yet", tone: "medium" },
+  isolated: { text: "ISOLATED: only its connection to the site is left", tone: "medium" },
+  releasing: { text: "release ordered, the device still says it is isolated", tone: "medium" },
+  "self-released": {
+    text: "let itself go: the site was unreachable until its dead-man timer ended; order isolation again with i",
+    tone: "bad",
+  },
+};
+
+function isolationLines(device: Device, nowMs: number, columns: number): Line[] {
+  const { text, tone } = isolationSays[isolationOf(device)];
+  const state = device.status?.isolation;
+  const since = state?.sinceMs === undefined || state.state === "off" ? "" : `, since ${agoWords(state.sinceMs, nowMs)}`;
+  const left = state?.deadManLeftMs === undefined ? "" : `, lets itself go in ${spanWords(state.deadManLeftMs)} if the site stays away`;
+  const reason = state?.reason ? ` (${state.reason})` : "";
+  return wrapped(column("network", 13, "faint"), text + since + left + reason, columns, tone);
+}
+
+function coverageLines(device: Device, columns: number): Line[] {
+  const { stored, lost } = device.coverage;
+  const now = device.status?.lost;
+  const where = now ? Object.entries(now).filter(([, count]) => count > 0) : [];
+  const detail =
+    where.length > 0 ? `; since the agent started: ${where.map(([place, count]) => `${count} in the ${place}`).join(", ")}` : "";
+  const text =
+    lost === 0
+      ? `${coverageWords(device.coverage)}: ${stored} events stored, none lost`
+      : `${coverageWords(device.coverage)}: ${stored} events stored, ${lost} lost${detail}`;
+  return wrapped(column("coverage", 13, "faint"), text, columns, lost > 0 ? "bad" : "plain");
+}
+
+function agentLines(device: Device, nowMs: number): Line[] {
+  const { status } = device;
+  if (!status) return [fact("agent", "has not reported yet")];
+  return [
+    fact("agent", `${status.version}, ${Math.round(status.rssBytes / 1048576)} MB, up ${spanWords(status.uptimeS * 1000)} (host)`),
+    fact("system", `${status.arch}, Linux ${status.kernel}`),
+    ...(status.buffer.events > 0 ? [fact("waiting", `${status.buffer.events} events on the device, not sent yet`, "medium")] : []),
+    ...(Math.abs(status.timeMs - (device.lastSeenMs ?? status.timeMs)) > 60_000
+      ? [fact("clock", `differs from the site's by ${spanWords(Math.abs(status.timeMs - (device.lastSeenMs ?? nowMs)))}`, "medium")]
+      : []),
+  ];
+}
+
+function alertLines(alerts: readonly Alert[], device: string, nowMs: number): Line[] {
+  return alerts
+    .filter((alert) => alert.device === device && alert.status === "open")
+    .sort(worstAlertFirst)
+    .slice(0, 8)
+    .map((alert) =>
+      line("  ", severitySpan(alert.severity, 9), column(spanWords(nowMs - alert.lastMs), 8, "plain", "right"), "  ", alert.rule.title),
+    );
+}
+
+const levels: Record<Capability["level"], { word: string; tone: Tone }> = {
+  live: { word: "live", tone: "good" },
+  degraded: { word: "DEGRADED", tone: "medium" },
+  off: { word: "OFF", tone: "bad" },
+};
+
+function capabilityLines({ name, level, why, todo }: Capability, columns: number): Line[] {
+  const { word, tone } = levels[level];
+  const head = line("  ", column(name, 19), " ", column(word, 9, tone), span(level === "live" ? why : "", "faint"));
+  if (level === "live") return [head];
+  return [head, ...wrap(todo ? `${why} To do: ${todo}` : why, columns - 8).map((row) => line("      ", row))];
+}
+
+function commandLines({ commands, device, nowMs, columns }: Of): Line[] {
+  if (!commands) return [line(span("  reading…", "faint"))];
+  if (commands.length === 0) return [line(span("  none so far", "faint"))];
+  return commands.slice(0, 10).flatMap((command) => {
+    const view = commandView(command, device, nowMs);
+    const tone = view.outcome === "failed" ? "bad" : view.outcome === "done" ? "good" : "medium";
+    const head = line("  ", span(dateWords(command.createdMs), "faint"), `  ${command.act}`, span(` by ${command.operator}`, "faint"));
+    return [head, ...wrap(view.words, columns - 8).map((row) => line("      ", span(row, tone)))];
+  });
+}

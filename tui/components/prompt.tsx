@@ -1,0 +1,76 @@
+import type { Device } from "@picket/protocol/rest";
+import { cut, wrap } from "../cells.ts";
+import { blank, fill, type Line, line, span } from "../line.ts";
+import type { Prompt as Question } from "../state/state.ts";
+import { presenceWords, spanWords } from "../words.ts";
+import { Lines } from "./lines.tsx";
+
+type Props = {
+  readonly prompt: Question;
+  readonly device: Device | undefined;
+  readonly deadManMs: number;
+  readonly nowMs: number;
+  readonly columns: number;
+  readonly rows: number;
+};
+
+/** A question in place of the list. It says what will happen to whom before it asks. */
+export function Prompt({ prompt, device, deadManMs, nowMs, columns, rows }: Props) {
+  const lines = prompt.kind === "note" ? noteLines(prompt.typed, columns) : orderLines(prompt, device, deadManMs, nowMs, columns);
+  return <Lines lines={fill(lines, rows)} columns={columns} />;
+}
+
+function orderLines(
+  prompt: Extract<Question, { kind: "order" }>,
+  device: Device | undefined,
+  deadManMs: number,
+  nowMs: number,
+  columns: number,
+): Line[] {
+  const isolate = prompt.act === "isolate";
+  const text = (value: string) => wrap(value, columns - 4).map((row) => line("  ", row));
+  return [
+    blank,
+    line(
+      "  ",
+      span(isolate ? "ISOLATE " : "RELEASE ", isolate ? "critical" : "high"),
+      span(prompt.device, "title"),
+      device ? ` (${presenceWords(device, nowMs)})` : "",
+    ),
+    blank,
+    ...(isolate
+      ? [
+          ...text(
+            "It keeps only its connection to this site. Everything else stops at once, also sessions that are open now: its users and its work are cut off.",
+          ),
+          blank,
+          ...text(`It lets itself go if it cannot reach the site for ${spanWords(deadManMs)}. It stays isolated across reboots.`),
+        ]
+      : text("Its network comes back as it was. Whatever runs on it can talk to anyone again.")),
+    ...(device && device.presence !== "online"
+      ? [blank, ...text("It is not connected: the order waits at the site until it is back.")]
+      : []),
+    blank,
+    ...text(`Reason: ${prompt.reason}`),
+    blank,
+    line("  Type the device's name to confirm: ", span(cut(prompt.typed, columns - 42), "title"), span("▏", "key")),
+    line(
+      "  ",
+      prompt.typed === "" || prompt.typed === prompt.device
+        ? ""
+        : prompt.device.startsWith(prompt.typed)
+          ? span("…", "faint")
+          : span(`does not match ${prompt.device}`, "bad"),
+    ),
+  ];
+}
+
+function noteLines(typed: string, columns: number): Line[] {
+  const rows = wrap(typed, columns - 5);
+  return [
+    blank,
+    line("  ", span("Note", "title"), " for this alert; other operators see it"),
+    blank,
+    ...rows.map((row, index) => line("  ", row, ...(index === rows.length - 1 ? [span("▏", "key")] : []))),
+  ];
+}

@@ -1,0 +1,48 @@
+import { alertPage, Page } from "../components/alert-detail.tsx";
+import { type Line, line } from "../line.ts";
+import { viewOf } from "../state/state.ts";
+import { judgingHints, pressJudging } from "./judging.ts";
+import { commonHints, moveOf, pressCommon, type Screen, type ScreenContext } from "./screen.ts";
+
+/** One alert in full. */
+export const alertScreen: Screen = {
+  keys: (at) => [
+    ["↑↓", "scroll"],
+    ["w", at.state.wrapped ? "cut long rows" : "show long rows"],
+    ...judgingHints(shown(at)),
+    ["↵", "device"],
+    ...commonHints(at, true),
+  ],
+  press(key, at) {
+    const move = moveOf(key, at.rows);
+    const alert = shown(at);
+    if (move !== undefined) at.dispatch({ kind: "move", by: move, last: lastRow(at) });
+    else if (key.char === "w") at.dispatch({ kind: "toggle-wrap" });
+    else if (key.name === "enter" && alert && at.state.devices.has(alert.device)) {
+      at.dispatch({ kind: "open", view: { kind: "device", id: alert.device } });
+      at.act.readHistory(alert.device);
+    } else if (!pressJudging(key, alert, at)) pressCommon(key, at);
+  },
+  Body: (at) => <Page lines={page(at)} top={Math.min(at.state.scroll, lastRow(at))} columns={at.columns} rows={at.rows} />,
+};
+
+function shown({ state }: ScreenContext) {
+  const view = viewOf(state);
+  return view.kind === "alert" ? state.alerts.get(view.id) : undefined;
+}
+
+const lastRow = (at: ScreenContext) => Math.max(0, page(at).length - at.rows);
+
+function page(at: ScreenContext): Line[] {
+  const { state, columns } = at;
+  const alert = shown(at);
+  if (!alert) return [line("  This alert is no longer at the site. Esc goes back.")];
+  return alertPage({
+    alert,
+    device: state.devices.get(alert.device),
+    evidence: state.evidence.get(alert.id),
+    nowMs: state.nowMs,
+    columns,
+    wrapped: state.wrapped,
+  });
+}
