@@ -1,0 +1,26 @@
+// A site as processes: the broker and the detector, each alone able to fail and come back.
+import { picketCommand } from "./executables.ts";
+import { type Supervised, supervise } from "./supervise.ts";
+
+/** Starts broker and detector under supervision. `config` is passed on to both. */
+export function startSite(config: string | undefined, onLine: (name: string, line: string) => void): Supervised[] {
+  const rest = config === undefined ? [] : ["--config", config];
+  return ["broker", "detector"].map((name) => supervise({ name, argv: [...picketCommand(), name, ...rest] }, onLine));
+}
+
+/** Runs a site in the foreground until SIGINT or SIGTERM, or until a process cannot run. Returns the exit code. */
+export async function runSite(config: string | undefined): Promise<number> {
+  const processes = startSite(config, (_, line) => console.error(line));
+  const failed = Promise.race(processes.map((process) => process.failed));
+  const reason = await Promise.race([interrupted(), failed]);
+  await Promise.all(processes.map((process) => process.stop()));
+  if (reason === undefined) return 0;
+  console.error(`picket: the site cannot run: ${reason}`);
+  return 1;
+}
+
+/** Resolves at the first SIGINT, SIGTERM or SIGHUP. */
+export const interrupted = () =>
+  new Promise<undefined>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve(undefined));
+  });
