@@ -1,0 +1,220 @@
+// The agent's side of the wire: one connection after another, without end, and what is said over each.
+import { type CommandResult, Pack } from "@picket/protocol/command";
+import { clientId } from "@picket/protocol/names";
+import { HEARTBEAT_S, type OnlineStatus } from "@picket/protocol/status";
+import { parseTopic, topic, topics } from "@picket/protocol/topics";
+import type { EventSource } from "../lease.ts";
+import { backoffMs } from "./backoff.ts";
+import { type Connection, openConnection } from "./connection.ts";
+import { type Credentials, dial, type Target } from "./dial.ts";
+import { type Sender, startSender } from "./sender.ts";
+
+/** Results of commands that the site has not acknowledged; kept by the response part. */
+export type Outbox = { pending(): readonly CommandResult[]; delivered(result: CommandResult): void };
+
+export type UplinkOptions = {
+  readonly site: string;
+  readonly device: string;
+  readonly epoch: string;
+  /** Asked at every connection: a renewed certificate and a new address are picked up there. */
+  readonly credentials: () => Credentials;
+  readonly target: () => Target;
+  readonly source: EventSource;
+  readonly outbox: Outbox;
+  readonly status: () => OnlineStatus;
+  /** The site has this heartbeat. */
+  readonly onHeartbeat: (status: OnlineStatus) => void;
+  readonly onCommand: (jws: string) => void;
+  readonly onPack: (pack: Pack) => void;
+  readonly onConnected: () => void;
+  /** Once per loss of connection and once per failed attempt, with the reason and how long until the next. */
+  readonly onDisconnected: (why: string, nextMs: number) => void;
+  /** Something from the broker that was not understood; it is dropped. */
+  readonly onGarbage: (what: string) => void;
+  readonly heartbeatMs?: number;
+  /** In [0, 1). */
+  readonly random?: () => number;
+  /** Resolves after `ms` milliseconds, or at once when aborted. */
+  readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
+  /** Milliseconds of a clock that never jumps. */
+  readonly monotonicMs?: () => number;
+};
+
+export type Uplink = {
+  /** Whether the broker is connected now. */
+  reachable(): boolean;
+  /** Events became available. */
+  wake(): void;
+  /** A result was added to the outbox. */
+  resultsChanged(): void;
+  /** Says now what would be said at the next heartbeat. */
+  heartbeat(): void;
+  /** Connects anew, at once, for a new certificate; what is on its way is waited for (2 s at most). */
+  reconnect(): void;
+  /** Sends what waits for at most `drainMs`, says `stopped`, and ends. Resolves when all is over. */
+  stop(drainMs: number): Promise<void>;
+};
+
+/** A connection that lived shorter does not reset the waiting time: a broker that takes us in to throw us out is not to be hammered. */
+const STABLE_MS = 10_000;
+const SWAP_MS = 2000;
+const MAX_PACKET_BYTES = Math.max(topics.cmd.maxBytes, topics.pack.maxBytes) + 1024;
+
+/** Starts connecting and never gives up until `stop`. Callbacks must not throw. */
+export function startUplink(options: UplinkOptions): Uplink {
+  const { random = Math.random, sleep = interruptibleSleep, monotonicMs = () => performance.now() } = options;
+  const stopping = new AbortController();
+  let link: Link | undefined;
+
+  const run = async () => {
+    for (let failures = 0; !stopping.signal.aborted; ) {
+      let since: number | undefined;
+      let why: string;
+      try {
+        link = await openLink(options, stopping.signal);
+        since = monotonicMs();
+        options.onConnected();
+        why = await link.connection.closed;
+      } catch (error) {
+        why = error instanceof Error ? error.message : String(error);
+      }
+      const swapped = link?.swapped === true;
+      link?.[Symbol.dispose]();
+      link = undefined;
+      if (stopping.signal.aborted) break;
+      failures = since !== undefined && monotonicMs() - since >= STABLE_MS ? 1 : failures + 1;
+      const nextMs = swapped ? 0 : backoffMs(failures, random);
+      options.onDisconnected(why, nextMs);
+      await sleep(nextMs, stopping.signal);
+    }
+  };
+  const running = run();
+
+  return {
+    reachable: () => link !== undefined,
+    wake: () => link?.sender.wake(),
+    resultsChanged: () => link?.sendResults(),
+    heartbeat: () => link?.heartbeat(),
+    reconnect: () => void link?.swap(),
+    stop: async (drainMs) => {
+      stopping.abort();
+      await link?.finish(drainMs);
+      await running;
+    },
+  };
+}
+
+type Link = Disposable & {
+  readonly connection: Connection;
+  readonly sender: Sender;
+  readonly swapped: boolean;
+  sendResults(): void;
+  heartbeat(): void;
+  swap(): Promise<void>;
+  finish(drainMs: number): Promise<void>;
+};
+
+async function openLink(options: UplinkOptions, signal: AbortSignal): Promise<Link> {
+  const { site, device, epoch } = options;
+  const own = (name: "events" | "status" | "result" | "cmd" | "pack") => topic(name, site, device);
+  const gone = (state: "offline" | "stopped") => JSON.stringify({ v: 1, state, epoch });
+  const socket = await dial(options.target(), options.credentials(), signal);
+  const connection = await openConnection(socket, {
+    clientId: clientId("device", device),
+    will: { topic: own("status"), payload: gone("offline") },
+    subscribe: [own("cmd"), own("pack")],
+    maxPacketBytes: MAX_PACKET_BYTES,
+    onMessage: (name, payload) => receive(options, name, payload),
+    signal,
+  });
+  const heartbeat = () => {
+    const status = options.status();
+    connection.publish(own("status"), JSON.stringify(status)).then(
+      () => options.onHeartbeat(status),
+      () => {},
+    );
+  };
+  const sending = new Set<CommandResult>();
+  const sendResults = () => {
+    for (const result of options.outbox.pending()) {
+      if (sending.has(result)) continue;
+      sending.add(result);
+      connection
+        .publish(own("result"), JSON.stringify(result))
+        .then(
+          () => options.outbox.delivered(result),
+          () => {},
+        )
+        .finally(() => sending.delete(result));
+    }
+  };
+  heartbeat();
+  sendResults();
+  const sender = startSender({
+    source: options.source,
+    publish: (batch) => connection.publish(own("events"), batch),
+    onStuck: connection.cut,
+  });
+  const timer = setInterval(heartbeat, options.heartbeatMs ?? HEARTBEAT_S * 1000);
+  let swapped = false;
+  const drain = (ms: number) => Promise.race([sender.drained(), connection.closed, Bun.sleep(ms)]);
+  return {
+    connection,
+    sender,
+    get swapped() {
+      return swapped;
+    },
+    sendResults,
+    heartbeat,
+    swap: async () => {
+      swapped = true;
+      await drain(SWAP_MS);
+      sender[Symbol.dispose]();
+      await connection.end();
+    },
+    finish: async (drainMs) => {
+      await drain(drainMs);
+      await Promise.race([connection.publish(own("status"), gone("stopped")).catch(() => {}), Bun.sleep(1000)]);
+      await connection.end();
+    },
+    [Symbol.dispose]: () => {
+      clearInterval(timer);
+      sender[Symbol.dispose]();
+    },
+  };
+}
+
+/** Nothing the broker sends can throw: it is bounded, parsed, and handed on or dropped. */
+function receive(options: UplinkOptions, name: string, payload: Buffer): void {
+  const parsed = parseTopic(name);
+  const ours = parsed?.site === options.site && parsed.device === options.device;
+  if (!ours || (parsed.name !== "cmd" && parsed.name !== "pack")) options.onGarbage("a message on a topic that is not ours");
+  else if (payload.length > topics[parsed.name].maxBytes) options.onGarbage(`${payload.length} bytes on ${parsed.name}`);
+  else if (parsed.name === "cmd") options.onCommand(payload.toString("utf8"));
+  else {
+    const pack = Pack.safeParse(parseJson(payload));
+    if (pack.success) options.onPack(pack.data);
+    else options.onGarbage("a pack of unknown kind or shape");
+  }
+}
+
+function parseJson(payload: Buffer): unknown {
+  try {
+    return JSON.parse(payload.toString("utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+function interruptibleSleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+    if (signal.aborted) done();
+  });
+}
