@@ -13,6 +13,8 @@ export const alertsMigrations: Migrations = [
     severity TEXT NOT NULL,
     revision INTEGER NOT NULL,
     lastMs INTEGER NOT NULL,
+    -- The broker's clock: lastMs is the device's, which may be wrong by years.
+    changedMs INTEGER NOT NULL,
     "group" TEXT NOT NULL,
     detection TEXT NOT NULL,
     -- Written by operators only.
@@ -21,6 +23,7 @@ export const alertsMigrations: Migrations = [
     notes TEXT NOT NULL DEFAULT '[]'
   ) STRICT;
   CREATE INDEX alerts_by_time ON alerts (lastMs);
+  CREATE INDEX alerts_by_change ON alerts (changedMs);
   CREATE INDEX alerts_by_device ON alerts (device, status);
   CREATE INDEX alerts_by_status ON alerts (status, severity);
   `,
@@ -47,9 +50,9 @@ export function upsertAlert(store: Store, detection: Detection, group: string, n
   if (before && before.revision >= detection.revision) return "unchanged";
   store.db
     .query(
-      `INSERT INTO alerts (id, device, engine, severity, revision, lastMs, "group", detection)
-       VALUES ($id, $device, $engine, $severity, $revision, $lastMs, $group, $detection)
-       ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, revision = excluded.revision, lastMs = excluded.lastMs, detection = excluded.detection`,
+      `INSERT INTO alerts (id, device, engine, severity, revision, lastMs, changedMs, "group", detection)
+       VALUES ($id, $device, $engine, $severity, $revision, $lastMs, $nowMs, $group, $detection)
+       ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, revision = excluded.revision, lastMs = excluded.lastMs, changedMs = excluded.changedMs, detection = excluded.detection`,
     )
     .run({
       id: detection.id,
@@ -58,6 +61,7 @@ export function upsertAlert(store: Store, detection: Detection, group: string, n
       severity: detection.severity,
       revision: detection.revision,
       lastMs: detection.lastMs,
+      nowMs,
       group,
       detection: JSON.stringify(detection),
     });
@@ -71,6 +75,7 @@ export function getAlert(store: Store, id: string): Alert | undefined {
 }
 
 export type AlertQuery = {
+  /** This and above. */
   /** This and above. */
   readonly severity?: Severity | undefined;
   readonly technique?: string | undefined;
@@ -123,11 +128,11 @@ export function judgeAlert(
   });
 }
 
-/** The detector's own alerts that may still grow: last event at `sinceMs` or later. Newest kept when there are more than `limit`. */
+/** The detector's own alerts that may still grow: stored or grown at `sinceMs` or later. The latest when there are more than `limit`. */
 export const growingAlerts = (store: Store, sinceMs: number, limit: number): { detection: Detection; group: string }[] =>
   store.db
     .query<{ detection: string; group: string }, [number, number]>(
-      `SELECT detection, "group" FROM alerts WHERE engine <> 'broker' AND lastMs >= ? ORDER BY lastMs DESC LIMIT ?`,
+      `SELECT detection, "group" FROM alerts WHERE engine <> 'broker' AND changedMs >= ? ORDER BY changedMs DESC LIMIT ?`,
     )
     .all(sinceMs, limit)
     .map((row) => ({ detection: JSON.parse(row.detection) as Detection, group: row.group }));

@@ -17,6 +17,7 @@ export class Store implements Disposable {
   readonly db: Database;
   #waiting: Waiting[] = [];
   #scheduled: ReturnType<typeof setImmediate> | undefined;
+  #closed = false;
 
   constructor(path: string, schema: Schema) {
     this.db = new Database(path, { create: true, strict: true });
@@ -39,6 +40,7 @@ export class Store implements Disposable {
    */
   commitSoon<T>(work: () => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
+      if (this.#closed) return reject(new Error("the store is closed"));
       this.#waiting.push({ work, resolve: resolve as (value: unknown) => void, reject });
       // While one group is in fsync the sockets fill up, so the next group is as large as the load asks for.
       this.#scheduled ??= setImmediate(() => this.flush());
@@ -86,7 +88,9 @@ export class Store implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    if (this.#closed) return;
     this.flush();
+    this.#closed = true;
     this.db.close();
   }
 }

@@ -1,0 +1,72 @@
+// Alerts the broker itself raises: about silence, loss and misuse, which no event tells. Deterministic, like all others: the id comes from the start of the interval.
+import type { Detection, Severity } from "@picket/protocol/alert";
+import { alertId } from "@picket/protocol/uuid5";
+import { getAlert, type Upserted, upsertAlert } from "./store/alerts.ts";
+import type { Store } from "./store/database.ts";
+
+export const brokerRules = {
+  offline: {
+    id: "picket-broker-offline",
+    title: "Device is silent",
+    severity: "medium",
+    score: 35,
+    tactics: ["defense-evasion"],
+    techniques: ["T1562"],
+  },
+  loss: { id: "picket-broker-loss", title: "Events were lost", severity: "medium", score: 35, tactics: [], techniques: [] },
+  deadLetter: {
+    id: "picket-broker-dead-letter",
+    title: "Device sends data that cannot be read",
+    severity: "medium",
+    score: 35,
+    tactics: [],
+    techniques: [],
+  },
+  twins: {
+    id: "picket-broker-twins",
+    title: "Two machines on one certificate",
+    severity: "high",
+    score: 70,
+    tactics: ["credential-access"],
+    techniques: ["T1552"],
+  },
+} as const satisfies Record<
+  string,
+  { id: string; title: string; severity: Severity; score: number; tactics: readonly string[]; techniques: readonly string[] }
+>;
+export type BrokerRule = keyof typeof brokerRules;
+
+/** Alerts of one rule and device within the same hour are one alert that counts up. */
+export const hourOf = (ms: number) => Math.floor(ms / 3600_000) * 3600_000;
+
+/**
+ * Raises an alert, or lets the one with the same anchor grow by `add`; call inside a transaction and tell `Changes` afterwards.
+ * `summary` gets the total.
+ */
+export function raise(
+  store: Store,
+  of: { site: string; rule: BrokerRule; device: string; anchorMs: number; nowMs: number; add: number; summary: (count: number) => string },
+): { id: string; change: Upserted } {
+  const rule = brokerRules[of.rule];
+  const id = alertId({ site: of.site, rule: rule.id, device: of.device, group: "", anchor: String(of.anchorMs) });
+  const before = getAlert(store, id);
+  const count = (before?.count ?? 0) + of.add;
+  const detection: Detection = {
+    id,
+    site: of.site,
+    device: of.device,
+    timeMs: before?.timeMs ?? of.anchorMs,
+    rule: { id: rule.id, title: rule.title, engine: "broker" },
+    severity: rule.severity,
+    score: rule.score,
+    attack: { tactics: [...rule.tactics], techniques: [...rule.techniques] },
+    events: [],
+    tree: [],
+    summary: of.summary(count),
+    count,
+    firstMs: before?.firstMs ?? of.anchorMs,
+    lastMs: Math.max(of.nowMs, before?.lastMs ?? 0),
+    revision: (before?.revision ?? -1) + 1,
+  };
+  return { id, change: upsertAlert(store, detection, "", of.nowMs) };
+}

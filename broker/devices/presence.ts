@@ -1,0 +1,130 @@
+// Who is there: heartbeats, Last Wills, silence, and how much of what happened on a device arrived.
+import { DeviceStatus, OFFLINE_AFTER_S, type OnlineStatus } from "@picket/protocol/status";
+import { hourOf, raise } from "../broker-alert.ts";
+import type { Changes } from "../changes.ts";
+import type { Store } from "../store/database.ts";
+import { getDevice, getLiveness, listLiveness, noteLost, saveStatus, setPresence, setSilentSince } from "../store/devices.ts";
+import { reportEpochs } from "../store/received.ts";
+import { Twins } from "./twins.ts";
+
+export const SWEEP_MS = 10_000;
+
+export type PresencePorts = {
+  readonly site: string;
+  readonly store: Store;
+  readonly changes: Changes;
+  readonly nowMs: () => number;
+};
+
+/** What happened in a transaction and is told to listeners after it. */
+type Told = { readonly alerts: { id: string; created: boolean }[]; devices: string[] };
+
+export class Presence {
+  readonly #ports: PresencePorts;
+  readonly #startedMs: number;
+  readonly #twins = new Twins();
+
+  constructor(ports: PresencePorts) {
+    this.#ports = ports;
+    this.#startedMs = ports.nowMs();
+  }
+
+  /**
+   * Takes in a payload of `.../status`, on disk when it resolves. Returns why it cannot be read, or undefined.
+   */
+  async status(device: string, payload: Uint8Array): Promise<string | undefined> {
+    const parsed = readStatus(payload);
+    if (typeof parsed === "string") return parsed;
+    await this.#commit((told) => {
+      if (parsed.state === "online") this.#online(device, parsed, told);
+      // A word about an epoch that is over says nothing about the agent that runs now.
+      else if (getDevice(this.#ports.store, device)?.status?.epoch === parsed.epoch) this.#gone(device, parsed.state, told);
+    });
+    return undefined;
+  }
+
+  /** A newer connection of the device took over one that was still alive. */
+  async takeover(device: string, from: { oldAddress: string; newAddress: string }): Promise<void> {
+    if (this.#twins.takeover(device, from, this.#ports.nowMs()))
+      await this.#commit((told) => this.#raiseTwins(device, told, `from ${from.oldAddress} and ${from.newAddress}`));
+  }
+
+  /** Marks devices offline that were silent for too long, and raises an alert at the start of each silence. */
+  async sweep(): Promise<void> {
+    const nowMs = this.#ports.nowMs();
+    // While the broker was down nobody could be heard: silence counts from its start.
+    const silent = listLiveness(this.#ports.store).filter(
+      (device) => device.silentSinceMs === null && Math.max(device.lastSeenMs, this.#startedMs) + OFFLINE_AFTER_S * 1000 <= nowMs,
+    );
+    if (silent.length === 0) return;
+    await this.#commit((told) => {
+      for (const { id, lastSeenMs } of silent) {
+        setPresence(this.#ports.store, id, "offline");
+        setSilentSince(this.#ports.store, id, lastSeenMs);
+        const summary = () => `${id} has not been heard of since ${new Date(lastSeenMs).toISOString()}.`;
+        this.#raise(told, { rule: "offline", device: id, anchorMs: lastSeenMs, add: 1, summary });
+        told.devices.push(id);
+      }
+    });
+  }
+
+  #online(device: string, status: OnlineStatus, told: Told): void {
+    const { store, nowMs } = this.#ports;
+    const before = getLiveness(store, device);
+    if (!before) return;
+    saveStatus(store, device, status, nowMs());
+    if (before.silentSinceMs !== null) this.#back(device, before.silentSinceMs, told);
+    if (this.#twins.heartbeat(device, status.epoch)) this.#raiseTwins(device, told, "an agent that had been replaced is sending again");
+    const covered = reportEpochs(store, { ...status, device, held: status.epochs, nowMs: nowMs() });
+    const lost = noteLost(store, device, covered.lost);
+    if (lost > 0) {
+      const summary = (count: number) =>
+        `${count} events of ${device} were lost within an hour (${(covered.ratio * 100).toFixed(2)} % of all it had arrived; ${covered.unexplained} are missing without a report).`;
+      this.#raise(told, { rule: "loss", device, anchorMs: hourOf(nowMs()), add: lost, summary });
+    }
+    told.devices.push(device);
+  }
+
+  /** The alert about a silence ends with how long it was; it stays open for whoever looks after it. */
+  #back(device: string, sinceMs: number, told: Told): void {
+    const { store, nowMs } = this.#ports;
+    setSilentSince(store, device, null);
+    const summary = () =>
+      `${device} was silent for ${Math.round((nowMs() - sinceMs) / 1000)} s from ${new Date(sinceMs).toISOString()} and is back.`;
+    this.#raise(told, { rule: "offline", device, anchorMs: sinceMs, add: 0, summary });
+  }
+
+  #gone(device: string, state: "stopped" | "offline", told: Told): void {
+    if (setPresence(this.#ports.store, device, state)) told.devices.push(device);
+  }
+
+  #raiseTwins(device: string, told: Told, how: string): void {
+    const summary = (count: number) => `Two machines use the certificate of ${device} (${how}; seen ${count} times within an hour).`;
+    this.#raise(told, { rule: "twins", device, anchorMs: hourOf(this.#ports.nowMs()), add: 1, summary });
+  }
+
+  #raise(told: Told, of: Omit<Parameters<typeof raise>[1], "site" | "nowMs">): void {
+    const { id, change } = raise(this.#ports.store, { ...of, site: this.#ports.site, nowMs: this.#ports.nowMs() });
+    if (change !== "unchanged") told.alerts.push({ id, created: change === "created" });
+  }
+
+  async #commit(work: (told: Told) => void): Promise<void> {
+    const told: Told = { alerts: [], devices: [] };
+    await this.#ports.store.commitSoon(() => work(told));
+    for (const { id, created } of told.alerts) this.#ports.changes.tell({ kind: "alert", id, created });
+    for (const device of told.devices) this.#ports.changes.tell({ kind: "device", device });
+  }
+}
+
+function readStatus(payload: Uint8Array): DeviceStatus | string {
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(payload).toString());
+  } catch {
+    return "a status that is not JSON";
+  }
+  const parsed = DeviceStatus.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  return `a status that cannot be read: ${issue?.path.join(".")}: ${issue?.message}`;
+}

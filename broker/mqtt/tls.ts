@@ -1,0 +1,106 @@
+// The TLS side of the MQTT port: client certificates, and the traps of Bun around them.
+import { constants } from "node:crypto";
+import * as tls from "node:tls";
+import type { CertifiedPeer, Log } from "../peer.ts";
+import { Admission } from "./admission.ts";
+
+/** From TCP accept to an accepted certificate. */
+const HANDSHAKE_MS = 10_000;
+
+export type TlsOptions = {
+  /** PEM. */
+  readonly ca: string;
+  readonly certificate: string;
+  readonly key: string;
+  /** Reads a DER certificate and checks that the site CA itself signed it. Rejects when it is not ours. */
+  identify(der: Uint8Array<ArrayBuffer>): Promise<CertifiedPeer>;
+  readonly nowMs: () => number;
+  readonly log: Log;
+};
+
+/**
+ * A TLS 1.3 server that hands over only sockets whose certificate it has read and checked itself.
+ * Throws when NODE_TLS_REJECT_UNAUTHORIZED=0 is set: Bun then lets anybody in (oven-sh/bun#35092).
+ */
+export function createTlsServer(
+  options: TlsOptions,
+  env: Readonly<Record<string, string | undefined>>,
+  accept: (socket: tls.TLSSocket, peer: CertifiedPeer) => void,
+): tls.Server {
+  if (env.NODE_TLS_REJECT_UNAUTHORIZED === "0")
+    throw new Error("NODE_TLS_REJECT_UNAUTHORIZED=0 switches the check of client certificates off: unset it and start again");
+  const doors = new Doors(options);
+  const server = tls.createServer(
+    {
+      ca: options.ca,
+      cert: options.certificate,
+      key: options.key,
+      requestCert: true,
+      rejectUnauthorized: true,
+      minVersion: "TLSv1.3",
+      // A resumed session is reported authorized without being checked again: no tickets, and `identity` refuses what resumes anyway.
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    },
+    (socket) => {
+      socket.on("error", () => {});
+      void identity(socket, options).then(
+        (peer) => {
+          doors.leave(socket, true);
+          if (!socket.destroyed) accept(socket, peer);
+        },
+        (error: unknown) => {
+          doors.leave(socket, false);
+          options.log("warn", "connection refused", { address: socket.remoteAddress, why: message(error) });
+          socket.destroy();
+        },
+      );
+    },
+  );
+  server.on("connection", (socket: tls.TLSSocket) => doors.enter(socket));
+  server.on("tlsClientError", (error: Error, socket: tls.TLSSocket) => {
+    options.log("warn", "TLS handshake failed", { address: socket.remoteAddress, why: error.message });
+    doors.leave(socket, false);
+    socket.destroy();
+  });
+  return server;
+}
+
+async function identity(socket: tls.TLSSocket, options: TlsOptions): Promise<CertifiedPeer> {
+  if (!socket.authorized) throw new Error(`certificate not accepted: ${socket.authorizationError}`);
+  if (socket.isSessionReused()) throw new Error("a resumed TLS session carries no proof of identity");
+  const der = socket.getPeerCertificate(true)?.raw;
+  if (!der) throw new Error("no client certificate");
+  return options.identify(new Uint8Array(der));
+}
+
+/** Every socket between TCP accept and its verdict. */
+class Doors {
+  readonly #admission: Admission;
+  readonly #timers = new WeakMap<object, { timer: ReturnType<typeof setTimeout>; address: string }>();
+
+  constructor(options: Pick<TlsOptions, "nowMs">) {
+    this.#admission = new Admission(options.nowMs);
+  }
+
+  enter(socket: tls.TLSSocket): void {
+    const address = socket.remoteAddress ?? "";
+    socket.on("error", () => {});
+    if (!this.#admission.begin(address)) {
+      socket.destroy();
+      return;
+    }
+    const timer = setTimeout(() => socket.destroy(), HANDSHAKE_MS);
+    this.#timers.set(socket, { timer, address });
+    socket.once("close", () => this.leave(socket, false));
+  }
+
+  leave(socket: tls.TLSSocket, accepted: boolean): void {
+    const entry = this.#timers.get(socket);
+    if (!entry) return;
+    this.#timers.delete(socket);
+    clearTimeout(entry.timer);
+    this.#admission.settle(entry.address, accepted);
+  }
+}
+
+const message = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,24 @@
+// The site at a glance.
+import type { SinkStatus, SiteStatus } from "@picket/protocol/rest";
+import { alertCounts } from "./store/alerts.ts";
+import type { Store } from "./store/database.ts";
+import { detectorState } from "./store/detector.ts";
+import { deviceCounts } from "./store/devices.ts";
+import { batchesFrom, countDeadLetters, logTotals } from "./store/log.ts";
+
+/** Everything is read from the store, but what only the running broker knows. */
+export function siteStatus(
+  store: Store,
+  of: Pick<SiteStatus, "site" | "version" | "startedMs" | "anchor" | "keysVersion"> & { detectorConnected: boolean; sinks: SinkStatus[] },
+): SiteStatus {
+  const { detectorConnected, ...rest } = of;
+  const { cursor, refused } = detectorState(store);
+  return {
+    ...rest,
+    devices: deviceCounts(store),
+    alerts: alertCounts(store),
+    log: logTotals(store),
+    detector: { connected: detectorConnected, lagBatches: batchesFrom(store, cursor), cursor, refused },
+    deadLetters: countDeadLetters(store),
+  };
+}
