@@ -1,0 +1,227 @@
+// Alerts that may still grow. The same thing seen again within ten minutes grows its alert instead of making another.
+import type { Detection, Severity } from "@picket/protocol/alert";
+import { severities } from "@picket/protocol/alert";
+import { alertId } from "@picket/protocol/uuid5";
+import { isFresh, WINDOW_MS } from "./freshness.ts";
+import { clean, shortKey } from "./text.ts";
+
+/** Event ids kept in an alert: the first ones. */
+export const MAX_EVENTS = 100;
+/** Alerts of one device that may be growing at once; what is more is counted in one alert that says so. */
+export const MAX_GROUPS = 200;
+export const MAX_GROUP_KEY = 512;
+const OVERFLOW: Detection["rule"] = {
+  id: "picket-alert-overflow",
+  title: "Too many different alerts on one device",
+  engine: "correlation",
+};
+
+/** What the details cost to make is only paid when an alert is new or gets worse. */
+export type Details = Pick<Detection, "process" | "tree" | "summary">;
+
+export type Raise = {
+  readonly rule: Detection["rule"];
+  readonly severity: Severity;
+  /** 0-100 */
+  readonly score: number;
+  readonly attack: Detection["attack"];
+  readonly device: string;
+  /** What an operator would call the same thing. */
+  readonly group: string;
+  readonly eventId: string;
+  readonly timeMs: number;
+  readonly receivedMs: number;
+  readonly details: () => Details;
+};
+
+export type Grown = { readonly detection: Detection; readonly group: string };
+
+type Group = {
+  detection: Detection;
+  readonly group: string;
+  /** When the first event was received; undefined until a restarted detector has read it again. */
+  anchorMs: number | undefined;
+  lastEvent: string | undefined;
+  dirty: boolean;
+};
+
+export class Alerts {
+  readonly #site: string;
+  /** device -> rule and group -> alerts, oldest first. */
+  readonly #devices = new Map<string, Map<string, Group[]>>();
+  readonly #dirty: Group[] = [];
+  /** Seeded alerts by the id of their first event. */
+  readonly #unanchored = new Map<string, Group[]>();
+
+  constructor(site: string) {
+    this.#site = site;
+  }
+
+  /** Takes alerts that were growing at the cursor. They grow on only once their first event was read again. */
+  seed(open: readonly Grown[]): void {
+    for (const { detection, group } of open) {
+      const anchor = detection.events[0];
+      if (anchor === undefined) continue;
+      const seeded: Group = { detection, group, anchorMs: undefined, lastEvent: undefined, dirty: false };
+      this.#add(seeded);
+      this.#unanchored.set(anchor, [...(this.#unanchored.get(anchor) ?? []), seeded]);
+    }
+  }
+
+  /** To be told of every event that is read again silently: an alert whose first event is too old is closed. */
+  reread(eventId: string, receivedMs: number): void {
+    for (const group of this.#unanchored.get(eventId) ?? []) group.anchorMs = receivedMs;
+    this.#unanchored.delete(eventId);
+  }
+
+  /** Alerts changed since the last `take`. */
+  get pending(): number {
+    return this.#dirty.length;
+  }
+
+  /** The alert of this rule and group that an event at this time would grow. */
+  isOpen(device: string, rule: string, group: string, at: { timeMs: number; receivedMs: number }): boolean {
+    return this.#find(device, keyOf(rule, group), at) !== undefined;
+  }
+
+  /** Makes an alert, or grows the one that is the same thing. An event counts once in an alert. */
+  raise(raise: Raise): void {
+    const found = this.#find(raise.device, keyOf(raise.rule.id, raise.group), raise);
+    if (found) this.#grow(found, raise);
+    else if (raise.rule.id !== OVERFLOW.id && this.#openOf(raise.device, raise.receivedMs) >= MAX_GROUPS) this.#overflow(raise);
+    else this.#make(raise);
+  }
+
+  #make(raise: Raise): void {
+    const { rule, severity, score, attack, device, group, eventId, timeMs } = raise;
+    const detection: Detection = {
+      id: alertId({ site: this.#site, rule: rule.id, device, group, anchor: eventId }),
+      site: this.#site,
+      device,
+      timeMs,
+      rule,
+      severity,
+      score,
+      attack,
+      events: [eventId],
+      ...raise.details(),
+      count: 1,
+      firstMs: timeMs,
+      lastMs: timeMs,
+      revision: 0,
+    };
+    const made: Group = { detection, group, anchorMs: raise.receivedMs, lastEvent: eventId, dirty: false };
+    this.#add(made);
+    this.#touch(made);
+  }
+
+  /** Alerts made or grown since the last call, as they are now. */
+  take(): Grown[] {
+    return this.#dirty.splice(0).map((group) => {
+      group.dirty = false;
+      return { detection: { ...group.detection, events: [...group.detection.events] }, group: group.group };
+    });
+  }
+
+  /** Forgets alerts of a device (of all, without one) that cannot grow any more at this time, and returns them. */
+  close(nowMs: number, device?: string): Detection[] {
+    const closed: Detection[] = [];
+    const of = device === undefined ? [...this.#devices] : [[device, this.#devices.get(device)] as const];
+    for (const [name, groups] of of) {
+      for (const [key, list] of groups ?? []) {
+        const open = list.filter((group) => isOpen(group, nowMs));
+        if (open.length === list.length) continue;
+        for (const group of list) if (!open.includes(group)) closed.push(group.detection);
+        if (open.length > 0) groups!.set(key, open);
+        else groups!.delete(key);
+      }
+      if (groups?.size === 0) this.#devices.delete(name);
+    }
+    return closed;
+  }
+
+  /** Everything still growing. */
+  all(): Detection[] {
+    return [...this.#devices.values()].flatMap((groups) => [...groups.values()].flat().map((group) => group.detection));
+  }
+
+  #grow(group: Group, raise: Raise): void {
+    const { detection } = group;
+    const worse = raise.score > detection.score || severities.indexOf(raise.severity) > severities.indexOf(detection.severity);
+    const again = group.lastEvent === raise.eventId;
+    if (again && !worse) return;
+    if (worse) {
+      detection.severity = severities[Math.max(severities.indexOf(raise.severity), severities.indexOf(detection.severity))]!;
+      detection.score = Math.max(raise.score, detection.score);
+      detection.attack = unionAttack([detection.attack, raise.attack]);
+      Object.assign(detection, raise.details());
+    }
+    detection.revision++;
+    if (!again) {
+      detection.count++;
+      detection.firstMs = Math.min(detection.firstMs, raise.timeMs);
+      detection.lastMs = Math.max(detection.lastMs, raise.timeMs);
+      if (detection.events.length < MAX_EVENTS) detection.events.push(raise.eventId);
+      group.lastEvent = raise.eventId;
+    }
+    this.#touch(group);
+  }
+
+  #overflow(raise: Raise): void {
+    const summary = `More than ${MAX_GROUPS} different alerts within ten minutes on ${raise.device}; the rest is only counted here. The first was: ${raise.rule.title}`;
+    this.raise({
+      ...raise,
+      rule: OVERFLOW,
+      severity: "high",
+      score: 60,
+      attack: { tactics: [], techniques: [] },
+      group: "overflow",
+      details: () => ({ tree: [], summary: clean(summary, 1000) }),
+    });
+  }
+
+  #find(device: string, key: string, at: { timeMs: number; receivedMs: number }): Group | undefined {
+    return this.#devices
+      .get(device)
+      ?.get(key)
+      ?.find((group) => isOpen(group, at.receivedMs) && Math.abs(at.timeMs - group.detection.timeMs) <= WINDOW_MS);
+  }
+
+  #openOf(device: string, nowMs: number): number {
+    let open = 0;
+    for (const list of this.#devices.get(device)?.values() ?? []) for (const group of list) if (isOpen(group, nowMs)) open++;
+    return open;
+  }
+
+  #add(group: Group): void {
+    const { device, rule } = group.detection;
+    const groups = this.#devices.get(device) ?? new Map<string, Group[]>();
+    this.#devices.set(device, groups);
+    const key = keyOf(rule.id, group.group);
+    const list = groups.get(key);
+    if (list) list.push(group);
+    else groups.set(key, [group]);
+  }
+
+  #touch(group: Group): void {
+    if (group.dirty) return;
+    group.dirty = true;
+    this.#dirty.push(group);
+  }
+}
+
+const isOpen = (group: Group, nowMs: number): boolean => group.anchorMs !== undefined && isFresh(group.anchorMs, nowMs);
+
+const keyOf = (rule: string, group: string): string => `${rule}\n${group}`;
+
+/** A group's name from its parts; JSON, so that no part can hold a separator. */
+export const groupKey = (...parts: readonly (string | number | undefined)[]): string => shortKey(JSON.stringify(parts), MAX_GROUP_KEY);
+
+/** All tactics and techniques, each once, as many as an alert holds. */
+export function unionAttack(
+  of: readonly { readonly tactics: readonly string[]; readonly techniques: readonly string[] }[],
+): Detection["attack"] {
+  const tactics = new Set(of.flatMap((one) => one.tactics).map((tactic) => clean(tactic, 64)));
+  const techniques = new Set(of.flatMap((one) => one.techniques).map((technique) => clean(technique, 16)));
+  return { tactics: [...tactics].slice(0, 16), techniques: [...techniques].slice(0, 32) };
+}

@@ -1,0 +1,165 @@
+// Three sequences of events that mean more than their parts. Pure: steps in, what they complete out.
+import type { RuleFacts } from "../finding.ts";
+import { isFresh } from "../freshness.ts";
+import { baseName } from "../text.ts";
+import { isWithin, lineage, type ProcessNode, type Step } from "./node.ts";
+import { discovery, isInterpreter, isNoisyTool, isRoot, isShell, isUsualPort } from "./programs.ts";
+
+/** Longest time from the first to the last step of a chain. */
+export const CHAIN_MS = 30_000;
+/** Steps remembered for a process: its own and its descendants'. */
+export const MAX_STEPS = 20;
+const BURST_MS = 10_000;
+const BURST = 5;
+const LOOKING_AROUND = 4;
+
+const chain = (id: string, title: string, score: number, tactics: string[], techniques: string[]): RuleFacts => ({
+  id,
+  title,
+  level: "high",
+  attack: { tactics, techniques },
+  score,
+  alerts: true,
+});
+
+export const reverseShell = chain(
+  "picket-chain-reverse-shell",
+  "Shell, outbound connection, shell: a reverse shell",
+  90,
+  ["execution", "command-and-control"],
+  ["T1059", "T1071"],
+);
+export const credentialAccess = chain(
+  "picket-chain-credential-access",
+  "Credential file read, then a program started",
+  75,
+  ["credential-access", "execution"],
+  ["T1003", "T1059"],
+);
+export const burst = chain("picket-chain-burst", "Burst of program starts", 60, ["execution", "discovery"], ["T1059", "T1082"]);
+export const chains: readonly RuleFacts[] = [reverseShell, credentialAccess, burst];
+
+/** A chain that one step completed: on `subject`, by `steps`, oldest first. */
+export type Completed = { readonly rule: RuleFacts; readonly subject: ProcessNode; readonly steps: readonly Step[] };
+
+/**
+ * Remembers a step with its process and that one's ancestors, and returns the chains it completes: each at most once, on the
+ * nearest process. Steps may come late (batches with hits overtake others): they are judged by the time of the event.
+ */
+export function addStep(step: Step): Completed[] {
+  const completed: Completed[] = [];
+  for (const subject of lineage(step.node, step.receivedMs)) {
+    // Sessions and services hang below these: what one does is no part of another's story.
+    if (subject !== step.node && isRoot(subject.exe)) break;
+    if (!insert(subject.steps, step)) continue;
+    for (const [rule, find] of patterns) {
+      if (completed.some((done) => done.rule === rule)) continue;
+      const steps = find(subject, step);
+      if (steps) completed.push({ rule, subject, steps });
+    }
+  }
+  return completed;
+}
+
+/** Puts a step in its place by time; what is more than 30 s older than the newest, and more than 20 steps, goes. False when that is the step itself. */
+function insert(steps: Step[], step: Step): boolean {
+  let at = steps.length;
+  while (at > 0 && isBefore(step, steps[at - 1]!)) at--;
+  const newestMs = Math.max(step.timeMs, steps.at(-1)?.timeMs ?? 0);
+  if (newestMs - step.timeMs > CHAIN_MS) return false;
+  steps.splice(at, 0, step);
+  let old = Math.max(0, steps.length - MAX_STEPS);
+  while (newestMs - steps[old]!.timeMs > CHAIN_MS || !isFresh(steps[old]!.receivedMs, step.receivedMs)) old++;
+  if (old > 0) steps.splice(0, old);
+  return at >= old;
+}
+
+const isBefore = (a: Step, b: Step): boolean => a.timeMs < b.timeMs || (a.timeMs === b.timeMs && a.seq < b.seq);
+
+type Find = (subject: ProcessNode, latest: Step) => Step[] | undefined;
+
+/** The subject is a shell; it or a descendant connects out; then a shell is started by the one that connected. */
+const findReverseShell: Find = (subject, latest) => {
+  const { steps } = subject;
+  if (latest.kind !== "shell" && latest.kind !== "connect") return undefined;
+  const first = steps.find((step) => step.kind === "shell" && step.node === subject);
+  if (!first) return undefined;
+  for (let j = steps.indexOf(first) + 1; j < steps.length; j++) {
+    const connection = steps[j]!;
+    if (connection.kind !== "connect") continue;
+    for (let k = j + 1; k < steps.length; k++) {
+      const shell = steps[k]!;
+      if (shell.kind !== "shell" || !(latest === first || latest === connection || latest === shell)) continue;
+      if (isLed(connection, shell, latest.receivedMs)) return [first, connection, shell];
+    }
+  }
+  return undefined;
+};
+
+/**
+ * Whether a shell was started by what connected. Where it was only started beside it, the port decides: `curl` and then `sh`
+ * is what every installer does, `nc` to an odd port and then `sh` is not. Package tools run `sh -c` after every download.
+ */
+function isLed(connection: Step, shell: Step, nowMs: number): boolean {
+  if (connection.noisy) return false;
+  return isWithin(connection.node, shell.node, nowMs) || !isUsualPort(connection.port);
+}
+
+/** The subject read credentials, or is the shell or script whose child did; then something is started below it. */
+const findCredentialAccess: Find = (subject, latest) => {
+  if (latest.kind === "connect") return undefined;
+  const { steps } = subject;
+  for (let i = 0; i < steps.length; i++) {
+    const read = steps[i]!;
+    if (read.kind !== "read") continue;
+    const own = read.node === subject || (read.parent === subject && (isShell(subject.exe) || isInterpreter(baseName(subject.exe))));
+    if (!own) continue;
+    for (let j = i + 1; j < steps.length; j++) {
+      const run = steps[j]!;
+      if ((run.kind === "exec" || run.kind === "shell") && (latest === read || latest === run)) return [read, run];
+    }
+  }
+  return undefined;
+};
+
+/**
+ * Five programs started in under ten seconds by the subject itself. Every shell script does that: for a shell something else must speak
+ * against it, a rule that matched near it or programs that look around.
+ */
+const findBurst: Find = (subject, latest) => {
+  if ((latest.kind !== "exec" && latest.kind !== "shell") || !(latest.node === subject || latest.parent === subject)) return undefined;
+  const nowMs = latest.receivedMs;
+  const run = startedBy(subject);
+  const at = run.indexOf(latest);
+  if (at < 0 || run.length < BURST) return undefined;
+  for (let from = Math.max(0, at - BURST + 1); from <= at && from + BURST <= run.length; from++) {
+    const five = run.slice(from, from + BURST);
+    if (five[BURST - 1]!.timeMs - five[0]!.timeMs >= BURST_MS) continue;
+    const above = lineage(subject, nowMs);
+    if (above.some((node) => !isRoot(node.exe) && isNoisyTool(node.exe, node.argv)) || isNoisyTool(subject.exe, subject.argv))
+      return undefined;
+    const around = new Set(run.filter((step) => discovery.has(step.program)).map((step) => step.program)).size;
+    const suspicious = [...above, ...five.map((step) => step.node)].some((node) => node.hits.some((hit) => isFresh(hit.receivedMs, nowMs)));
+    if (!isShell(subject.exe) || around >= LOOKING_AROUND || suspicious) return five;
+  }
+  return undefined;
+};
+
+/** Starts by the subject and its children, one a process: `sh -c` that becomes another program is one start. */
+function startedBy(subject: ProcessNode): Step[] {
+  const last = new Map<ProcessNode, Step>();
+  const run: Step[] = [];
+  for (const step of subject.steps) {
+    if ((step.kind !== "exec" && step.kind !== "shell") || !(step.node === subject || step.parent === subject)) continue;
+    if (last.get(step.node)?.kind === "shell" && step.node !== subject) run.splice(run.indexOf(last.get(step.node)!), 1);
+    last.set(step.node, step);
+    run.push(step);
+  }
+  return run;
+}
+
+const patterns: readonly (readonly [RuleFacts, Find])[] = [
+  [reverseShell, findReverseShell],
+  [credentialAccess, findCredentialAccess],
+  [burst, findBurst],
+];

@@ -1,0 +1,73 @@
+// One event with the rules it matched, put beside what came before it: process tree, chains, score.
+import type { SensorEvent } from "@picket/protocol/event";
+import { processOf } from "@picket/protocol/event";
+import type { Arrival, RuleFacts } from "../finding.ts";
+import { isFresh } from "../freshness.ts";
+import { addStep, type Completed } from "./chains.ts";
+import { DeviceMemories } from "./device.ts";
+import { lineage, type ProcessNode } from "./node.ts";
+import { addHit } from "./score.ts";
+import type { Sightings } from "./sightings.ts";
+import { stepOf } from "./steps.ts";
+
+/** What correlation makes of one event. */
+export type Correlated = {
+  readonly node: ProcessNode | undefined;
+  readonly completed: readonly Completed[];
+  /** Whether the process' score can have risen. */
+  readonly scored: boolean;
+};
+
+const none: Correlated = { node: undefined, completed: [], scored: false };
+
+export class Correlation {
+  readonly #devices = new DeviceMemories();
+  readonly #sightings: Sightings;
+
+  constructor(sightings: Sightings) {
+    this.#sightings = sightings;
+  }
+
+  /** Takes in one event. Silent or not, it is remembered alike. */
+  take(event: SensorEvent, rules: readonly RuleFacts[], arrival: Arrival): Correlated {
+    const memory = this.#devices.of(event.device, arrival.receivedMs);
+    const process = processOf(event);
+    if (!process) return none;
+    const processes = memory.processes(arrival.boot);
+    const node = processes.note(process, arrival, event.type === "process.exec");
+    const isNew = this.#sight(event, node, arrival);
+    for (const rule of rules) addHit(node, { rule, chain: false, timeMs: event.timeMs, receivedMs: arrival.receivedMs });
+    const step = stepOf(event, node, arrival);
+    const completed = step ? addStep(step) : [];
+    for (const { rule, subject } of completed) {
+      addHit(subject, { rule, chain: true, timeMs: event.timeMs, receivedMs: arrival.receivedMs });
+    }
+    if (event.type === "process.exit") processes.exited(node);
+    return { node, completed, scored: rules.length > 0 || (isNew && node.hits.length > 0) };
+  }
+
+  /** Frees what can no longer count. Decides nothing. */
+  forgetQuiet(nowMs: number): void {
+    this.#devices.forgetQuiet(nowMs);
+  }
+
+  /** Counts what may be rare. True when it is a first connection of this process. */
+  #sight(event: SensorEvent, node: ProcessNode, arrival: Arrival): boolean {
+    const { device } = event;
+    const nowMs = arrival.receivedMs;
+    if (event.type === "process.exec") {
+      const parent = event.body.process.parent?.exe ?? lineage(node, nowMs)[1]?.exe;
+      node.order = this.#sightings.note(device, "exec", "all", arrival.silent);
+      node.pair = parent === undefined ? undefined : this.#sightings.note(device, "pair", `${parent}\n${node.exe}`, arrival.silent);
+      node.execMs = nowMs;
+    } else if (event.type === "net.connect" && stepOf(event, node, arrival)) {
+      const sighting = this.#sightings.note(device, "connect", node.exe, arrival.silent);
+      if (node.connection && isFresh(node.connectionMs, nowMs)) return false;
+      node.connection = sighting;
+      node.connectionOrder = this.#sightings.latest(device, "exec", "all");
+      node.connectionMs = nowMs;
+      return true;
+    }
+    return false;
+  }
+}

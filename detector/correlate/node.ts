@@ -1,0 +1,93 @@
+// One process as correlation knows it.
+import type { Process } from "@picket/protocol/event";
+import type { RuleFacts } from "../finding.ts";
+import { isFresh } from "../freshness.ts";
+import type { Sighting } from "./sightings.ts";
+
+/** A rule or chain that matched on a process. */
+export type ScoredHit = {
+  readonly rule: RuleFacts;
+  /** True for a chain: it adds the points of a matching sequence. */
+  readonly chain: boolean;
+  readonly timeMs: number;
+  readonly receivedMs: number;
+};
+
+/** An event that can be a link of a chain. */
+export type Step = {
+  readonly kind: "shell" | "exec" | "connect" | "read";
+  readonly node: ProcessNode;
+  /** The parent when it happened. */
+  readonly parent: ProcessNode | undefined;
+  /** Program name then: a later exec changes the process. */
+  readonly program: string;
+  /** Started, or is, a tool that runs many programs or fetches and runs as its work. */
+  readonly noisy: boolean;
+  /** Destination port of a connection, else 0. */
+  readonly port: number;
+  /** What was run, reached or read. */
+  readonly object: string;
+  readonly timeMs: number;
+  readonly seq: number;
+  readonly receivedMs: number;
+  readonly eventId: string;
+};
+
+export type ProcessNode = {
+  /** boot:pid:startTicks, or the event's id where the pid is not known. */
+  key: string;
+  readonly pid: number;
+  /** Undefined: known only through a child that did not know it. */
+  startTicks: number | undefined;
+  exe: string;
+  argv: readonly string[];
+  /** As its own last event described it. */
+  process: Process | undefined;
+  /** Last mention by any event. Milliseconds of the broker, as all times here but `timeMs`. */
+  seenMs: number;
+  exited: boolean;
+  /** Forgotten for want of room: no longer anyone's parent. */
+  gone: boolean;
+  /** The first parent stated, and the last one: a process whose parent ends is given another, but came from the first. */
+  parent: ProcessNode | undefined;
+  parentMs: number;
+  adopter: ProcessNode | undefined;
+  adopterMs: number;
+  /** When its ancestors were last stated in full. */
+  lineageMs: number;
+  /** Sightings of parent and child, and of any exec on the device, at its last exec. */
+  pair: Sighting | undefined;
+  order: Sighting | undefined;
+  execMs: number;
+  /** Sighting of a connection by this program, at its first in the window, and how many programs the device had started by then. */
+  connection: Sighting | undefined;
+  connectionOrder: Sighting | undefined;
+  connectionMs: number;
+  hits: ScoredHit[];
+  /** Its own and its descendants' steps, by time. */
+  steps: Step[];
+};
+
+/** Ancestors looked at, at most. Also what ends a walk in a circle that a device made up. */
+export const MAX_HOPS = 8;
+
+/** The parent, as far as the last LOOKBACK_MS tell. */
+export function parentOf(node: ProcessNode, nowMs: number): ProcessNode | undefined {
+  if (node.parent && isFresh(node.parentMs, nowMs)) return node.parent.gone ? undefined : node.parent;
+  if (node.adopter && isFresh(node.adopterMs, nowMs)) return node.adopter.gone ? undefined : node.adopter;
+  return undefined;
+}
+
+/** The node, its parent, and so on: at most `MAX_HOPS` ancestors. */
+export function lineage(node: ProcessNode, nowMs: number): ProcessNode[] {
+  const nodes = [node];
+  for (let at = parentOf(node, nowMs); at && nodes.length <= MAX_HOPS; at = parentOf(at, nowMs)) nodes.push(at);
+  return nodes;
+}
+
+/** Whether `node` is `ancestor` or came from it. */
+export function isWithin(ancestor: ProcessNode, node: ProcessNode, nowMs: number): boolean {
+  let at: ProcessNode | undefined = node;
+  for (let hops = 0; at && hops <= MAX_HOPS; hops++, at = parentOf(at, nowMs)) if (at === ancestor) return true;
+  return false;
+}

@@ -1,0 +1,176 @@
+// The processes of one boot of one device, as its events tell them. Bounded; least recently mentioned go first.
+import type { Ancestor, Process } from "@picket/protocol/event";
+import type { Arrival } from "../finding.ts";
+import { isFresh } from "../freshness.ts";
+import type { ProcessNode } from "./node.ts";
+
+/** Processes remembered for one boot of one device. */
+export const MAX_PROCESSES = 4096;
+/** Every so many mentions the oldest are looked at, so that a quiet device shrinks. */
+const TRIM_EVERY = 64;
+
+export class Processes {
+  readonly #boot: string;
+  readonly #byKey = new Map<string, ProcessNode>();
+  readonly #byPid = new Map<number, ProcessNode>();
+  #mentions = 0;
+
+  constructor(boot: string) {
+    this.#boot = boot;
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  /** The node of the process an event is about, with what the event says of it and its ancestors. */
+  note(process: Process, arrival: Arrival, isExec: boolean): ProcessNode {
+    const nowMs = arrival.receivedMs;
+    const node = process.pid > 0 ? this.#own(process, nowMs, isExec) : this.#make(`${this.#boot}:${arrival.id}`, process, nowMs);
+    if (isExec || node.process === undefined) {
+      node.exe = process.exe;
+      node.argv = process.argv;
+    }
+    node.process = process;
+    node.seenMs = nowMs;
+    const parent = process.parent ? this.#mention(process.parent, nowMs) : this.#byPid.get(process.ppid);
+    if (parent) this.#link(node, parent, nowMs);
+    if (parent && process.ancestors && parent.lineageMs !== nowMs) this.#linkAll(parent, process.ancestors, nowMs);
+    if (++this.#mentions % TRIM_EVERY === 0) this.#trim(nowMs);
+    return node;
+  }
+
+  /** Its pid may be given to another process from now on. */
+  exited(node: ProcessNode): void {
+    node.exited = true;
+    if (this.#byPid.get(node.pid) === node) this.#byPid.delete(node.pid);
+  }
+
+  #own(process: Process, nowMs: number, isExec: boolean): ProcessNode {
+    const key = `${this.#boot}:${process.pid}:${process.startTicks}`;
+    const known = this.#byKey.get(key);
+    // Without start ticks a pid alone names the process: a new program after its exit is a new process.
+    const reused = known?.exited === true && isExec && process.startTicks === 0;
+    if (known && !reused && isFresh(known.seenMs, nowMs)) {
+      this.#byKey.delete(key);
+      this.#byKey.set(key, known);
+      return known;
+    }
+    if (known) this.#forget(known);
+    return this.#promote(key, process.pid, process.startTicks, nowMs) ?? this.#keep(this.#make(key, process, nowMs));
+  }
+
+  /** A process known through its child. */
+  #mention(ancestor: Ancestor, nowMs: number): ProcessNode {
+    const { pid, startTicks } = ancestor;
+    const known =
+      pid <= 0 ? undefined : startTicks === undefined ? this.#byPid.get(pid) : this.#byKey.get(`${this.#boot}:${pid}:${startTicks}`);
+    if (known && isFresh(known.seenMs, nowMs)) {
+      known.seenMs = nowMs;
+      if (known.process === undefined && known.argv.length === 0 && ancestor.argv) known.argv = ancestor.argv;
+      this.#byKey.delete(known.key);
+      this.#byKey.set(known.key, known);
+      return known;
+    }
+    if (known) this.#forget(known);
+    const key = `${this.#boot}:${pid}:${startTicks ?? "?"}`;
+    if (pid <= 0) return this.#make(key, ancestor, nowMs);
+    const promoted = startTicks === undefined ? undefined : this.#promote(key, pid, startTicks, nowMs);
+    return promoted ?? this.#keep(this.#make(key, ancestor, nowMs));
+  }
+
+  /** A process so far known by its pid alone gets its full name, and keeps its children. */
+  #promote(key: string, pid: number, startTicks: number, nowMs: number): ProcessNode | undefined {
+    const stub = this.#byPid.get(pid);
+    if (!stub || stub.startTicks !== undefined || !isFresh(stub.seenMs, nowMs)) return undefined;
+    this.#byKey.delete(stub.key);
+    stub.key = key;
+    stub.startTicks = startTicks;
+    stub.seenMs = nowMs;
+    this.#byKey.set(key, stub);
+    return stub;
+  }
+
+  #keep(node: ProcessNode): ProcessNode {
+    this.#byKey.set(node.key, node);
+    this.#byPid.set(node.pid, node);
+    if (this.#byKey.size > MAX_PROCESSES) this.#forget(this.#byKey.values().next().value!);
+    return node;
+  }
+
+  #linkAll(parent: ProcessNode, ancestors: readonly Ancestor[], nowMs: number): void {
+    let child = parent;
+    for (const ancestor of ancestors) {
+      if (child.lineageMs === nowMs) return;
+      child.lineageMs = nowMs;
+      const next = this.#mention(ancestor, nowMs);
+      this.#link(child, next, nowMs);
+      child = next;
+    }
+  }
+
+  #link(child: ProcessNode, parent: ProcessNode, nowMs: number): void {
+    if (child === parent) return;
+    if (child.parent && !isFresh(child.parentMs, nowMs)) {
+      child.parent = child.adopter;
+      child.parentMs = child.adopterMs;
+      child.adopter = undefined;
+    }
+    if (child.parent === parent || !child.parent || child.parent.gone || !isFresh(child.parentMs, nowMs)) {
+      child.parent = parent;
+      child.parentMs = nowMs;
+    } else {
+      child.adopter = parent;
+      child.adopterMs = nowMs;
+    }
+  }
+
+  #make(
+    key: string,
+    of: { pid: number; startTicks?: number | undefined; exe: string; argv?: readonly string[] | undefined },
+    nowMs: number,
+  ): ProcessNode {
+    return {
+      key,
+      pid: of.pid,
+      startTicks: of.startTicks,
+      exe: of.exe,
+      argv: of.argv ?? [],
+      process: undefined,
+      seenMs: nowMs,
+      exited: false,
+      gone: false,
+      parent: undefined,
+      parentMs: 0,
+      adopter: undefined,
+      adopterMs: 0,
+      lineageMs: -1,
+      pair: undefined,
+      order: undefined,
+      execMs: 0,
+      connection: undefined,
+      connectionOrder: undefined,
+      connectionMs: 0,
+      hits: [],
+      steps: [],
+    };
+  }
+
+  #trim(nowMs: number): void {
+    for (const node of this.#byKey.values()) {
+      if (isFresh(node.seenMs, nowMs)) return;
+      this.#forget(node);
+    }
+  }
+
+  /** A forgotten node holds on to nothing, so that a chain of dead parents cannot stay in memory. */
+  #forget(node: ProcessNode): void {
+    if (this.#byKey.get(node.key) === node) this.#byKey.delete(node.key);
+    if (this.#byPid.get(node.pid) === node) this.#byPid.delete(node.pid);
+    node.gone = true;
+    node.parent = undefined;
+    node.adopter = undefined;
+    node.hits = [];
+    node.steps = [];
+  }
+}

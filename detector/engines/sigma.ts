@@ -1,0 +1,45 @@
+// The Sigma engine: what matches here, and what the device already saw match.
+import type { SensorEvent } from "@picket/protocol/event";
+import type { Matcher } from "@picket/rules/rule";
+import type { RuleFacts } from "../finding.ts";
+import { clean } from "../text.ts";
+
+/** Rules only devices know of that are kept at hand; past it they are made anew for each hit. */
+const MAX_UNKNOWN = 1000;
+
+export type SigmaEngine = { match(event: SensorEvent): readonly RuleFacts[] };
+
+/**
+ * Rules that match an event here, joined with the `hits` its device reported. A hit is a fact even when the rule is
+ * unknown here: then its title is its id, its severity medium.
+ */
+export function sigmaEngine(rules: readonly RuleFacts[], matcher: Matcher): SigmaEngine {
+  const known = new Map(rules.map((rule) => [rule.id, rule]));
+  const unknown = new Map<string, RuleFacts>();
+
+  function factsOf(id: string): RuleFacts {
+    const facts = known.get(id) ?? unknown.get(id);
+    if (facts) return facts;
+    const made = unknownRule(id);
+    if (unknown.size < MAX_UNKNOWN) unknown.set(id, made);
+    return made;
+  }
+
+  return {
+    match(event) {
+      const here: readonly RuleFacts[] = matcher.match(event);
+      if (!event.hits || event.hits.length === 0) return here;
+      const union = new Map(here.map((rule) => [rule.id, rule]));
+      for (const hit of event.hits) {
+        const facts = factsOf(hit.rule);
+        if (!union.has(facts.id)) union.set(facts.id, facts);
+      }
+      return [...union.values()];
+    },
+  };
+}
+
+function unknownRule(reported: string): RuleFacts {
+  const id = clean(reported, 128) || "unnamed";
+  return { id, title: id, level: "medium", attack: { tactics: [], techniques: [] }, score: 35, alerts: true };
+}

@@ -1,0 +1,108 @@
+// Follows the broker's log for as long as it is let: connect, one session, and again after a pause.
+import type { Want } from "@picket/protocol/feed";
+import { clientId } from "@picket/protocol/names";
+import { topic } from "@picket/protocol/topics";
+import type { Pipeline } from "../pipeline.ts";
+import { backoffMs } from "./backoff.ts";
+import { type FeedAddress, type FeedCredentials, openConnection } from "./connection.ts";
+import { FeedSession, type SessionPorts } from "./session.ts";
+
+export type FeedOptions = FeedAddress &
+  FeedCredentials & {
+    readonly site: string;
+    /** CN of the detector's certificate. */
+    readonly name: string;
+    /** A new pipeline for each session: the broker is the only one that remembers. */
+    readonly createPipeline: () => Pipeline;
+    readonly log: SessionPorts["log"];
+    readonly random: () => number;
+    readonly signal: AbortSignal;
+  };
+
+export type FeedStatus = { readonly connected: boolean; readonly committed: number };
+
+export type RunningFeed = {
+  /** Resolves when the first session has the broker's state. */
+  readonly ready: Promise<void>;
+  /** Resolves when it has ended after `signal`. */
+  readonly ended: Promise<void>;
+  status(): FeedStatus;
+};
+
+/** Starts following. Never rejects: what goes wrong is logged and tried again after 50 ms doubling to 12.8 s, until `signal`. */
+export function followFeed(options: FeedOptions): RunningFeed {
+  const ready = Promise.withResolvers<void>();
+  let session: FeedSession | undefined;
+  const loop = async () => {
+    let failures = 0;
+    while (!options.signal.aborted) {
+      const reason = await follow(options, (begun) => {
+        session = begun;
+        failures = 0;
+        ready.resolve();
+      });
+      session = undefined;
+      if (options.signal.aborted) return;
+      const pauseMs = backoffMs(++failures, options.random);
+      options.log("warn", "not connected to the broker", { reason, pauseMs });
+      await pause(pauseMs, options.signal);
+    }
+  };
+  return {
+    ready: ready.promise,
+    ended: loop(),
+    status: () => ({ connected: session !== undefined, committed: session?.committed ?? 0 }),
+  };
+}
+
+/** One connection and its session. Resolves with the reason of its end. */
+async function follow(options: FeedOptions, onReady: (session: FeedSession) => void): Promise<string> {
+  const early: Uint8Array[] = [];
+  let take = (payload: Uint8Array): void => {
+    early.push(payload);
+  };
+  try {
+    const connection = await openConnection({
+      ...options,
+      clientId: clientId("detector", options.name),
+      subscribe: topic("data", options.site),
+      onMessage: (payload) => take(payload),
+    });
+    const cut = (error: unknown) => connection.close(error instanceof Error ? error.message : String(error));
+    const session = new FeedSession({
+      pipeline: options.createPipeline(),
+      want: (want: Want) => void connection.publish(topic("want", options.site), JSON.stringify(want)).catch(cut),
+      commit: (payload) => connection.publish(topic("commit", options.site), payload),
+      log: options.log,
+    });
+    take = (payload) => {
+      const before = session.ready;
+      try {
+        session.receive(payload);
+      } catch (error) {
+        cut(error);
+      }
+      if (session.ready && !before) {
+        options.log("info", "following the broker's log", { cursor: session.committed });
+        onReady(session);
+      }
+    };
+    for (const payload of early) take(payload);
+    session.hello();
+    return await connection.closed;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
+}

@@ -1,0 +1,162 @@
+// One session of the feed, from "hello" to its end: state, silent re-read, live, commits. It keeps nothing that the next session needs.
+import { decodeBatch } from "@picket/protocol/batch";
+import { eventId } from "@picket/protocol/event";
+import { decodeData, type State, type Want } from "@picket/protocol/feed";
+import type { Pipeline } from "../pipeline.ts";
+import { encodeCommit } from "./commit.ts";
+
+/** Batches granted at once: what may wait here, at most about one MiB each. */
+export const CREDITS = 32;
+const GRANT_FROM = 8;
+/** Decisions that may wait for the commit in flight. One more batch always fits: it grows at most MAX_GROUPS alerts and sees 1,001 things. */
+const MAX_ALERTS = 700;
+const MAX_SEEN = 3500;
+
+export type SessionPorts = {
+  readonly pipeline: Pipeline;
+  readonly want: (want: Want) => void;
+  /** Resolves when the broker has it on disk. */
+  readonly commit: (payload: string) => Promise<void>;
+  /** A line for the log: what is odd, and when the detector has caught up. */
+  readonly log: (level: "info" | "warn" | "error", message: string, details?: Record<string, unknown>) => void;
+};
+
+export class FeedSession {
+  readonly #ports: SessionPorts;
+  readonly #waiting: Uint8Array[] = [];
+  /** Undefined until the first part of the state has come. */
+  #id: string | undefined;
+  #cursor = 0;
+  #ready = false;
+  #next = 0;
+  #committed = 0;
+  #read = 0;
+  #refused = 0;
+  #owed = 0;
+  #committing = false;
+  #failed = false;
+
+  constructor(ports: SessionPorts) {
+    this.#ports = ports;
+  }
+
+  /** Begins. The broker answers with its state. */
+  hello(): void {
+    this.#ports.want({ kind: "hello", credits: CREDITS });
+  }
+
+  /** Whether the state has come: the broker accepted this session. */
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  /** Batches decided and acknowledged by the broker, as the offset that comes next. */
+  get committed(): number {
+    return this.#committed;
+  }
+
+  /** Takes a `feed/data` payload. Throws when it is neither a state nor a batch, or the order is wrong: the session is over then. */
+  receive(payload: Uint8Array): void {
+    if (!this.#ready) {
+      const data = decodeData(payload);
+      // A batch of the session before this one can still be on its way.
+      if ("state" in data) this.#state(data.state);
+      return;
+    }
+    this.#waiting.push(payload);
+    this.#work();
+  }
+
+  #state(part: State): void {
+    if (this.#id === undefined) {
+      this.#id = part.session;
+      this.#cursor = this.#next = this.#committed = part.cursor;
+    }
+    if (part.session !== this.#id) return;
+    this.#ports.pipeline.seed({ open: part.open, seen: part.seen });
+    this.#ready = part.last;
+  }
+
+  #work(): void {
+    while (this.#waiting.length > 0 && !this.#failed) {
+      const { alerts, seen } = this.#ports.pipeline.pending;
+      if (alerts > MAX_ALERTS || seen > MAX_SEEN) break;
+      this.#batch(this.#waiting.shift()!);
+    }
+    this.#commit();
+  }
+
+  #batch(payload: Uint8Array): void {
+    const data = decodeData(payload);
+    if ("state" in data) throw new Error("the broker sent its state twice");
+    const { header, batch } = data;
+    if (header.session !== this.#id) return;
+    this.#grant();
+    const silent = header.offset < this.#cursor;
+    if (!silent) {
+      if (header.offset < this.#next) return;
+      this.#next = header.offset + 1;
+    }
+    const decoded = this.#decode(batch, header.offset, silent);
+    if (!decoded) return;
+    for (const event of decoded.events) {
+      const arrival = { id: eventId(event), boot: decoded.header.boot, receivedMs: header.receivedMs, silent };
+      try {
+        this.#ports.pipeline.handle(event, arrival);
+      } catch (error) {
+        // One event must not stop the log for ever: the same batch would come again.
+        this.#ports.log("error", "an event could not be judged", { event: arrival.id, error: String(error) });
+        if (!silent) this.#refused++;
+      }
+    }
+    if (silent) return;
+    this.#read += decoded.events.length;
+    this.#refused += decoded.refused;
+  }
+
+  /** The broker checked the header when it stored the batch, not the lines. */
+  #decode(batch: Uint8Array, offset: number, silent: boolean): ReturnType<typeof decodeBatch> | undefined {
+    try {
+      return decodeBatch(batch);
+    } catch (error) {
+      if (!silent) this.#refused++;
+      this.#ports.log("warn", "a batch could not be read", { offset, error: error instanceof Error ? error.message : String(error) });
+      return undefined;
+    }
+  }
+
+  #grant(): void {
+    if (++this.#owed < GRANT_FROM) return;
+    this.#ports.want({ kind: "more", session: this.#id!, credits: this.#owed });
+    this.#owed = 0;
+  }
+
+  /** At most one commit is in flight: what is decided meanwhile goes with the next. */
+  #commit(): void {
+    if (this.#committing || this.#failed || this.#next === this.#committed) return;
+    this.#committing = true;
+    const next = this.#next;
+    const payload = encodeCommit({ session: this.#id!, next, ...this.#ports.pipeline.take(), read: this.#read, refused: this.#refused });
+    this.#read = this.#refused = 0;
+    this.#ports.commit(payload).then(
+      () => {
+        this.#committing = false;
+        this.#committed = next;
+        this.#resume();
+      },
+      // The connection is over, or the broker refused it. The next session begins at the broker's cursor.
+      () => {
+        this.#failed = true;
+      },
+    );
+  }
+
+  #resume(): void {
+    try {
+      this.#work();
+    } catch (error) {
+      this.#failed = true;
+      this.#ports.log("error", "the feed cannot be followed", { error: String(error) });
+    }
+  }
+}

@@ -1,0 +1,100 @@
+// Wires the detector. It keeps no state of record: kill it at any time.
+import { X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { siteId } from "@picket/protocol/names";
+import { builtinRules } from "@picket/rules/builtin";
+import { compileRules, type Rule } from "@picket/rules/engine";
+import { loadRules } from "@picket/rules/load";
+import * as z from "zod";
+import { type DetectorConfig, refuseUnverifiedTls } from "./config.ts";
+import { type FeedStatus, followFeed } from "./feed/feed.ts";
+import type { Log } from "./log.ts";
+import { createPipeline } from "./pipeline.ts";
+import { together } from "./rule-set.ts";
+
+export type DetectorOptions = {
+  readonly site: string;
+  readonly host: string;
+  readonly port: number;
+  /** PEM: the site's CA, the detector's certificate and its key. */
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly rules: readonly Rule[];
+  readonly warmUpExecs?: number | undefined;
+  readonly log: Log;
+  /** Jitter of reconnects, in [0, 1). */
+  readonly random?: () => number;
+};
+
+export type Detector = AsyncDisposable & {
+  /** Resolves when the broker has accepted the first session. */
+  readonly ready: Promise<void>;
+  status(): FeedStatus;
+};
+
+/**
+ * Follows the site's log until disposed. Resolves at once: a broker that is not there yet is waited for.
+ * Throws when TLS verification is switched off or the certificate cannot be used.
+ */
+export async function startDetector(options: DetectorOptions): Promise<Detector> {
+  refuseUnverifiedTls();
+  const { rules, warmUpExecs, site } = options;
+  const matcher = compileRules(rules);
+  const stop = new AbortController();
+  const feed = followFeed({
+    ...options,
+    name: nameOf(options.cert),
+    createPipeline: () => createPipeline({ site, rules, matcher, warmUpExecs }),
+    random: options.random ?? Math.random,
+    signal: stop.signal,
+  });
+  options.log("info", "detector started", { site, rules: rules.length });
+  return {
+    ready: feed.ready,
+    status: () => feed.status(),
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await feed.ended;
+    },
+  };
+}
+
+const SiteFile = z.object({ site: siteId, hosts: z.array(z.string().min(1)).min(1) });
+
+/** What `startDetector` needs, from a site's directory and rule files. A rule that cannot be used is logged and left out. Throws when a file of the site cannot be read. */
+export async function detectorOptions(config: DetectorConfig, log: Log): Promise<DetectorOptions> {
+  const read = async (name: string) => {
+    const path = join(config.dir, name);
+    try {
+      return await readFile(path, "utf8");
+    } catch (error) {
+      throw new Error(
+        `${path}: cannot be read (${error instanceof Error ? error.message : error}): make the site with \`picket site init\`, or set detector.dir`,
+      );
+    }
+  };
+  const { site, hosts } = SiteFile.parse(JSON.parse(await read("site.json")));
+  const loaded = await loadRules(config.rules);
+  for (const { file, line, message } of loaded.errors) log("error", "a rule cannot be used", { file, line, problem: message });
+  return {
+    site,
+    host: config.host ?? hosts[0]!,
+    port: config.port,
+    ca: await read("ca.crt.pem"),
+    cert: await read("detector.crt.pem"),
+    key: await read("detector.key.pem"),
+    rules: together(config.builtin ? builtinRules() : [], loaded.rules),
+    warmUpExecs: config.warmUpExecs,
+    log,
+  };
+}
+
+/** The CN of a certificate; the broker lets it use no other client id. */
+function nameOf(pem: string): string {
+  const { subject } = new X509Certificate(pem);
+  const name = /^CN=(.+)$/m.exec(subject)?.[1];
+  if (name === undefined) throw new Error(`the detector's certificate has no CN (${subject.replaceAll("\n", ", ")}): issue it again`);
+  return name;
+}

@@ -1,0 +1,210 @@
+// One event in, alerts out: the same for the live detector and for `picket replay`. No clock, no chance: the same log gives the same alerts.
+import type { Detection } from "@picket/protocol/alert";
+import { processOf, type SensorEvent } from "@picket/protocol/event";
+import type { Seen } from "@picket/protocol/feed";
+import type { Matcher } from "@picket/rules/rule";
+import { Alerts, type Grown, groupKey, unionAttack } from "./alerts.ts";
+import { type Completed, chains } from "./correlate/chains.ts";
+import { Correlation } from "./correlate/correlate.ts";
+import { lineage, type ProcessNode } from "./correlate/node.ts";
+import { alertScore, bandOf, type Score, scoreOf } from "./correlate/score.ts";
+import { Sightings } from "./correlate/sightings.ts";
+import { parentExe, processOfAlert, treeOf } from "./correlate/tree.ts";
+import { sigmaEngine } from "./engines/sigma.ts";
+import { type Arrival, type RuleFacts, severityOf } from "./finding.ts";
+import { actor, deed, MAX_SUMMARY, sentence } from "./sentence.ts";
+import { clean } from "./text.ts";
+
+/** Programs a device must have started before rarity says anything about it: on a new device everything is rare. */
+export const WARM_UP_EXECS = 100;
+/** How often what can no longer count is cleared away. Milliseconds of the broker. */
+const CLEAR_EVERY_MS = 60_000;
+
+const SCORE_RULE: RuleFacts = {
+  id: "picket-process-score",
+  title: "Several weak signs on one process",
+  level: "medium",
+  attack: { tactics: [], techniques: [] },
+  score: 0,
+  alerts: true,
+};
+
+export type PipelineOptions = {
+  readonly site: string;
+  readonly rules: readonly RuleFacts[];
+  readonly matcher: Matcher;
+  /** Default `WARM_UP_EXECS`. */
+  readonly warmUpExecs?: number | undefined;
+};
+
+export class Pipeline {
+  readonly #sigma: ReturnType<typeof sigmaEngine>;
+  readonly #alerts: Alerts;
+  readonly #sightings = new Sightings();
+  readonly #correlation = new Correlation(this.#sightings);
+  readonly #warmUp: number;
+  readonly #cleared = new Map<string, number>();
+  readonly #closed: Detection[] = [];
+
+  constructor(options: PipelineOptions) {
+    this.#sigma = sigmaEngine(options.rules, options.matcher);
+    this.#alerts = new Alerts(options.site);
+    this.#warmUp = options.warmUpExecs ?? WARM_UP_EXECS;
+  }
+
+  /** What the broker kept: alerts that were growing and totals at the cursor. Before the first event. */
+  seed(of: { open: readonly Grown[]; seen: readonly Seen[] }): void {
+    this.#alerts.seed(of.open);
+    this.#sightings.seed(of.seen);
+  }
+
+  /** Judges one event. Never throws on what a device can send. */
+  handle(event: SensorEvent, arrival: Arrival): void {
+    if (arrival.silent) this.#alerts.reread(arrival.id, arrival.receivedMs);
+    else this.#clear(event.device, arrival.receivedMs);
+    const rules = this.#sigma.match(event);
+    const { node, completed, scored } = this.#correlation.take(event, rules, arrival);
+    if (arrival.silent) return;
+    for (const rule of rules) if (rule.alerts) this.#raiseRule(rule, event, node, arrival);
+    for (const chain of completed) this.#raiseChain(chain, event, arrival);
+    if (node && scored) this.#raiseScore(node, event, arrival);
+  }
+
+  /** Alerts and totals that wait to be taken. */
+  get pending(): { alerts: number; seen: number } {
+    return { alerts: this.#alerts.pending, seen: this.#sightings.pending };
+  }
+
+  /** Alerts made or grown, and totals that changed, since the last call. */
+  take(): { alerts: Grown[]; seen: Seen[] } {
+    return { alerts: this.#alerts.take(), seen: this.#sightings.take() };
+  }
+
+  /** Alerts that can no longer grow, since the last call. */
+  takeClosed(): Detection[] {
+    return this.#closed.splice(0);
+  }
+
+  /** All alerts that could still grow. */
+  growing(): Detection[] {
+    return this.#alerts.all();
+  }
+
+  #clear(device: string, nowMs: number): void {
+    const last = this.#cleared.get(device);
+    if (last !== undefined && Math.abs(nowMs - last) < CLEAR_EVERY_MS) return;
+    this.#cleared.set(device, nowMs);
+    this.#closed.push(...this.#alerts.close(nowMs, device));
+  }
+
+  #raiseRule(rule: RuleFacts, event: SensorEvent, node: ProcessNode | undefined, arrival: Arrival): void {
+    const process = processOf(event);
+    const parent = process && parentExe(process, node, arrival.receivedMs);
+    this.#alerts.raise({
+      rule: describe(rule, "sigma"),
+      severity: severityOf(rule),
+      score: Math.min(100, Math.max(0, Math.round(rule.score))),
+      attack: unionAttack([rule.attack]),
+      device: event.device,
+      group: process ? groupKey("process", process.exe, parent) : subjectOf(event),
+      eventId: arrival.id,
+      timeMs: event.timeMs,
+      receivedMs: arrival.receivedMs,
+      details: () => ({
+        ...(process ? { process: processOfAlert(process) } : {}),
+        tree: node ? treeOf(node, [], arrival.receivedMs) : [],
+        summary: sentence(event, parent),
+      }),
+    });
+  }
+
+  #raiseChain(chain: Completed, event: SensorEvent, arrival: Arrival): void {
+    const nodes = [...new Set(chain.steps.map((step) => step.node))];
+    this.#raiseTree(chain.rule, chain.subject, nodes, event, arrival, (score) => {
+      const links = chain.steps.map((step) => `${step.program} (pid ${step.node.pid}) ${verbs[step.kind]} ${clean(step.object, 120)}`);
+      return `${chain.rule.title}: ${links.join(", then ")}. Process score ${score.points}.`;
+    });
+  }
+
+  /** Raises an alert for a process whose score says more than its rules already did. A chain's alert of the same tree takes it up. */
+  #raiseScore(node: ProcessNode, event: SensorEvent, arrival: Arrival): void {
+    const score = scoreOf(node, { timeMs: event.timeMs, receivedMs: arrival.receivedMs }, this.#warmUp);
+    const alone = score.hits.length === 1 && score.hits[0]!.rule.alerts;
+    if (bandOf(score.points) === undefined || alone) return;
+    const at = { timeMs: event.timeMs, receivedMs: arrival.receivedMs };
+    const line = lineage(node, arrival.receivedMs);
+    const open = chains.find((rule) => line.some((above) => this.#alerts.isOpen(event.device, rule.id, groupKey(above.key), at)));
+    this.#raiseTree(open ?? SCORE_RULE, node, [node], event, arrival, () => {
+      const titles = score.hits.map((hit) => clean(hit.rule.title, 100)).join("; ");
+      return `${actor(node, line[1]?.exe)} reached score ${score.points}: ${titles}. Last: ${deed(event)}`;
+    });
+  }
+
+  /** One alert for a tree of processes: an open one of an ancestor grows before another is made. */
+  #raiseTree(
+    rule: RuleFacts,
+    focus: ProcessNode,
+    nodes: readonly ProcessNode[],
+    event: SensorEvent,
+    arrival: Arrival,
+    summary: (score: Score) => string,
+  ): void {
+    const { receivedMs } = arrival;
+    const at = { timeMs: event.timeMs, receivedMs };
+    const score = scoreOf(focus, at, this.#warmUp);
+    const line = lineage(focus, receivedMs);
+    const root = line.find((above) => this.#alerts.isOpen(event.device, rule.id, groupKey(above.key), at)) ?? focus;
+    const firstConnection = score.firstConnection ? [{ tactics: ["command-and-control"], techniques: ["T1071"] }] : [];
+    const process = focus.process ?? processOf(event);
+    this.#alerts.raise({
+      rule: describe(rule, "correlation"),
+      severity: bandOf(score.points) ?? "medium",
+      score: alertScore(score.points),
+      attack: unionAttack([
+        rule.attack,
+        ...[focus, ...nodes].flatMap((node) => node.hits.map((hit) => hit.rule.attack)),
+        ...firstConnection,
+      ]),
+      device: event.device,
+      group: groupKey(root.key),
+      eventId: arrival.id,
+      timeMs: event.timeMs,
+      receivedMs,
+      details: () => ({
+        ...(process ? { process: processOfAlert(process) } : {}),
+        tree: treeOf(focus, nodes, receivedMs),
+        summary: clean(summary(score), MAX_SUMMARY),
+      }),
+    });
+  }
+}
+
+const verbs = { shell: "ran", exec: "ran", connect: "connected to", read: "read" } as const;
+
+function describe(rule: RuleFacts, engine: Detection["rule"]["engine"]): Detection["rule"] {
+  const named = { id: clean(rule.id, 128), title: clean(rule.title, 256), engine };
+  return rule.author === undefined ? named : { ...named, author: clean(rule.author, 256) };
+}
+
+/** What an operator would call the same thing, for events that are about no process. */
+function subjectOf(event: SensorEvent): string {
+  switch (event.type) {
+    case "auth.login":
+      return groupKey(event.type, event.body.user, event.body.remoteIp);
+    case "auth.sudo":
+      return groupKey(event.type, event.body.user);
+    case "device.usb":
+      return groupKey(event.type, event.body.vendor, event.body.product);
+    case "log.line":
+      return groupKey(event.type, event.body.source);
+    case "host.inventory":
+      return groupKey(event.type, event.body.table);
+    case "sensor.state":
+    case "sensor.lost":
+      return groupKey(event.type, event.body.collector);
+    default:
+      return groupKey(event.type);
+  }
+}
+
+export const createPipeline = (options: PipelineOptions): Pipeline => new Pipeline(options);

@@ -1,0 +1,79 @@
+// Recorded events through the live pipeline. Files have no broker: the device's own time, made robust, stands in for the time of receipt.
+import type { Alert, Detection } from "@picket/protocol/alert";
+import type { Recorded } from "@picket/protocol/recorded";
+import { createPipeline, type PipelineOptions } from "./pipeline.ts";
+import { clean, shortKey } from "./text.ts";
+
+export type ReplayOptions = Omit<PipelineOptions, "site"> & {
+  /** Default "replay". */
+  readonly site?: string;
+  /** Called after every event. */
+  readonly onEvent?: () => void;
+};
+
+const MAX_ID = 160;
+
+/**
+ * The alerts of a recording, each once, in its final revision: as soon as it cannot grow any more, the rest at the end, oldest first.
+ * Memory is bounded by what the pipeline remembers of each device. Ids that events bring are kept.
+ */
+export async function* replay(events: AsyncIterable<Recorded> | Iterable<Recorded>, options: ReplayOptions): AsyncGenerator<Alert> {
+  const pipeline = createPipeline({ ...options, site: options.site ?? "replay" });
+  const clocks = new Map<string, DeviceClock>();
+  // A recording has no boot ids but those its agents said at their start; without one, an epoch is taken for a boot.
+  const boots = new Map<string, string>();
+  for await (const { id, event } of events) {
+    let clock = clocks.get(event.device);
+    if (!clock) {
+      clock = new DeviceClock();
+      clocks.set(event.device, clock);
+    }
+    // The time of receipt only decides what is forgotten. An event's own receivedMs would be better, but not every line has one.
+    const receivedMs = clock.hear(event.timeMs);
+    const epoch = `${event.device}:${event.epoch}`;
+    if (event.type === "agent.start") boots.set(epoch, event.body.bootId);
+    pipeline.handle(event, {
+      id: shortKey(clean(id, MAX_ID + 1), MAX_ID),
+      boot: boots.get(epoch) ?? event.epoch,
+      receivedMs,
+      silent: false,
+    });
+    if (pipeline.pending.alerts + pipeline.pending.seen > 5000) pipeline.take();
+    for (const detection of pipeline.takeClosed()) yield asAlert(detection);
+    options.onEvent?.();
+  }
+  const rest = pipeline.growing().sort((a, b) => a.timeMs - b.timeMs || (a.id < b.id ? -1 : 1));
+  for (const detection of rest) yield asAlert(detection);
+}
+
+const asAlert = (detection: Detection): Alert => ({ ...detection, status: "open", notes: [] });
+
+const JUMP_MS = 3_600_000;
+const AGREE = 8;
+
+/**
+ * The time a device has reached, as far as its events agree: one line from the year 9999, or from 1970, must not end every
+ * window. A jump of more than an hour counts when eight events in a row are near it.
+ */
+export class DeviceClock {
+  #nowMs: number | undefined;
+  #candidateMs = 0;
+  #agreeing = 0;
+
+  /** Takes an event's time and returns the device's. Milliseconds. */
+  hear(timeMs: number): number {
+    if (this.#nowMs === undefined) this.#nowMs = timeMs;
+    if (Math.abs(timeMs - this.#nowMs) <= JUMP_MS) {
+      this.#agreeing = 0;
+      this.#nowMs = Math.max(this.#nowMs, timeMs);
+      return this.#nowMs;
+    }
+    this.#agreeing = Math.abs(timeMs - this.#candidateMs) <= JUMP_MS ? this.#agreeing + 1 : 1;
+    this.#candidateMs = timeMs;
+    if (this.#agreeing >= AGREE) {
+      this.#nowMs = timeMs;
+      this.#agreeing = 0;
+    }
+    return this.#nowMs;
+  }
+}
