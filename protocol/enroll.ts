@@ -6,7 +6,8 @@ import { deviceId, siteId } from "./names.ts";
 /** base64url of SHA-256. */
 const digest = z.string().length(43);
 const pem = z.string().max(16 * 1024);
-const hostPort = z.string().regex(/^(?:\[[0-9a-f:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, "use host:port, an IPv6 host in brackets");
+/** "host:port"; an IPv6 host in brackets. */
+export const hostPort = z.string().regex(/^(?:\[[0-9a-f:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, "use host:port, an IPv6 host in brackets");
 
 /** What a device must know to trust nothing on first use. */
 export const EnrolToken = z.object({

@@ -1,0 +1,81 @@
+import { anchorHash } from "@picket/protocol/command";
+import { EnrolResponse, parseToken, RENEW_TYP, RenewResponse } from "@picket/protocol/enroll";
+import { routes } from "@picket/protocol/rest";
+import { CompactSign } from "jose";
+import { checkIssued, makeKey, makeRequest, readKey, spkiHash } from "./certificate.ts";
+import { type Credentials, type Identity, writeCertificate, writeIdentity } from "./files.ts";
+import { call } from "./request.ts";
+
+/**
+ * Turns a token into an identity in `dir`. Nothing is trusted on first use: the site's CA must have the hash the token carries before the
+ * token's secret is sent, and the operators' keys must have the hash it carries before they are pinned. The private key is made here and stays.
+ */
+export async function enroll(of: { token: string; dir: string; name?: string | undefined }): Promise<Identity> {
+  const token = parseToken(of.token);
+  const ca = await fetchCa(token.https, token.ca);
+  const key = await makeKey();
+  const body = { secret: token.secret, csr: await makeRequest(key), ...(of.name === undefined ? {} : { name: of.name }) };
+  const { json } = await call({ method: "POST", path: routes.enroll.path, body, address: token.https, ca });
+  const parsed = EnrolResponse.safeParse(json);
+  if (!parsed.success)
+    throw new Error(`${token.https} gave an answer to enrolment that this agent does not understand: are both of one version?`);
+  const { device, site, certificate, anchor, keys } = parsed.data;
+  if (site !== token.site) throw new Error(`the token is for site ${token.site}, but ${token.https} is ${site}`);
+  if (spkiHash(parsed.data.ca) !== token.ca) throw new Error(`${token.https} answered with another CA than the token names: not enrolled`);
+  if (anchorHash(anchor) !== token.anchor)
+    throw new Error(
+      `${token.https} answered with other operators' keys than the token names: somebody wants to give this device orders. Not enrolled`,
+    );
+  const credentials: Credentials = { key, cert: certificate, ca };
+  await checkIssued(credentials, device);
+  const identity: Identity = { device, site, https: token.https, mqtt: token.mqtt, anchor, ...(keys === undefined ? {} : { keys }) };
+  writeIdentity(of.dir, identity, credentials);
+  return identity;
+}
+
+/** The only call that trusts nobody: what it brings is believed for its hash. */
+async function fetchCa(address: string, hash: string): Promise<string> {
+  const { json } = await call({ method: "GET", path: routes.ca.path, address, ca: undefined });
+  const parsed = routes.ca.response.safeParse(json);
+  let found: string | undefined;
+  try {
+    found = parsed.success ? spkiHash(parsed.data.ca) : undefined;
+  } catch {
+    // No certificate at all: said below.
+  }
+  if (!parsed.success || found !== hash)
+    throw new Error(
+      `${address} is not the site this token was made for: its CA has another key. The token's secret was not sent. Check the address, or ask for a new token`,
+    );
+  return parsed.data.ca;
+}
+
+/**
+ * A new certificate for the same key, which replaces the old one on disk. Works with an expired certificate too, as long as the site allows it.
+ * Throws `Refused` when the site says no (revoked, or expired too long ago).
+ */
+export async function renew(of: { dir: string; identity: Identity; credentials: Credentials; nowMs: number }): Promise<Credentials> {
+  const { credentials, identity } = of;
+  const address = identity.https;
+  // The proof must be fresh by the site's clock, and a board may not have one of its own.
+  const health = await call({ method: "GET", path: routes.health.path, address, ca: credentials.ca });
+  const csr = await makeRequest(credentials.key);
+  const claims = {
+    csrSha256: new Bun.CryptoHasher("sha256").update(csr).digest("base64url"),
+    iat: Math.floor((health.dateMs ?? of.nowMs) / 1000),
+  };
+  const { privateKey } = await readKey(credentials.key);
+  const proof = await new CompactSign(Buffer.from(JSON.stringify(claims)))
+    .setProtectedHeader({ alg: "ES256", typ: RENEW_TYP })
+    .sign(privateKey);
+  const body = { certificate: credentials.cert, csr, proof };
+  const { json } = await call({ method: "POST", path: routes.renew.path, body, address, ca: credentials.ca });
+  const parsed = RenewResponse.safeParse(json);
+  if (!parsed.success)
+    throw new Error(`${address} gave an answer to renewal that this agent does not understand: are both of one version?`);
+  // The CA stays the pinned one whatever the answer carries: a new one needs an order signed by the operators' root.
+  const renewed = { ...credentials, cert: parsed.data.certificate };
+  await checkIssued(renewed, identity.device);
+  writeCertificate(of.dir, renewed.cert);
+  return renewed;
+}
