@@ -5,7 +5,8 @@ import { dirname, join } from "node:path";
 const compiled = import.meta.url.includes("/$bunfs/");
 
 /** The command line that runs `picket` with the same build as this process. */
-export const picketCommand = (): string[] => (compiled ? [process.execPath] : [process.execPath, new URL("main.ts", import.meta.url).pathname]);
+export const picketCommand = (): string[] =>
+  compiled ? [process.execPath] : [process.execPath, new URL("main.ts", import.meta.url).pathname];
 
 /** The command line that runs the agent of the same build. Throws when the executable is not beside ours. */
 export function agentCommand(): string[] {

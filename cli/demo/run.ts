@@ -4,14 +4,18 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { initSite } from "@picket/broker/site";
 import { createClient, type SiteClient } from "@picket/tui/client/client";
+import { readAccess } from "../access.ts";
 import { agentCommand } from "../executables.ts";
-import { initOperator, loadPublic } from "../operator/keys.ts";
+import { initOperator, loadOperator, loadPublic } from "../operator/keys.ts";
+import { signCommand } from "../operator/sign.ts";
 import { interrupted, startSite } from "../site-processes.ts";
 import { type Supervised, supervise } from "../supervise.ts";
 import { BadDemo } from "./bad-demo.ts";
 import { createNamespace, deleteNamespace, HOST_IP, inNamespace } from "./namespace.ts";
+import { demoAttack } from "./on-device.ts";
 
 const SITE = "demo";
+const OPERATOR = "demo-operator";
 const DEVICE = "demo-device";
 const HTTPS_PORT = 8443;
 const MQTT_PORT = 8883;
@@ -22,14 +26,7 @@ export type Demo = { readonly home: string; readonly client: SiteClient; readonl
 /** Runs the demo in the foreground. Returns the exit code. */
 export async function runDemo(of: { headless: boolean }): Promise<number> {
   const say = (text: string) => console.error(`demo: ${text}`);
-  let demo: Demo;
-  try {
-    demo = await startDemo(resolve(".picket"), say, of.headless ? (_, line) => console.error(line) : undefined);
-  } catch (error) {
-    if (!(error instanceof BadDemo)) throw error;
-    console.error(`picket: ${error.message}\n        ${error.hint}`);
-    return 1;
-  }
+  const demo = await startDemo(resolve(".picket"), say, of.headless ? (_, line) => console.error(line) : undefined);
   try {
     const end = Promise.race([interrupted(), demo.failed]);
     const reason = await (of.headless ? end : Promise.race([end, openConsole(demo)]));
@@ -47,7 +44,8 @@ export async function runDemo(of: { headless: boolean }): Promise<number> {
  * `onLine` takes what the processes log; without it the lines go to .picket/logs.
  */
 export async function startDemo(dir: string, say: (text: string) => void, onLine?: (name: string, line: string) => void): Promise<Demo> {
-  if (process.getuid?.() !== 0) throw new BadDemo("the demo loads eBPF programs and makes a network namespace, which only root may", "run sudo picket up --demo");
+  if (process.getuid?.() !== 0)
+    throw new BadDemo("the demo loads eBPF programs and makes a network namespace, which only root may", "run sudo picket up --demo");
   const home = join(dir, "operator");
   const logs = join(dir, "logs");
   mkdirSync(logs, { recursive: true, mode: 0o700 });
@@ -61,7 +59,7 @@ export async function startDemo(dir: string, say: (text: string) => void, onLine
     await deleteNamespace();
   };
   try {
-    const client = createClient(await readAccess(home));
+    const client = createClient(readAccess(home));
     const failed = () => Promise.race(processes.map((one) => one.failed));
     say("starting broker and detector");
     await ready(client, failed());
@@ -79,21 +77,33 @@ export async function startDemo(dir: string, say: (text: string) => void, onLine
 /** Operator keys and a site with its configuration file, made once. Returns the path of that file. */
 async function prepareSite(dir: string, home: string, say: (text: string) => void): Promise<string> {
   if (!existsSync(join(home, "public.json"))) {
-    await initOperator({ home, site: SITE, name: "demo-operator" });
+    await initOperator({ home, site: SITE, name: OPERATOR });
     say(`made operator keys in ${home}: they are local to this demo. A real site's operator keys never lie beside its broker`);
   }
   const site = join(dir, "site");
   if (!existsSync(join(home, "site.json"))) {
     rmSync(site, { recursive: true, force: true });
-    const made = await initSite({ dir: site, site: SITE, hosts: [HOST_IP], operator: loadPublic(home), credentialFor: "demo-operator" });
+    const made = await initSite({ dir: site, site: SITE, hosts: [HOST_IP], operator: loadPublic(home), operatorName: OPERATOR });
     const access = { url: `https://${HOST_IP}:${HTTPS_PORT}`, ca: made.ca, token: made.token, site: SITE };
     writeFileSync(join(home, "site.json"), JSON.stringify(access, null, 2), { mode: 0o600 });
     say(`made the site ${SITE} in ${site}`);
   }
   const config = join(dir, "site.toml");
-  const text = `# Made by picket up --demo.\n[broker]\ndir = ${JSON.stringify(site)}\nhost = "${HOST_IP}"\nmqttPort = ${MQTT_PORT}\nhttpsPort = ${HTTPS_PORT}\n`;
+  const text = `# Made by picket up --demo.\n[broker]\ndir = ${JSON.stringify(site)}\nhost = "${HOST_IP}"\nmqttPort = ${MQTT_PORT}\nhttpsPort = ${HTTPS_PORT}\n\n[detector]\ndir = ${JSON.stringify(site)}\nport = ${MQTT_PORT}\n`;
   if (!existsSync(config)) writeFileSync(config, text);
   return config;
+}
+
+/** The console, until its operator quits. */
+async function openConsole(demo: Demo): Promise<undefined> {
+  const { runConsole } = await import("@picket/tui/main");
+  const operator = await loadOperator(demo.home);
+  await runConsole({
+    client: demo.client,
+    sign: async (device, action) => (await signCommand(operator, { device, action })).jws,
+    operator: OPERATOR,
+    demoAttack: () => demoAttack(() => undefined),
+  });
 }
 
 const agentConfig = (dir: string) => join(dir, "agent.toml");
@@ -110,7 +120,8 @@ async function enrolDevice(dir: string, client: SiteClient, say: (text: string) 
     const argv = [...agentCommand(), "enroll", "--config", agentConfig(dir), "--name", DEVICE, "--token-file", file];
     const child = Bun.spawn(inNamespace(argv), { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
     const stderr = await new Response(child.stderr).text();
-    if ((await child.exited) !== 0) throw new BadDemo(`the device could not be enrolled: ${stderr.trim()}`, "delete ./.picket and start the demo again");
+    if ((await child.exited) !== 0)
+      throw new BadDemo(`the device could not be enrolled: ${stderr.trim()}`, "delete ./.picket and start the demo again");
     say(`enrolled ${DEVICE} with a one-time token over HTTPS`);
   } finally {
     rmSync(file, { force: true });
@@ -122,9 +133,11 @@ async function ready(client: SiteClient, failed: Promise<string>): Promise<void>
   const until = performance.now() + READY_MS;
   for (;;) {
     const answer = await Promise.race([client.call("site").catch((error: Error) => error), failed]);
-    if (typeof answer === "string") throw new BadDemo(`the site cannot run: ${answer}`, `is another program using port ${HTTPS_PORT} or ${MQTT_PORT}?`);
+    if (typeof answer === "string")
+      throw new BadDemo(`the site cannot run: ${answer}`, `is another program using port ${HTTPS_PORT} or ${MQTT_PORT}?`);
     if (!(answer instanceof Error)) return;
-    if (performance.now() > until) throw new BadDemo(`the site did not answer in ${READY_MS / 1000} s: ${answer.message}`, "look at ./.picket/logs/broker.log");
+    if (performance.now() > until)
+      throw new BadDemo(`the site did not answer in ${READY_MS / 1000} s: ${answer.message}`, "look at ./.picket/logs/broker.log");
     await sleep(100);
   }
 }
