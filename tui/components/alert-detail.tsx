@@ -44,22 +44,29 @@ export function alertPage(of: Of): Line[] {
     line(" ", severitySpan(alert.severity, 9), span(alert.rule.title, "title")),
     line(span(`  ${status} · score ${alert.score} of 100 · seen ${alert.count}× · ${alert.rule.engine} rule ${alert.rule.id}`, "faint")),
     line("  on ", span(alert.device, "title"), device ? ` (${deviceWords(device, nowMs)})` : " (not in the list of devices)"),
-    line(`  from ${dateWords(alert.firstMs)} to ${clockWords(alert.lastMs)}, ${agoWords(alert.lastMs, nowMs)}`),
+    line(`  ${periodWords(alert)}, ${agoWords(alert.lastMs, nowMs)}`),
     ...attackLines(alert, columns),
     blank,
     ...text(alert.summary || "The rule gave no summary."),
-    ...section(
-      "What to do",
-      advice(alert, device).flatMap((step, index) => stepLines(`${index + 1}. `, step, columns)),
-    ),
     ...section("Process tree", treeLines(alert, columns, of.wrapped)),
-    ...section(`Evidence (${alert.events.length} event${alert.events.length === 1 ? "" : "s"})`, evidenceLines(of)),
     ...section(
       "Notes",
       alert.notes.flatMap((note) => [line(span(`  ${dateWords(note.timeMs)} ${note.operator}`, "faint")), ...text(note.text, 4)]),
     ),
+    ...section(
+      "What to do",
+      advice(alert, device).flatMap((step, index) => stepLines(`${index + 1}. `, step, columns)),
+    ),
+    ...section(`Evidence (${alert.events.length} event${alert.events.length === 1 ? "" : "s"})`, evidenceLines(of)),
     ...(alert.rule.author ? [blank, line(span(`  Rule by ${alert.rule.author}`, "faint"))] : []),
   ];
+}
+
+/** "2026-03-01 03:12:01 to 03:14:07", with the date again where it is another day. */
+function periodWords({ firstMs, lastMs }: Alert): string {
+  const [first, last] = [dateWords(firstMs), dateWords(lastMs)];
+  if (first === last) return first;
+  return `${first} to ${first.slice(0, 10) === last.slice(0, 10) ? clockWords(lastMs) : last}`;
 }
 
 const deviceWords = (device: Device, nowMs: number) => {

@@ -36,12 +36,12 @@ export function AlertList({ alerts, selectedId, top, nowMs, columns, rows, empty
 
 type Widths = { readonly device: number; readonly title: number; readonly technique: number; readonly assignee: number };
 
-// 2 for the mark, 9 severity, 7 count, 8 age; the rest is shared, and a wide terminal also says who has it.
+// 2 for the mark, 9 severity, 5 count, 7 age, 1 between; the rest is shared, and a wide terminal also says who has it.
 function widthsFor(columns: number): Widths {
   const device = columns >= 120 ? 24 : 14;
   const technique = columns >= 120 ? 22 : 10;
   const assignee = columns >= 120 ? 14 : 0;
-  return { device, technique, assignee, title: Math.max(10, columns - 26 - device - technique - assignee) };
+  return { device, technique, assignee, title: Math.max(10, columns - 24 - device - technique - assignee) };
 }
 
 function headLine(widths: Widths, above: number, below: number): Line {
@@ -49,9 +49,9 @@ function headLine(widths: Widths, above: number, below: number): Line {
   return line(
     column("", 2),
     column("severity", 9, "faint"),
-    column("count", 6, "faint", "right"),
-    column("age", 8, "faint", "right"),
-    "  ",
+    column("count", 5, "faint", "right"),
+    column("age", 7, "faint", "right"),
+    " ",
     column("device", widths.device, "faint"),
     column(more ? `alert  (${more} more)` : "alert", widths.title, "faint"),
     ...(widths.assignee ? [column("who", widths.assignee, "faint")] : []),
@@ -67,9 +67,9 @@ function alertLine(alert: Alert, selected: boolean, nowMs: number, widths: Width
     ...line(
       span(selected ? "▸ " : "  "),
       column(severity.word, 9, settled ? "faint" : severity.tone),
-      column(alert.count > 9999 ? ">9999×" : `${alert.count}×`, 6, settled ? "faint" : "plain", "right"),
-      column(spanWords(nowMs - alert.lastMs), 8, settled ? "faint" : "plain", "right"),
-      "  ",
+      column(alert.count > 999 ? ">999×" : `${alert.count}×`, 5, settled ? "faint" : "plain", "right"),
+      column(spanWords(nowMs - alert.lastMs), 7, settled ? "faint" : "plain", "right"),
+      " ",
       column(alert.device, widths.device - 1, settled ? "faint" : "plain"),
       " ",
       column(state + alert.rule.title, widths.title - 1, settled ? "faint" : "plain"),

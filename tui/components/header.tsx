@@ -17,21 +17,21 @@ export const headerRows = (state: ConsoleState) => 1 + banners(state).length;
 
 function headerLine(state: ConsoleState, columns: number): Line {
   const clock = clockWords(state.nowMs);
-  const left: Span[] = [span(" PICKET ", "title"), span(state.site ? state.site.site : "…", "title"), span("   ")];
-  const facts = factsOf(state);
+  const site = state.site ? state.site.site : "…";
+  const left: Span[] = [span(columns >= 100 ? ` PICKET  ${site}` : ` ${site}`, "title"), span("  ")];
   let used = left.reduce((sum, { text }) => sum + cellsOf(text), 0);
-  for (const [index, fact] of facts.entries()) {
-    const gap = index === 0 ? "" : "  ";
-    const cells = cellsOf(gap + fact.text);
-    if (used + cells + cellsOf(clock) + 2 > columns) break;
-    left.push(span(gap), fact);
+  for (const fact of factsOf(state, columns >= 120)) {
+    const cells = cellsOf(fact.text) + 2;
+    if (used + cells > columns) break;
+    left.push(fact, span("  "));
     used += cells;
   }
-  const space = " ".repeat(Math.max(1, columns - used - cellsOf(clock) - 1));
-  return line(...left, space, span(clock, "faint"));
+  const space = columns - used - cellsOf(clock) - 1;
+  return space >= 0 ? line(...left, " ".repeat(space), span(clock, "faint")) : line(...left);
 }
 
-function factsOf(state: ConsoleState): Span[] {
+/** Most pressing first: what does not fit is left out from the end. */
+function factsOf(state: ConsoleState, wide: boolean): Span[] {
   if (!state.site && state.dataMs === undefined) return [];
   const open = (severity: string) => [...state.alerts.values()].filter((one) => one.status === "open" && one.severity === severity).length;
   // The site counts all of them; the list may hold less. While a count is on its way, the higher of the two is the safe one.
@@ -43,18 +43,18 @@ function factsOf(state: ConsoleState): Span[] {
   if (high > 0) facts.push(span(`${high} HIGH`, "high"));
   if (critical + high === 0) facts.push(span("no open critical or high alert", "good"));
   const dark = devices.filter(isDark).length;
-  if (dark > 0) facts.push(span(`${dark} of ${devices.length} offline`, "bad"));
+  if (dark > 0) facts.push(span(`${dark}/${devices.length} offline`, "bad"));
+  facts.push(coverageFact(devices, wide));
   const isolated = devices.filter((device) => isolationOf(device) !== "no").length;
   if (isolated > 0) facts.push(span(`${isolated} isolated`, "medium"));
-  facts.push(coverageFact(devices));
   if (dark === 0 && devices.length > 0) facts.push(span(`${devices.length} online`, "good"));
   return facts;
 }
 
-function coverageFact(devices: readonly Device[]): Span {
+function coverageFact(devices: readonly Device[], wide: boolean): Span {
   const [worst] = devices.filter((device) => device.coverage.lost > 0).sort((a, b) => a.coverage.ratio - b.coverage.ratio);
   if (!worst) return devices.length > 0 ? span("coverage 100 %", "good") : span("no devices");
-  return span(`coverage ${coverageWords(worst.coverage)} on ${worst.id}`, "bad");
+  return span(`coverage ${coverageWords(worst.coverage)}${wide ? ` on ${worst.id}` : ""}`, "bad");
 }
 
 function banners(state: ConsoleState): Line[] {

@@ -1,7 +1,6 @@
 import { wrap } from "../cells.ts";
 import { type Line, line, span, type Tone } from "../line.ts";
 import type { ConsoleState, Job } from "../state/state.ts";
-import { spanWords } from "../words.ts";
 import { Lines } from "./lines.tsx";
 
 const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -27,7 +26,7 @@ export function statusLines(state: ConsoleState, columns: number): Line[] {
   const others = more > 0 ? `(+${more} more on the way) ` : "";
   const spent = Math.max(0, state.nowMs - job.startedMs);
   const frame = FRAMES[Math.floor(spent / 1000) % FRAMES.length]!;
-  return [line(" ", span(`${frame} ${others}${job.act}: ${job.words}… ${spanWords(spent)}`, "key"))];
+  return [line(" ", span(`${frame} ${others}${job.act}: ${job.words}… ${Math.floor(spent / 1000)} s`, "key"))];
 }
 
 const rows = (text: string, tone: Tone, columns: number) =>

@@ -11,9 +11,7 @@ export function Tabs({ state, columns }: Props) {
   const root = state.views[0]?.kind === "devices" ? "devices" : "alerts";
   const tab = (name: "alerts" | "devices", text: string): Span => (root === name ? span(`[${text}]`, "title") : span(` ${text} `, "faint"));
   const parts = [span(" "), tab("alerts", `Alerts ${alertCount(state)}`), span(" "), tab("devices", `Devices ${state.devices.size}`)];
-  const crumbs = state.views
-    .slice(1)
-    .map((step) => span(` › ${step.kind === "alert" ? titleOf(state, step.id) : "id" in step ? step.id : ""}`));
+  const crumbs = state.views.slice(1).map((step) => span(` › ${step.kind === "alert" ? "alert" : "id" in step ? step.id : ""}`));
   const rest = state.showClosed && view.kind === "alerts" ? [span("  closed ones shown", "faint")] : [];
   return <Lines lines={[line(...parts, ...crumbs, ...rest)]} columns={columns} />;
 }
@@ -25,5 +23,3 @@ function alertCount(state: ConsoleState): string {
   const all = state.site?.alerts.open ?? 0;
   return open >= 1000 && all > open ? `${listed} (${all} open at the site)` : String(listed);
 }
-
-const titleOf = (state: ConsoleState, id: string) => state.alerts.get(id)?.rule.title ?? "alert";

@@ -1,3 +1,4 @@
+import { Lines } from "../components/lines.tsx";
 import { Prompt } from "../components/prompt.tsx";
 import type { Prompt as Question } from "../state/state.ts";
 import type { Screen, ScreenContext } from "./screen.ts";
@@ -26,19 +27,12 @@ export const promptScreen: Screen = {
     else if (key.name === "enter") answer(state.prompt, at);
     else if (key.char !== undefined) dispatch({ kind: "type", text: key.char });
   },
-  Body: ({ state, act, columns, rows }) =>
-    state.prompt ? (
-      <Prompt
-        prompt={state.prompt}
-        device={state.prompt.kind === "order" ? state.devices.get(state.prompt.device) : undefined}
-        deadManMs={act.deadManMs}
-        nowMs={state.nowMs}
-        columns={columns}
-        rows={rows}
-      />
-    ) : (
-      <></>
-    ),
+  Body: ({ state, act, columns, rows }) => {
+    const { prompt } = state;
+    const device = prompt?.kind === "order" ? state.devices.get(prompt.device) : undefined;
+    if (!prompt) return <Lines lines={[]} columns={columns} />;
+    return <Prompt prompt={prompt} device={device} deadManMs={act.deadManMs} nowMs={state.nowMs} columns={columns} rows={rows} />;
+  },
 };
 
 function answer(prompt: Question, { dispatch, act }: ScreenContext): void {

@@ -52,13 +52,18 @@ export function moveOf(key: KeyPress, page: number): number | undefined {
 
 /** Asks for confirmation of an order, or says why there is nothing to order. */
 export function askOrder(act: "isolate" | "release", device: string | undefined, reason: string, { state, dispatch }: ScreenContext): void {
-  const say = (text: string) => dispatch({ kind: "say", message: { tone: "plain", text } });
-  if (device === undefined) return say("nothing is selected: choose a row with the arrow keys first");
-  const known = state.devices.get(device);
-  if (!known) return say(`${device} is not in the list of devices`);
-  if (known.trust === "revoked") return say(`${device} is revoked: it takes no orders`);
-  const isolation = isolationOf(known);
-  if (act === "isolate" && isolation === "isolated") return say(`${device} is isolated already; r releases it`);
-  if (act === "release" && isolation === "no") return say(`${device} is not isolated; i isolates it`);
-  dispatch({ kind: "ask", prompt: { kind: "order", act, device, reason: reason.slice(0, 256), typed: "" } });
+  const why = notOrderable(act, device, state);
+  if (why !== undefined || device === undefined) dispatch({ kind: "say", message: { tone: "plain", text: why ?? "" } });
+  else dispatch({ kind: "ask", prompt: { kind: "order", act, device, reason: reason.slice(0, 256), typed: "" } });
+}
+
+function notOrderable(act: "isolate" | "release", id: string | undefined, state: ConsoleState): string | undefined {
+  if (id === undefined) return "nothing is selected: choose a row with the arrow keys first";
+  const device = state.devices.get(id);
+  if (!device) return `${id} is not in the list of devices`;
+  if (device.trust === "revoked") return `${id} is revoked: it takes no orders`;
+  const isolation = isolationOf(device);
+  if (act === "isolate" && isolation === "isolated") return `${id} is isolated already; r releases it`;
+  if (act === "release" && isolation === "no") return `${id} is not isolated; i isolates it`;
+  return undefined;
 }

@@ -1,0 +1,61 @@
+// `picket device ID` and `picket device ID revoke`
+import type { CommandRecord, Device } from "@picket/protocol/rest";
+import { commandView, coverageWords, dateWords, isolationOf, isolationWords, presenceWords } from "@picket/tui/words";
+import { Argument, type Command } from "commander";
+import { siteOf } from "../access.ts";
+import { device as deviceArgument } from "../arguments.ts";
+import { confirmName } from "../confirm.ts";
+import { printJson, printLine } from "../output.ts";
+
+type Options = { readonly json?: boolean; readonly yes?: boolean };
+
+export function addDevice(program: Command): void {
+  program
+    .command("device")
+    .description("show one device and its recent orders, or revoke it")
+    .argument("<id>", "the device's name", deviceArgument)
+    .addArgument(new Argument("[action]", "what to do; without it the device is shown").choices(["revoke"]))
+    .option("--json", "one JSON object: { device, commands }; after revoke { device }")
+    .option("--yes", "revoke without asking for the device's name")
+    .addHelpText(
+      "after",
+      "\nRevoking ends the device's certificate: its connection closes within a second and it must be enrolled again.\n\nExamples:\n  picket device gw-014\n  picket device gw-014 --json\n  picket device gw-014 revoke",
+    )
+    .action(async (id: string, action: "revoke" | undefined, options: Options, command: Command) => {
+      const site = siteOf(command);
+      if (action === "revoke") {
+        await confirmName({
+          name: id,
+          doing: `revoke ${id}: it is cut off from the site until it is enrolled again`,
+          yes: options.yes ?? false,
+        });
+        const { device } = await site.call("revoke", { params: { id } });
+        return options.json ? printJson({ device }) : printLine(`${id} is revoked.`);
+      }
+      const { device, commands } = await site.call("device", { params: { id } });
+      if (options.json) return printJson({ device, commands });
+      for (const line of describe(device, commands, Date.now())) printLine(line);
+    });
+}
+
+function describe(device: Device, commands: readonly CommandRecord[], nowMs: number): string[] {
+  const { status, coverage } = device;
+  const isolation = isolationOf(device);
+  const off = (status?.capabilities ?? []).filter((capability) => capability.level !== "live");
+  return [
+    `${device.id}  ${presenceWords(device, nowMs)}`,
+    `  isolated     ${isolation === "no" ? "no" : isolationWords[isolation]}${status?.isolation.reason ? ` (${status.isolation.reason})` : ""}`,
+    `  coverage     ${coverageWords(coverage)} (${coverage.stored} events stored, ${coverage.lost} lost)`,
+    `  open alerts  ${device.openAlerts}`,
+    ...(status ? [`  agent        ${status.version}, ${status.arch}, Linux ${status.kernel}, key list ${status.keysVersion}`] : []),
+    `  certificate  until ${dateWords(device.certificateExpiresMs)}`,
+    `  enrolled     ${dateWords(device.enrolledMs)}`,
+    ...off.map(({ name, level, why, todo }) => `  sensor       ${name} is ${level}: ${why}${todo ? ` To do: ${todo}` : ""}`),
+    ...commands
+      .slice(0, 10)
+      .map(
+        (order) =>
+          `  order        ${dateWords(order.createdMs)} ${order.act} by ${order.operator}: ${commandView(order, device, nowMs).words}`,
+      ),
+  ];
+}

@@ -1,0 +1,48 @@
+// `picket operator init|list`
+import type { Command } from "commander";
+import { homeOf } from "../access.ts";
+import { userName } from "../config.ts";
+import { printJson, printLine, printTable } from "../output.ts";
+
+type InitOptions = { readonly site: string; readonly name?: string; readonly json?: boolean };
+
+export function addOperator(program: Command): void {
+  const operator = program.command("operator").description("operator keys: who may order devices");
+  operator
+    .command("init")
+    .description("make root, recovery and operator keys where the operator works, never on the broker")
+    .requiredOption("--site <name>", "name of the site the keys are for")
+    .option("--name <name>", "your name in the key list (default: your user name)")
+    .option("--json", "one JSON object: { home, site, name, kid, public }")
+    .addHelpText(
+      "after",
+      "\nKeep root.jwk and recovery.jwk off line; only public.json goes to the site's host.\n\nExamples:\n  picket operator init --site plant-7\n  picket --home ./keys operator init --site plant-7 --name anna",
+    )
+    .action(async (options: InitOptions, command: Command) => {
+      const { initOperator } = await import("../operator/keys.ts");
+      const home = homeOf(command);
+      const made = await initOperator({ home, site: options.site, name: options.name ?? userName() });
+      const file = `${home}/public.json`;
+      if (options.json) return printJson({ home, site: made.site, name: made.name, kid: made.kid, public: file });
+      printLine(`Operator keys for the site ${made.site} are in ${home}.`);
+      printLine("Back up root.jwk and recovery.jwk off line: they decide who may order the devices.");
+      printLine(
+        `Next, on the site's host: picket site init --site ${made.site} --host ADDRESS --operator public.json (copy ${file} there)`,
+      );
+    });
+  operator
+    .command("list")
+    .description("show who the newest key list here lets order devices")
+    .option("--json", "one JSON object: { site, version, operators: [...] }")
+    .addHelpText("after", "\nExample:\n  picket operator list")
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const { listOperators } = await import("../operator/keys.ts");
+      const list = await listOperators(homeOf(command));
+      if (options.json) return printJson(list);
+      printLine(`site ${list.site}, key list version ${list.version}`);
+      printTable(
+        ["operator", "may", "key"],
+        list.operators.map((one) => [one.self ? `${one.name} (you)` : one.name, one.may.join(", "), one.kid]),
+      );
+    });
+}
