@@ -36,6 +36,8 @@ export type ResponseOptions = {
   readonly resolve?: (host: string) => Promise<readonly string[]>;
   /** Whether the broker answers at this address. Default: a TCP connection can be opened. */
   readonly reach?: (address: string, port: number) => Promise<boolean>;
+  /** Ends TCP connections to anywhere but these addresses. Default: ss -K, where there is one. */
+  readonly endConnections?: (keep: readonly string[]) => Promise<number | undefined>;
   /** How often timers are looked at, milliseconds. Default 5,000. */
   readonly tickMs?: number;
 };
