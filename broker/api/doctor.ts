@@ -29,7 +29,7 @@ export function diagnose(facts: DoctorFacts): Finding[] {
     ...facts.site.sinks.flatMap(sinkFindings),
     ...logFindings(facts.site),
   ];
-  if (findings.length === 0) return [{ level: "ok", what: `Nothing is wrong: ${enrolled.length} devices, all covered.` }];
+  if (findings.length === 0) return [{ level: "ok", what: `Nothing is wrong: ${counted(enrolled.length, "device")}, all covered.` }];
   return findings.sort((a, b) => Number(b.level === "error") - Number(a.level === "error"));
 }
 
@@ -51,7 +51,7 @@ function detectorFindings({ detector }: SiteStatus): Finding[] {
     );
   if (detector.refused > 0)
     findings.push(
-      warning(`The detector could not read ${detector.refused} events.`, "Update the site: some agents may be newer than it is"),
+      warning(`The detector could not read ${counted(detector.refused, "event")}.`, "Update the site: some agents may be newer than it is"),
     );
   return findings;
 }
@@ -103,7 +103,7 @@ function deviceFindings(device: Device, nowMs: number): Finding[] {
   if (device.coverage.lost > 0)
     findings.push(
       warning(
-        `${id} lost ${device.coverage.lost} events; ${(device.coverage.ratio * 100).toFixed(2)} % arrived.`,
+        `${id} lost ${counted(device.coverage.lost, "event")}; ${(device.coverage.ratio * 100).toFixed(2)} % arrived.`,
         `Look at \`picket device ${id}\`: kernel means too many at once, buffer means too long offline`,
       ),
     );
@@ -148,10 +148,15 @@ function sinkFindings(sink: SinkStatus): Finding[] {
       error(`Alerts do not reach sink "${sink.name}": ${sink.lastError}; ${sink.queued} wait.`, `Check its url, then try ${test}`),
     );
   if (sink.failed > 0)
-    findings.push(warning(`${sink.failed} alerts never reached sink "${sink.name}".`, "`picket alerts` shows them; none is lost here"));
+    findings.push(
+      warning(`${counted(sink.failed, "alert")} never reached sink "${sink.name}".`, "`picket alerts` shows them; none is lost here"),
+    );
   if ((sink.dropped ?? 0) > 0)
     findings.push(
-      warning(`${sink.dropped} alerts were let go because the queue of sink "${sink.name}" was full.`, "`picket alerts` shows them"),
+      warning(
+        `${counted(sink.dropped ?? 0, "alert")} let go because the queue of sink "${sink.name}" was full.`,
+        "`picket alerts` shows them",
+      ),
     );
   if (isPlainHttp(sink.url))
     findings.push(warning(`Sink "${sink.name}" sends alerts over plain http: anyone on the way can read them.`, "Give it an https url"));
@@ -162,7 +167,7 @@ function logFindings({ deadLetters }: SiteStatus): Finding[] {
   if (deadLetters === 0) return [];
   return [
     warning(
-      `${deadLetters} messages from devices could not be read and were set aside.`,
+      `${counted(deadLetters, "message")} from devices could not be read, set aside.`,
       "An agent is broken, newer than the site, or hostile",
     ),
   ];
@@ -181,4 +186,5 @@ function since(lastSeenMs: number | undefined, nowMs: number): string {
   return minutes < 120 ? `, last seen ${minutes} min ago` : `, last seen ${Math.round(minutes / 60)} h ago`;
 }
 
-const days = (ms: number) => `${Math.ceil(ms / DAY_MS)} days`;
+const days = (ms: number) => counted(Math.ceil(ms / DAY_MS), "day");
+const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;

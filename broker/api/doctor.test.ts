@@ -1,0 +1,126 @@
+import type { Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
+import type { OnlineStatus } from "@picket/protocol/status";
+import { expect, test } from "vitest";
+import { type DoctorFacts, diagnose } from "./doctor.ts";
+
+const DAY_MS = 86_400_000;
+const nowMs = 1_800_000_000_000;
+
+const status: OnlineStatus = {
+  v: 1,
+  state: "online",
+  timeMs: nowMs,
+  boot: "7b9c1c9e-2f0c-4f7e-9d7e-0123456789ab",
+  epoch: "k3m9x0qa",
+  version: "1.0.0",
+  arch: "arm64",
+  kernel: "6.12",
+  uptimeS: 1,
+  capabilities: [{ name: "exec", level: "live", why: "tracepoints" }],
+  isolation: { state: "off" },
+  keysVersion: 4,
+  produced: 1,
+  lost: { kernel: 0, shed: 0, buffer: 0 },
+  buffer: { events: 0, bytes: 0 },
+  epochs: [],
+  rssBytes: 1,
+  cpuS: 1,
+};
+const device = (change: Partial<Device> = {}): Device => ({
+  id: "gw-014",
+  trust: "enrolled",
+  presence: "online",
+  enrolledMs: 0,
+  lastSeenMs: nowMs,
+  certificateExpiresMs: nowMs + 20 * DAY_MS,
+  status,
+  isolationWanted: false,
+  coverage: { stored: 100, lost: 0, ratio: 1 },
+  openAlerts: 0,
+  ...change,
+});
+const site = (change: Partial<SiteStatus> = {}): SiteStatus => ({
+  site: "dock",
+  version: "1.0.0",
+  startedMs: 0,
+  devices: { enrolled: 1, online: 1, isolated: 0 },
+  alerts: { open: 0, low: 0, medium: 0, high: 0, critical: 0 },
+  log: { batches: 0, events: 0, bytes: 0, nextOffset: 1 },
+  detector: { connected: true, lagBatches: 0, cursor: 1, refused: 0 },
+  deadLetters: 0,
+  sinks: [],
+  keysVersion: 4,
+  anchor: "x",
+  ...change,
+});
+const sink = (change: Partial<SinkStatus>): Partial<SiteStatus> => ({
+  sinks: [{ name: "soc", kind: "webhook", url: "https://soc.example/", queued: 0, delivered: 0, failed: 0, ...change }],
+});
+const facts = (change: { site?: Partial<SiteStatus>; device?: Partial<Device>; host?: Partial<DoctorFacts["host"]> }): DoctorFacts => ({
+  nowMs,
+  site: site(change.site),
+  devices: [device(change.device)],
+  host: { certificateExpiresMs: nowMs + 900 * DAY_MS, disk: { freeBytes: 2 ** 35, totalBytes: 2 ** 36 }, ...change.host },
+});
+
+test("a site with nothing wrong says so", () => {
+  expect(diagnose(facts({}))).toEqual([{ level: "ok", what: "Nothing is wrong: 1 device, all covered." }]);
+});
+
+const isolated = { ...status, isolation: { state: "isolated" as const } };
+const weak = { ...status, capabilities: [{ name: "dns", level: "off" as const, why: "no tracepoint", todo: "update the kernel" }] };
+
+test.each([
+  ["no detector", { site: { detector: { connected: false, lagBatches: 9, cursor: 1, refused: 0 } } }, "error", "No detector is connected"],
+  ["a late detector", { site: { detector: { connected: true, lagBatches: 900, cursor: 1, refused: 0 } } }, "warning", "900 batches behind"],
+  [
+    "unread events",
+    { site: { detector: { connected: true, lagBatches: 0, cursor: 1, refused: 3 } } },
+    "warning",
+    "could not read 3 events",
+  ],
+  ["dead letters", { site: { deadLetters: 2 } }, "warning", "2 messages from devices"],
+  ["no keys", { site: { keysVersion: 0 } }, "warning", "published no key list"],
+  ["a device with old keys", { device: { status: { ...status, keysVersion: 3 } } }, "warning", "gw-014 obeys key list 3, the site has 4"],
+  ["a full disk", { host: { disk: { freeBytes: 1 << 20, totalBytes: 2 ** 36 } } }, "error", "only 1 MiB left"],
+  ["a filling disk", { host: { disk: { freeBytes: 500 << 20, totalBytes: 2 ** 36 } } }, "warning", "has 500 MiB left"],
+  ["an old certificate", { host: { certificateExpiresMs: nowMs + 3 * DAY_MS } }, "warning", "broker's certificate expires in 3 days"],
+  ["a dead certificate", { host: { certificateExpiresMs: nowMs - 1 } }, "error", "broker's certificate has expired"],
+  [
+    "an offline device",
+    { device: { presence: "offline", lastSeenMs: nowMs - 600_000 } },
+    "error",
+    "gw-014 is offline, last seen 10 min ago",
+  ],
+  ["a stopped agent", { device: { presence: "stopped" } }, "warning", "agent on gw-014 was stopped"],
+  ["a device that never came", { device: { presence: "never" } }, "warning", "never connected"],
+  ["loss", { device: { coverage: { stored: 99, lost: 1, ratio: 0.99 } } }, "warning", "gw-014 lost 1 event; 99.00 % arrived"],
+  ["renewal that fails", { device: { certificateExpiresMs: nowMs + 2 * DAY_MS } }, "warning", "expires in 2 days and was not renewed"],
+  ["isolation not reached", { device: { isolationWanted: true } }, "error", "gw-014 should be isolated but is not"],
+  ["isolation nobody wants", { device: { status: isolated } }, "warning", "isolated though no operator"],
+  ["a weak sensor", { device: { status: weak } }, "warning", "gw-014: dns is off (no tracepoint)"],
+  ["a failing sink", { site: sink({ lastError: "HTTP 500", queued: 3 }) }, "error", 'do not reach sink "soc": HTTP 500; 3 wait'],
+  ["messages given up", { site: sink({ failed: 2 }) }, "warning", '2 alerts never reached sink "soc"'],
+  ["messages let go", { site: sink({ dropped: 5 }) }, "warning", "5 alerts let go"],
+  ["a sink without TLS", { site: sink({ url: "http://soc.example/" }) }, "warning", "plain http"],
+] as const)("%s is found, and what to do is said", (_, change, level, what) => {
+  const findings = diagnose(facts(change as Parameters<typeof facts>[0]));
+  expect(findings).toEqual([{ level, what: expect.stringContaining(what), todo: expect.stringMatching(/\w+/) }]);
+});
+
+test.each(["http://127.0.0.1:9000/", "http://localhost/", "http://[::1]/x"])("plain http to this machine itself is fine: %s", (url) => {
+  expect(diagnose(facts({ site: sink({ url }) }))[0]?.level).toBe("ok");
+});
+
+test("a revoked device is nobody's worry", () => {
+  expect(diagnose(facts({ device: { trust: "revoked", presence: "offline" } }))[0]?.level).toBe("ok");
+});
+
+test("an isolated device as ordered is as it should be", () => {
+  expect(diagnose(facts({ device: { isolationWanted: true, status: isolated } }))[0]?.level).toBe("ok");
+});
+
+test("the worst comes first", () => {
+  const findings = diagnose(facts({ site: { keysVersion: 0, deadLetters: 1 }, device: { presence: "offline" } }));
+  expect(findings.map(({ level }) => level)).toEqual(["error", "warning", "warning"]);
+});
