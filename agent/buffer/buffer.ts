@@ -74,9 +74,9 @@ export class EventBuffer implements EventSource, Disposable {
    */
   append(event: SensorEvent): void {
     if (event.seq !== this.#next) throw new Error(`event ${event.seq} appended where ${this.#next} is next`);
-    this.#next++;
     const text = JSON.stringify({ type: event.type, timeMs: event.timeMs, body: event.body, hits: event.hits });
     const pending = { seq: event.seq, class: classes[classOf(event)], event: text, bytes: Buffer.byteLength(text) };
+    this.#next++;
     this.#pending.push(pending);
     if (pending.class > classes.plain && this.#trouble === undefined) this.#commitThisTurn();
     else this.#commitTimer ??= setTimeout(() => this.flush(), this.#trouble === undefined ? COMMIT_WITHIN_MS : RETRY_MS);

@@ -54,11 +54,17 @@ async function fetchCa(address: string, hash: string): Promise<string> {
  * A new certificate for the same key, which replaces the old one on disk. Works with an expired certificate too, as long as the site allows it.
  * Throws `Refused` when the site says no (revoked, or expired too long ago).
  */
-export async function renew(of: { dir: string; identity: Identity; credentials: Credentials; nowMs: number }): Promise<Credentials> {
+export async function renew(of: {
+  dir: string;
+  identity: Identity;
+  credentials: Credentials;
+  nowMs: number;
+  via?: string | undefined;
+}): Promise<Credentials> {
   const { credentials, identity } = of;
   const address = identity.https;
   // The proof must be fresh by the site's clock, and a board may not have one of its own.
-  const health = await call({ method: "GET", path: routes.health.path, address, ca: credentials.ca });
+  const health = await call({ method: "GET", path: routes.health.path, address, via: of.via, ca: credentials.ca });
   const csr = await makeRequest(credentials.key);
   const claims = {
     csrSha256: new Bun.CryptoHasher("sha256").update(csr).digest("base64url"),
@@ -69,7 +75,7 @@ export async function renew(of: { dir: string; identity: Identity; credentials: 
     .setProtectedHeader({ alg: "ES256", typ: RENEW_TYP })
     .sign(privateKey);
   const body = { certificate: credentials.cert, csr, proof };
-  const { json } = await call({ method: "POST", path: routes.renew.path, body, address, ca: credentials.ca });
+  const { json } = await call({ method: "POST", path: routes.renew.path, body, address, via: of.via, ca: credentials.ca });
   const parsed = RenewResponse.safeParse(json);
   if (!parsed.success)
     throw new Error(`${address} gave an answer to renewal that this agent does not understand: are both of one version?`);

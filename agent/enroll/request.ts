@@ -1,4 +1,5 @@
 import { request as httpsRequest, type RequestOptions } from "node:https";
+import { isIP } from "node:net";
 import type { PeerCertificate } from "node:tls";
 import { Problem } from "@picket/protocol/rest";
 import { checkSite, splitHostPort } from "../site-tls.ts";
@@ -23,6 +24,8 @@ export type Call = {
   readonly body?: unknown;
   /** "host:port" of the site. */
   readonly address: string;
+  /** IP address to connect to instead of resolving the host: isolation cuts DNS. */
+  readonly via?: string | undefined;
   /** PEM of the pinned CA. Undefined trusts nobody in particular: only for what is checked by its hash afterwards. */
   readonly ca: string | undefined;
 };
@@ -46,7 +49,17 @@ export async function call(of: Call): Promise<Answer> {
   let answer: { status: number; text: string; date: string | undefined };
   try {
     answer = await exchange(
-      { host, port, method: of.method, path: of.path, minVersion: "TLSv1.3", agent: false, timeout: TIMEOUT_MS, ...trust },
+      {
+        host: of.via ?? host,
+        ...(isIP(host) ? {} : { servername: host }),
+        port,
+        method: of.method,
+        path: of.path,
+        minVersion: "TLSv1.3",
+        agent: false,
+        timeout: TIMEOUT_MS,
+        ...trust,
+      },
       body,
     );
   } catch (error) {

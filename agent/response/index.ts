@@ -171,3 +171,6 @@ function every(intervalMs: number, work: () => Promise<void>): () => void {
   }, intervalMs);
   return () => clearInterval(timer);
 }
+
+/** Whether this host can be isolated, for `picket-agent check`. Changes nothing. */
+export const checkThisHost = (): Promise<Capability> => checkIsolation(openNft());

@@ -1,0 +1,146 @@
+// Everything an agent can be told. Precedence: command line > PICKET_* environment > agent.toml > default (protocol/config.ts).
+import { readFileSync } from "node:fs";
+import { BadConfig, readConfig } from "@picket/protocol/config";
+import { HEARTBEAT_S } from "@picket/protocol/status";
+import * as z from "zod";
+
+export const DEFAULT_FILE = "/etc/picket/agent.toml";
+export const DEFAULT_STATE = "/var/lib/picket/agent";
+
+const path = z
+  .string()
+  .regex(/^(?:\/|~\/)/, 'must begin with "/" or "~/"')
+  .max(255);
+const prefixes = z.array(path).max(256);
+
+/** Secrets and traces: reading them is rare and tells much. */
+const readByDefault = [
+  "/etc/shadow",
+  "/etc/gshadow",
+  "/etc/sudoers",
+  "/etc/security/opasswd",
+  "/etc/ssh/ssh_host_",
+  "/etc/krb5.keytab",
+  "/etc/wpa_supplicant/",
+  "/etc/NetworkManager/system-connections/",
+  "~/.ssh/",
+  "~/.aws/",
+  "~/.kube/",
+  "~/.config/gcloud/",
+  "~/.docker/config.json",
+  "~/.netrc",
+  "~/.git-credentials",
+  "~/.gnupg/",
+  "~/.pgpass",
+  "~/.bash_history",
+  "~/.zsh_history",
+];
+
+/** Where programs, boot and login configuration lie, and where intruders put what they bring: world-writable folders and memory. */
+const writeByDefault = [
+  "/etc/",
+  "/bin/",
+  "/sbin/",
+  "/boot/",
+  "/lib/systemd/",
+  "/usr/bin/",
+  "/usr/sbin/",
+  "/usr/lib/systemd/",
+  "/usr/local/",
+  "/var/spool/cron/",
+  "/var/www/",
+  "/root/",
+  "/tmp/",
+  "/var/tmp/",
+  "/dev/shm/",
+  "/run/shm/",
+  "/var/log/",
+  "~/.ssh/",
+  "~/.config/autostart/",
+  "~/.config/systemd/",
+  "~/.bashrc",
+  "~/.bash_profile",
+  "~/.bash_login",
+  "~/.bash_logout",
+  "~/.bash_history",
+  "~/.profile",
+  "~/.zshrc",
+  "~/.zshenv",
+  "~/.zsh_history",
+];
+
+export const AgentConfig = z.strictObject({
+  state: z.string().min(1).default(DEFAULT_STATE).meta({ description: "Folder of this device's identity, buffer and isolation state" }),
+  log: z.enum(["info", "warn", "error"]).default("info").meta({ description: "Least important log line written to standard error" }),
+  heartbeatS: z
+    .int()
+    .min(5)
+    .max(30)
+    .default(HEARTBEAT_S)
+    .meta({ description: "Seconds between heartbeats; the site calls a device offline after 45 s without one" }),
+  eventsPerS: z
+    .int()
+    .min(100)
+    .max(1_000_000)
+    .default(2000)
+    .meta({ description: "Events kept per second, on average; above it those without hits are shed and counted, file events first" }),
+  watch: z
+    .strictObject({
+      read: prefixes.default(readByDefault).meta({ description: "Path prefixes whose reading is reported; ~/ is every user's home" }),
+      write: prefixes
+        .default(writeByDefault)
+        .meta({ description: "Path prefixes in which creating, changing, renaming and deleting is reported" }),
+    })
+    .prefault({}),
+  sensor: z
+    .strictObject({
+      ringBytes: z
+        .int()
+        .min(64 << 10)
+        .max(64 << 20)
+        .default(4 << 20)
+        .meta({ description: "Size of the kernel's ring buffer, bytes" }),
+    })
+    .prefault({}),
+  rules: z
+    .strictObject({
+      local: z
+        .boolean()
+        .default(true)
+        .meta({ description: "Match the shipped rules on the device, so that hits overtake and survive an outage" }),
+    })
+    .prefault({}),
+  buffer: z
+    .strictObject({
+      maxEvents: z.int().min(1000).max(5_000_000).default(500_000).meta({ description: "Events kept while the site cannot be reached" }),
+      maxBytes: z
+        .int()
+        .min(1 << 20)
+        .max(64 * 2 ** 30)
+        .default(256 << 20)
+        .meta({ description: "Bytes of them; the oldest events without hits go first" }),
+    })
+    .prefault({}),
+});
+export type AgentConfig = z.output<typeof AgentConfig>;
+
+/**
+ * Reads the configuration. `file` given on the command line must exist; the default one need not. Throws `BadConfig` with every problem.
+ */
+export function loadConfig(of: {
+  readonly file?: string | undefined;
+  readonly state?: string | undefined;
+  readonly env: Record<string, string | undefined>;
+}): AgentConfig {
+  const file = of.file ?? of.env.PICKET_CONFIG;
+  return readConfig(AgentConfig, { args: { state: of.state }, env: of.env, file: readText(file ?? DEFAULT_FILE, file !== undefined) });
+}
+
+function readText(name: string, required: boolean): { name: string; text: string } | undefined {
+  try {
+    return { name, text: readFileSync(name, "utf8") };
+  } catch (error) {
+    if (!required && (error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new BadConfig(`${name}: ${error instanceof Error ? error.message : error}`);
+  }
+}

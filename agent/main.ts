@@ -1,0 +1,160 @@
+#!/usr/bin/env bun
+// The `picket-agent` command: arguments, environment and signals. What each command does lies in the file it calls.
+import { readFileSync } from "node:fs";
+import { BadConfig, printConfig } from "@picket/protocol/config";
+import { deviceId } from "@picket/protocol/names";
+import type { Capability } from "@picket/protocol/status";
+import { Command, CommanderError } from "commander";
+import { AgentConfig, loadConfig } from "./config.ts";
+import { version } from "./host.ts";
+import { createLog } from "./log.ts";
+
+type Globals = { config?: string; state?: string };
+
+const program = new Command("picket-agent")
+  .description("Watches this host's kernel and reports to its site; isolates the host when its operators order it.")
+  .version(version)
+  .option("--config FILE", "configuration (default: /etc/picket/agent.toml)")
+  .option("--state DIR", "folder of identity, buffer and isolation state (default: /var/lib/picket/agent)")
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: true });
+
+const configOf = (command: Command): AgentConfig => loadConfig({ ...globals(command), env: process.env });
+const globals = (command: Command) => {
+  const { config, state } = command.optsWithGlobals<Globals>();
+  return { file: config, state };
+};
+
+program
+  .command("run")
+  .description("run the agent in the foreground")
+  .option("--stdout", "print events as NDJSON instead of sending them; needs no site")
+  .action(async (options: { stdout?: boolean }, command: Command) => {
+    await (options.stdout ? runToStdout(command) : runForSite(command));
+  });
+
+program
+  .command("enroll")
+  .description("make this machine a device of a site")
+  .requiredOption("--token-file FILE", "file with the token from `picket token create`; - reads standard input")
+  .option("--name NAME", "wished device name (default: this host's name)")
+  .option("--replace", "give up the identity this machine has")
+  .action(async (options: { tokenFile: string; name?: string; replace?: boolean }, command: Command) => {
+    const { enrollHost } = await import("./enroll-host.ts");
+    const token = options.tokenFile === "-" ? await Bun.stdin.text() : readFileSync(options.tokenFile, "utf8");
+    const name = options.name === undefined ? undefined : checkedName(options.name);
+    const identity = await enrollHost({ token, name, replace: options.replace === true, dir: configOf(command).state });
+    console.error(`This machine is now the device ${identity.device} of site ${identity.site}. Start it with: picket-agent run`);
+  });
+
+program
+  .command("check")
+  .description("say for each capability of this host: live, degraded or off, why, and what to do")
+  .option("--json", "print a JSON array")
+  .action(async (options: { json?: boolean }) => {
+    const { checkCapabilities } = await import("./check.ts");
+    const capabilities = await checkCapabilities();
+    console.log(options.json ? JSON.stringify(capabilities) : describe(capabilities));
+    if (capabilities.some(({ level }) => level === "off")) process.exitCode = 1;
+  });
+
+program
+  .command("config")
+  .description("show the configuration")
+  .requiredOption("--print", "print what is in effect, with a description of each key")
+  .action((_options: unknown, command: Command) => {
+    console.log(printConfig(AgentConfig, configOf(command)));
+  });
+
+program
+  .command("status")
+  .description("say what the running agent is doing")
+  .option("--json", "print JSON")
+  .action(async (options: { json?: boolean }, command: Command) => {
+    const { describeStatus, readStatus, statusPath } = await import("./status-file.ts");
+    const { state } = configOf(command);
+    const found = readStatus(statusPath(state));
+    if (!found)
+      throw new Error(`no agent has run with the state folder ${state}: start one with picket-agent run, or name another with --state`);
+    console.log(options.json ? JSON.stringify({ running: found.running, ...found.status }) : describeStatus(found, Date.now()));
+    if (!found.running) process.exitCode = 1;
+  });
+
+function checkedName(name: string): string {
+  const parsed = deviceId.safeParse(name);
+  if (!parsed.success) throw new Error(`--name ${name}: ${parsed.error.issues[0]?.message}`);
+  return parsed.data;
+}
+
+const describe = (capabilities: readonly Capability[]) =>
+  capabilities.map(({ name, level, why, todo }) => `${level.padEnd(9)} ${name}: ${why}${todo ? `\n          -> ${todo}` : ""}`).join("\n");
+
+/** Runs until SIGTERM or SIGINT; SIGHUP starts anew with the configuration as it is then, unless that has an error. */
+async function runForSite(command: Command): Promise<void> {
+  const { startAgent } = await import("./run.ts");
+  const write = (line: string) => void process.stderr.write(line);
+  process.stderr.on("error", () => {});
+  for (let config = configOf(command); ; ) {
+    const log = createLog(config.log, write);
+    const agent = await startAgent(config, log);
+    const signal = await nextSignal((name) => {
+      if (name !== "SIGHUP") return true;
+      try {
+        config = configOf(command);
+        return true;
+      } catch (error) {
+        log("error", "the configuration has errors; the old one stays in effect", { error: String(error) });
+        return false;
+      }
+    });
+    await agent.stop(signal);
+    if (signal !== "SIGHUP") return;
+  }
+}
+
+async function runToStdout(command: Command): Promise<void> {
+  const { printEvents } = await import("./stdout.ts");
+  const config = configOf(command);
+  const log = createLog(config.log, (line) => void process.stderr.write(line));
+  const closed = Promise.withResolvers<string>();
+  // The reader has gone (`| head`): that is an end, not an error.
+  process.stdout.on("error", () => closed.resolve("the reader closed the pipe"));
+  const output = { write: (text: string) => void process.stdout.write(text), unreadBytes: () => process.stdout.writableLength };
+  const events = printEvents(config, output, log);
+  const why = await Promise.race([nextSignal(() => true), closed.promise]);
+  events.stop(why);
+  await new Promise<void>((resolve) => {
+    process.stdout.write("", () => resolve());
+    setTimeout(resolve, 1000).unref();
+  });
+}
+
+/** The next signal that `accept` takes. */
+function nextSignal(accept: (signal: NodeJS.Signals) => boolean): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    const names = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+    const on = (signal: NodeJS.Signals) => {
+      if (!accept(signal)) return;
+      for (const name of names) process.off(name, on);
+      resolve(signal);
+    };
+    for (const name of names) process.on(name, on);
+  });
+}
+
+async function main(): Promise<number> {
+  if (process.env.NODE_TLS_REJECT_UNAUTHORIZED === "0") {
+    console.error("picket-agent: NODE_TLS_REJECT_UNAUTHORIZED=0 switches certificate checks off: unset it");
+    return 2;
+  }
+  try {
+    await program.parseAsync();
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    console.error(`picket-agent: ${error instanceof Error ? error.message : error}`);
+    return error instanceof BadConfig ? 2 : 1;
+  }
+}
+
+process.exit(await main());

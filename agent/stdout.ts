@@ -1,0 +1,59 @@
+// `picket-agent run --stdout`: events as NDJSON, for a first look, tests and log shippers. Needs no site and writes no file.
+import type { SensorEvent } from "@picket/protocol/event";
+import type { AgentConfig } from "./config.ts";
+import { hostLabel, thisHost, version } from "./host.ts";
+import { localRules } from "./local-rules.ts";
+import type { Log } from "./log.ts";
+import { createPipeline } from "./pipeline.ts";
+import { type Sensor, startSensor } from "./sensor.ts";
+import { createShedder } from "./shed.ts";
+import { createStamp, newEpoch } from "./stamp.ts";
+
+/** Beyond this much unread output events are shed, and counted: a reader that stopped must not fill our memory. */
+const MAX_UNREAD_BYTES = 16 << 20;
+const LOSS_EVERY_MS = 1000;
+
+export type Output = {
+  write(text: string): void;
+  /** Bytes written and not yet taken by the reader. */
+  unreadBytes(): number;
+};
+
+/** Prints every event until `stop`. */
+export function printEvents(config: AgentConfig, output: Output, log: Log): { stop(why: string): void } {
+  const host = thisHost();
+  const stamp = createStamp(hostLabel(), newEpoch());
+  const withinRate = createShedder(config.eventsPerS, () => performance.now());
+  const pipeline = createPipeline({
+    stamp,
+    match: config.rules.local ? localRules() : () => [],
+    keeps: (event: SensorEvent) => (event.type === "sensor.lost" || output.unreadBytes() < MAX_UNREAD_BYTES) && withinRate(event),
+    sink: (event) => output.write(`${JSON.stringify(event)}\n`),
+    onFailure: (error, draft) => log("error", "an event could not be taken", { type: draft.type, error: String(error) }),
+  });
+  const { emit } = pipeline;
+  emit({ type: "agent.start", timeMs: Date.now(), body: { version, bootId: host.boot, arch: host.arch, kernel: host.kernel } });
+  let sensor: Sensor | undefined;
+  try {
+    const { read, write } = config.watch;
+    sensor = startSensor({ ignorePid: process.pid, watchRead: read, watchWrite: write, ringBytes: config.sensor.ringBytes }, emit);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    log("error", "the sensor could not be started", { error: why });
+    emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "sensor", level: "off", why: why.slice(0, 512) } });
+  }
+  const countLoss = () => {
+    const count = pipeline.takeShed();
+    if (count > 0) emit({ type: "sensor.lost", timeMs: Date.now(), body: { collector: "agent", count, where: "shed" } });
+  };
+  const losses = setInterval(countLoss, LOSS_EVERY_MS);
+  return {
+    stop: (why) => {
+      clearInterval(losses);
+      sensor?.poll();
+      sensor?.[Symbol.dispose]();
+      countLoss();
+      emit({ type: "agent.stop", timeMs: Date.now(), body: { why } });
+    },
+  };
+}
