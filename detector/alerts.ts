@@ -28,7 +28,10 @@ export type Raise = {
   readonly device: string;
   /** What an operator would call the same thing. */
   readonly group: string;
+  /** The event that made it so. Its receipt decides how long the alert grows. */
   readonly eventId: string;
+  /** Earlier events that belong to it, and the time of the first: the links of a chain. */
+  readonly before?: { readonly eventIds: readonly string[]; readonly firstMs: number } | undefined;
   readonly timeMs: number;
   readonly receivedMs: number;
   readonly details: () => Details;
@@ -93,20 +96,22 @@ export class Alerts {
   }
 
   #make(raise: Raise): void {
-    const { rule, severity, score, attack, device, group, eventId, timeMs } = raise;
+    const { rule, severity, score, attack, device, group, eventId, timeMs, before } = raise;
+    const firstMs = Math.min(timeMs, before?.firstMs ?? timeMs);
     const detection: Detection = {
       id: alertId({ site: this.#site, rule: rule.id, device, group, anchor: eventId }),
       site: this.#site,
       device,
-      timeMs,
+      timeMs: firstMs,
       rule,
       severity,
       score,
       attack,
-      events: [eventId],
+      // The deciding one first: a restarted detector looks for it.
+      events: [...new Set([eventId, ...(before?.eventIds ?? [])])],
       ...raise.details(),
       count: 1,
-      firstMs: timeMs,
+      firstMs,
       lastMs: timeMs,
       revision: 0,
     };

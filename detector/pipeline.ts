@@ -6,7 +6,7 @@ import type { Matcher } from "@picket/rules/rule";
 import { Alerts, type Grown, groupKey, unionAttack } from "./alerts.ts";
 import { type Completed, chains } from "./correlate/chains.ts";
 import { Correlation } from "./correlate/correlate.ts";
-import { lineage, type ProcessNode } from "./correlate/node.ts";
+import { isLive, lineage, type ProcessNode } from "./correlate/node.ts";
 import { alertScore, bandOf, type Score, scoreOf } from "./correlate/score.ts";
 import { Sightings } from "./correlate/sightings.ts";
 import { parentExe, processOfAlert, treeOf } from "./correlate/tree.ts";
@@ -27,6 +27,15 @@ const SCORE_RULE: RuleFacts = {
   attack: { tactics: [], techniques: [] },
   score: 0,
   alerts: true,
+};
+
+/** What an alert of a process tree is about. */
+type Story = {
+  readonly rule: RuleFacts;
+  readonly focus: ProcessNode;
+  /** Processes below it that took part. */
+  readonly nodes: readonly ProcessNode[];
+  readonly before?: { readonly eventIds: readonly string[]; readonly firstMs: number };
 };
 
 export type PipelineOptions = {
@@ -120,7 +129,8 @@ export class Pipeline {
 
   #raiseChain(chain: Completed, event: SensorEvent, arrival: Arrival): void {
     const nodes = [...new Set(chain.steps.map((step) => step.node))];
-    this.#raiseTree(chain.rule, chain.subject, nodes, event, arrival, (score) => {
+    const before = { eventIds: chain.steps.map((step) => step.eventId), firstMs: chain.steps[0]!.timeMs };
+    this.#raiseTree({ rule: chain.rule, focus: chain.subject, nodes, before }, event, arrival, (score) => {
       const links = chain.steps.map((step) => `${step.program} (pid ${step.node.pid}) ${verbs[step.kind]} ${clean(step.object, 120)}`);
       return `${chain.rule.title}: ${links.join(", then ")}. Process score ${score.points}.`;
     });
@@ -134,21 +144,15 @@ export class Pipeline {
     const at = { timeMs: event.timeMs, receivedMs: arrival.receivedMs };
     const line = lineage(node, arrival.receivedMs);
     const open = chains.find((rule) => line.some((above) => this.#alerts.isOpen(event.device, rule.id, groupKey(above.key), at)));
-    this.#raiseTree(open ?? SCORE_RULE, node, [node], event, arrival, () => {
+    this.#raiseTree({ rule: open ?? SCORE_RULE, focus: node, nodes: [] }, event, arrival, () => {
       const titles = score.hits.map((hit) => clean(hit.rule.title, 100)).join("; ");
       return `${actor(node, line[1]?.exe)} reached score ${score.points}: ${titles}. Last: ${deed(event)}`;
     });
   }
 
   /** One alert for a tree of processes: an open one of an ancestor grows before another is made. */
-  #raiseTree(
-    rule: RuleFacts,
-    focus: ProcessNode,
-    nodes: readonly ProcessNode[],
-    event: SensorEvent,
-    arrival: Arrival,
-    summary: (score: Score) => string,
-  ): void {
+  #raiseTree(of: Story, event: SensorEvent, arrival: Arrival, summary: (score: Score) => string): void {
+    const { rule, focus, nodes } = of;
     const { receivedMs } = arrival;
     const at = { timeMs: event.timeMs, receivedMs };
     const score = scoreOf(focus, at, this.#warmUp);
@@ -162,12 +166,13 @@ export class Pipeline {
       score: alertScore(score.points),
       attack: unionAttack([
         rule.attack,
-        ...[focus, ...nodes].flatMap((node) => node.hits.map((hit) => hit.rule.attack)),
+        ...[focus, ...nodes].flatMap((node) => node.hits.filter((hit) => isLive(hit, receivedMs)).map((hit) => hit.rule.attack)),
         ...firstConnection,
       ]),
       device: event.device,
       group: groupKey(root.key),
       eventId: arrival.id,
+      before: of.before,
       timeMs: event.timeMs,
       receivedMs,
       details: () => ({

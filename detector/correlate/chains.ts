@@ -1,6 +1,6 @@
 // Three sequences of events that mean more than their parts. Pure: steps in, what they complete out.
 import type { RuleFacts } from "../finding.ts";
-import { isFresh } from "../freshness.ts";
+import { DERIVED_MS, isFresh, STEP_MS } from "../freshness.ts";
 import { baseName } from "../text.ts";
 import { isWithin, lineage, type ProcessNode, type Step } from "./node.ts";
 import { discovery, isInterpreter, isNoisyTool, isRoot, isShell, isUsualPort } from "./programs.ts";
@@ -69,7 +69,7 @@ function insert(steps: Step[], step: Step): boolean {
   if (newestMs - step.timeMs > CHAIN_MS) return false;
   steps.splice(at, 0, step);
   let old = Math.max(0, steps.length - MAX_STEPS);
-  while (newestMs - steps[old]!.timeMs > CHAIN_MS || !isFresh(steps[old]!.receivedMs, step.receivedMs)) old++;
+  while (newestMs - steps[old]!.timeMs > CHAIN_MS || !isFresh(steps[old]!.receivedMs, step.receivedMs, STEP_MS)) old++;
   if (old > 0) steps.splice(0, old);
   return at >= old;
 }
@@ -139,7 +139,9 @@ const findBurst: Find = (subject, latest) => {
     if (above.some((node) => !isRoot(node.exe) && isNoisyTool(node.exe, node.argv)) || isNoisyTool(subject.exe, subject.argv))
       return undefined;
     const around = new Set(run.filter((step) => discovery.has(step.program)).map((step) => step.program)).size;
-    const suspicious = [...above, ...five.map((step) => step.node)].some((node) => node.hits.some((hit) => isFresh(hit.receivedMs, nowMs)));
+    const suspicious = [...above, ...five.map((step) => step.node)].some((node) =>
+      node.hits.some((hit) => !hit.chain && isFresh(hit.receivedMs, nowMs, DERIVED_MS)),
+    );
     if (!isShell(subject.exe) || around >= LOOKING_AROUND || suspicious) return five;
   }
   return undefined;

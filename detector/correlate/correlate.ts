@@ -5,7 +5,7 @@ import type { Arrival, RuleFacts } from "../finding.ts";
 import { isFresh } from "../freshness.ts";
 import { addStep, type Completed } from "./chains.ts";
 import { DeviceMemories } from "./device.ts";
-import { lineage, type ProcessNode } from "./node.ts";
+import type { ProcessNode } from "./node.ts";
 import { addHit } from "./score.ts";
 import type { Sightings } from "./sightings.ts";
 import { stepOf } from "./steps.ts";
@@ -56,7 +56,8 @@ export class Correlation {
     const { device } = event;
     const nowMs = arrival.receivedMs;
     if (event.type === "process.exec") {
-      const parent = event.body.process.parent?.exe ?? lineage(node, nowMs)[1]?.exe;
+      // Only as stated: what is known of the parent otherwise may be older than what is read again after a restart.
+      const parent = event.body.process.parent?.exe;
       node.order = this.#sightings.note(device, "exec", "all", arrival.silent);
       node.pair = parent === undefined ? undefined : this.#sightings.note(device, "pair", `${parent}\n${node.exe}`, arrival.silent);
       node.execMs = nowMs;

@@ -1,7 +1,7 @@
 // One process as correlation knows it.
 import type { Process } from "@picket/protocol/event";
 import type { RuleFacts } from "../finding.ts";
-import { isFresh } from "../freshness.ts";
+import { DERIVED_MS, isFresh, LINK_MS, WINDOW_MS } from "../freshness.ts";
 import type { Sighting } from "./sightings.ts";
 
 /** A rule or chain that matched on a process. */
@@ -71,10 +71,13 @@ export type ProcessNode = {
 /** Ancestors looked at, at most. Also what ends a walk in a circle that a device made up. */
 export const MAX_HOPS = 8;
 
-/** The parent, as far as the last LOOKBACK_MS tell. */
+/** Whether a hit still counts. */
+export const isLive = (hit: ScoredHit, nowMs: number): boolean => isFresh(hit.receivedMs, nowMs, hit.chain ? DERIVED_MS : WINDOW_MS);
+
+/** The parent, as far as recent events tell. */
 export function parentOf(node: ProcessNode, nowMs: number): ProcessNode | undefined {
-  if (node.parent && isFresh(node.parentMs, nowMs)) return node.parent.gone ? undefined : node.parent;
-  if (node.adopter && isFresh(node.adopterMs, nowMs)) return node.adopter.gone ? undefined : node.adopter;
+  if (node.parent && isFresh(node.parentMs, nowMs, LINK_MS)) return node.parent.gone ? undefined : node.parent;
+  if (node.adopter && isFresh(node.adopterMs, nowMs, LINK_MS)) return node.adopter.gone ? undefined : node.adopter;
   return undefined;
 }
 

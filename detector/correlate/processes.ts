@@ -1,7 +1,7 @@
 // The processes of one boot of one device, as its events tell them. Bounded; least recently mentioned go first.
 import type { Ancestor, Process } from "@picket/protocol/event";
 import type { Arrival } from "../finding.ts";
-import { isFresh } from "../freshness.ts";
+import { isFresh, LINK_MS } from "../freshness.ts";
 import type { ProcessNode } from "./node.ts";
 
 /** Processes remembered for one boot of one device. */
@@ -111,12 +111,12 @@ export class Processes {
 
   #link(child: ProcessNode, parent: ProcessNode, nowMs: number): void {
     if (child === parent) return;
-    if (child.parent && !isFresh(child.parentMs, nowMs)) {
+    if (child.parent && !isFresh(child.parentMs, nowMs, LINK_MS)) {
       child.parent = child.adopter;
       child.parentMs = child.adopterMs;
       child.adopter = undefined;
     }
-    if (child.parent === parent || !child.parent || child.parent.gone || !isFresh(child.parentMs, nowMs)) {
+    if (child.parent === parent || !child.parent || child.parent.gone || !isFresh(child.parentMs, nowMs, LINK_MS)) {
       child.parent = parent;
       child.parentMs = nowMs;
     } else {

@@ -1,7 +1,7 @@
 // The score of a process: what matched on it, what it came from, how rare that is, less what time took away. Pure.
 import type { Severity } from "@picket/protocol/alert";
 import { isFresh } from "../freshness.ts";
-import { lineage, type ProcessNode, type ScoredHit } from "./node.ts";
+import { isLive, lineage, type ProcessNode, type ScoredHit } from "./node.ts";
 import { ordinalOf } from "./sightings.ts";
 
 /** Hits remembered for a process, newest kept. */
@@ -63,7 +63,7 @@ function fold(node: ProcessNode, at: { timeMs: number; receivedMs: number }): { 
   let points = 0;
   let lastMs: number | undefined;
   for (const hit of node.hits) {
-    if (!isFresh(hit.receivedMs, at.receivedMs)) continue;
+    if (!isLive(hit, at.receivedMs)) continue;
     if (lastMs !== undefined) points = Math.max(0, points - decay(hit.timeMs - lastMs));
     lastMs = Math.max(lastMs ?? 0, hit.timeMs);
     if (hits.some((before) => before.rule.id === hit.rule.id)) continue;
@@ -77,7 +77,7 @@ function fold(node: ProcessNode, at: { timeMs: number; receivedMs: number }): { 
 /** Five a hop to the farthest ancestor that something matched on. */
 function lineagePoints(node: ProcessNode, nowMs: number): number {
   const line = lineage(node, nowMs);
-  const hops = line.findLastIndex((ancestor, hop) => hop > 0 && ancestor.hits.some((hit) => isFresh(hit.receivedMs, nowMs)));
+  const hops = line.findLastIndex((ancestor, hop) => hop > 0 && ancestor.hits.some((hit) => isLive(hit, nowMs)));
   return Math.min(LINEAGE_MOST, Math.max(0, hops) * LINEAGE_PER_HOP);
 }
 

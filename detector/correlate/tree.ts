@@ -2,9 +2,8 @@
 
 import type { TreeNode } from "@picket/protocol/alert";
 import type { Process } from "@picket/protocol/event";
-import { isFresh } from "../freshness.ts";
 import { clean } from "../text.ts";
-import { lineage, type ProcessNode, parentOf } from "./node.ts";
+import { isLive, lineage, type ProcessNode, parentOf } from "./node.ts";
 
 /** Processes in one picture. */
 const MAX_NODES = 24;
@@ -43,7 +42,7 @@ export function treeOf(focus: ProcessNode, others: readonly ProcessNode[], nowMs
 }
 
 function draw(node: ProcessNode, depth: number, nowMs: number): TreeNode {
-  const titles = new Set(node.hits.filter((hit) => isFresh(hit.receivedMs, nowMs)).map((hit) => clean(hit.rule.title, 256)));
+  const titles = new Set(node.hits.filter((hit) => isLive(hit, nowMs)).map((hit) => clean(hit.rule.title, 256)));
   return {
     depth,
     pid: node.pid,

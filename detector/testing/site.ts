@@ -1,0 +1,112 @@
+// The feed contract without a network: a log, a cursor, alerts and totals in memory, and a fuse that kills the detector at any step.
+
+import type { Detection } from "@picket/protocol/alert";
+import { encodeBatch } from "@picket/protocol/batch";
+import type { SensorEvent } from "@picket/protocol/event";
+import { Commit, encodeData, LOOKBACK_MS, State, type Want } from "@picket/protocol/feed";
+import { FeedSession } from "../feed/session.ts";
+import type { Pipeline } from "../pipeline.ts";
+
+export type Stored = { readonly offset: number; readonly receivedMs: number; readonly batch: Uint8Array };
+export const packed = (offset: number, receivedMs: number, boot: string, events: readonly SensorEvent[]): Stored => ({
+  offset,
+  receivedMs,
+  batch: encodeBatch({ boot, oldest: 0, events: [...events].sort((a, b) => a.seq - b.seq) }),
+});
+
+export class TestSite {
+  readonly log: Stored[] = [];
+  cursor = 1;
+  refused = 0;
+  readonly alerts = new Map<string, { detection: Detection; group: string; storedMs: number }>();
+  readonly seen = new Map<string, State["seen"][number]>();
+  #sessions = 0;
+
+  /**
+   * Runs one detector over the log. `step` is asked before each delivery, each commit and each acknowledgement; false kills the detector
+   * there. Resolves true when everything was decided and acknowledged.
+   */
+  async run(pipeline: Pipeline, step: () => boolean): Promise<boolean> {
+    const session = `s${++this.#sessions}`;
+    let credits = 0;
+    let alive = true;
+    const wants = (want: Want) => {
+      credits += want.credits;
+    };
+    const feed = new FeedSession({
+      pipeline,
+      want: wants,
+      commit: async (payload) => {
+        await Promise.resolve();
+        if (alive && step()) {
+          this.#apply(payload, session);
+          if (step()) return;
+        }
+        alive = false;
+        throw new Error("killed");
+      },
+      log: () => {},
+    });
+    feed.hello();
+    for (const part of this.#state(session)) feed.receive(Buffer.from(JSON.stringify(State.parse(part))));
+    const sinceMs = this.#cursorMs() - LOOKBACK_MS;
+    for (const { offset, receivedMs, batch } of this.log.filter((row) => row.receivedMs >= sinceMs || row.offset >= this.cursor)) {
+      while (alive && credits === 0) await Promise.resolve();
+      alive &&= step();
+      if (!alive) return false;
+      credits--;
+      feed.receive(encodeData({ kind: "batch", session, offset, receivedMs }, batch));
+      // Sometimes the acknowledgement comes before the next batch, sometimes after.
+      if (offset % 3 === 0) for (let turn = 0; turn < 8; turn++) await Promise.resolve();
+    }
+    const end = this.log.at(-1)!.offset + 1;
+    for (let turn = 0; alive && feed.committed < end && turn < 10_000; turn++) await Promise.resolve();
+    return alive && feed.committed === end;
+  }
+
+  #cursorMs(): number {
+    return this.log.find((row) => row.offset >= this.cursor)?.receivedMs ?? this.log.at(-1)!.receivedMs;
+  }
+
+  *#state(session: string): Generator<State> {
+    const sinceMs = this.#cursorMs() - LOOKBACK_MS;
+    const open = [...this.alerts.values()]
+      .filter(({ storedMs }) => storedMs >= sinceMs)
+      .map(({ detection, group }) => ({ detection, group }));
+    const seen = [...this.seen.values()];
+    const part = { kind: "state", session, cursor: this.cursor } as const;
+    const half = Math.ceil(seen.length / 2);
+    yield { ...part, open, seen: seen.slice(0, half), last: false };
+    yield { ...part, open: [], seen: seen.slice(half), last: true };
+  }
+
+  #apply(payload: string, session: string): void {
+    const commit = Commit.parse(JSON.parse(payload));
+    if (commit.session !== session || commit.next < this.cursor) throw new Error("refused");
+    const storedMs = this.log.find((row) => row.offset >= commit.next - 1)!.receivedMs;
+    for (const { detection, group } of commit.alerts) {
+      const before = this.alerts.get(detection.id);
+      if (!before || before.detection.revision < detection.revision) this.alerts.set(detection.id, { detection, group, storedMs });
+    }
+    for (const seen of commit.seen) {
+      const key = JSON.stringify([seen.device, seen.kind, seen.key]);
+      this.seen.set(key, { ...seen, count: Math.max(seen.count, this.seen.get(key)?.count ?? 0) });
+    }
+    this.cursor = Math.max(this.cursor, commit.next);
+    this.refused += commit.refused;
+  }
+
+  /** What must not depend on kills. */
+  outcome(): unknown {
+    const alerts = [...this.alerts.values()].map(({ detection, group }) => {
+      const { tree: _tree, summary: _summary, process: _process, attack, ...rest } = detection;
+      return { ...rest, attack: { techniques: attack.techniques.toSorted(), tactics: attack.tactics.toSorted() }, group };
+    });
+    return {
+      alerts: alerts.sort((a, b) => (a.id < b.id ? -1 : 1)),
+      seen: [...this.seen.values()].map((seen) => JSON.stringify(seen)).sort(),
+      cursor: this.cursor,
+      refused: this.refused,
+    };
+  }
+}
