@@ -44,6 +44,11 @@ export type Api = AsyncDisposable & { readonly port: number };
 declare module "fastify" {
   interface FastifyRequest {
     operator: Operator | undefined;
+    bodyDeadline: ReturnType<typeof setTimeout> | undefined;
+  }
+  interface FastifyContextConfig {
+    /** Whoever adds a route says who may call it; one that does not say is closed. */
+    auth?: "operator" | "open";
   }
 }
 
@@ -81,19 +86,13 @@ export async function startApi(deps: ApiDeps, options: ApiOptions): Promise<Api>
   };
 }
 
-declare module "fastify" {
-  interface FastifyContextConfig {
-    /** Whoever adds a route says who may call it; one that does not say is closed. */
-    auth?: "operator" | "open";
-  }
-}
-
 type App = FastifyInstance<Server>;
 
 /** All that happens before a handler, and to every answer. */
 function guard(app: App, deps: ApiDeps, failures: Failures, bodyMs: number): void {
   app.removeContentTypeParser("text/plain");
   app.decorateRequest("operator", undefined);
+  app.decorateRequest("bodyDeadline", undefined);
   app.addHook("onRequest", async (request, reply) => {
     reply.headers(HEADERS);
     const { auth } = request.routeOptions.config;
@@ -109,20 +108,20 @@ function guard(app: App, deps: ApiDeps, failures: Failures, bodyMs: number): voi
     if (auth !== "open") throw unauthenticated(token);
   });
   app.addHook("preParsing", (request, _reply, payload, done) => {
-    const deadline = setTimeout(() => request.raw.socket.destroy(), bodyMs);
-    for (const end of ["end", "close", "error"]) payload.once(end, () => clearTimeout(deadline));
+    request.bodyDeadline = setTimeout(() => request.raw.socket.destroy(), bodyMs);
     done(null, payload);
   });
+  // The one comes after a body that was read or not there, the other after one that was refused.
+  app.addHook("preValidation", async (request) => clearTimeout(request.bodyDeadline));
+  app.addHook("onResponse", async (request) => clearTimeout(request.bodyDeadline));
   app.setNotFoundHandler((_request, reply) => send(reply, problem(404, "There is no such call", "See GET /openapi.json")));
   app.setErrorHandler((error, request, reply) => {
     const { problem: shown, ours } = problemOf(error);
     if (ours) deps.report(error);
-    if (shown.status === 401) {
-      failures.note(request.ip, deps.nowMs());
-      reply.header("www-authenticate", 'Bearer realm="picket"');
-    }
-    // A wrong enrolment secret or renewal proof is a guess like any other.
-    if (shown.status === 403 && request.operator === undefined) failures.note(request.ip, deps.nowMs());
+    if (shown.status === 401) reply.header("www-authenticate", 'Bearer realm="picket"');
+    // A wrong enrolment secret, renewal proof or CSR is a guess like any other, and checking it costs a signature.
+    const isGuess = shown.status === 401 || (request.operator === undefined && request.method !== "GET");
+    if (isGuess && shown.status < 500 && shown.status !== 429) failures.note(request.ip, deps.nowMs());
     return send(reply, shown);
   });
 }
