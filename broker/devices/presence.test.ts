@@ -1,0 +1,156 @@
+import { DeviceStatus, OFFLINE_AFTER_S } from "@picket/protocol/status";
+import { expect, test } from "vitest";
+import { type Change, Changes } from "../changes.ts";
+import { listAlerts } from "../store/alerts.ts";
+import type { Store } from "../store/database.ts";
+import { addDevice, getDevice, revokeDevice } from "../store/devices.ts";
+import { openStore } from "../store/schema.ts";
+import { makeStatus } from "../testing/site.ts";
+import { Presence } from "./presence.ts";
+
+const HOUR_MS = 3600_000;
+const START_MS = 500_000 * HOUR_MS;
+
+function setup(store: Store) {
+  const clock = { nowMs: START_MS };
+  const changes = new Changes();
+  const told: Change[] = [];
+  changes.listen((change) => told.push(change));
+  addDevice(store, "gw-1", clock.nowMs);
+  const make = () => new Presence({ site: "yard", store, changes, nowMs: () => clock.nowMs });
+  const presence = make();
+  const say = (payload: object | string, on = presence) =>
+    on.status("gw-1", Buffer.from(typeof payload === "string" ? payload : JSON.stringify(payload)));
+  const alerts = () =>
+    listAlerts(store, { limit: 10 }).map(({ rule, count, revision, firstMs, lastMs }) => ({
+      rule: rule.id,
+      count,
+      revision,
+      firstMs,
+      lastMs,
+    }));
+  return { clock, presence, make, say, told, alerts, row: () => getDevice(store, "gw-1")! };
+}
+
+test("a heartbeat says who is there and what it says of itself", async () => {
+  using store = openStore(":memory:");
+  const { say, row, told } = setup(store);
+  expect(row()).toMatchObject({ presence: "never" });
+  const status = makeStatus("epoch000", { rssBytes: 42 });
+  expect(await say(status)).toBeUndefined();
+  expect(row()).toMatchObject({ presence: "online", lastSeenMs: START_MS, status: DeviceStatus.parse(status) });
+  expect(told).toEqual([{ kind: "device", device: "gw-1" }]);
+});
+
+test.each([["not json"], ["{}"], ['{"v":1,"state":"online"}'], ["[]"]])(
+  "a status that cannot be read is told, not thrown: %s",
+  async (text) => {
+    using store = openStore(":memory:");
+    const { say, row } = setup(store);
+    expect(await say(text)).toMatch(/^a status that/);
+    expect(row().presence).toBe("never");
+  },
+);
+
+test("the Last Will makes a device offline at once, without an alert; a clean stop says so", async () => {
+  using store = openStore(":memory:");
+  const { say, row, alerts } = setup(store);
+  await say(makeStatus("epoch000"));
+  await say({ v: 1, state: "offline", epoch: "epoch000" });
+  expect(row().presence).toBe("offline");
+  await say(makeStatus("epoch000"));
+  await say({ v: 1, state: "stopped", epoch: "epoch000" });
+  expect(row().presence).toBe("stopped");
+  expect(alerts()).toEqual([]);
+});
+
+test("a Last Will of an agent that was replaced does not hide the one that runs", async () => {
+  using store = openStore(":memory:");
+  const { say, row } = setup(store);
+  await say(makeStatus("epoch000"));
+  await say(makeStatus("epoch111"));
+  await say({ v: 1, state: "offline", epoch: "epoch000" });
+  expect(row().presence).toBe("online");
+});
+
+test("silence is one alert, from its start to its end", async () => {
+  using store = openStore(":memory:");
+  const { clock, presence, say, row, alerts } = setup(store);
+  await say(makeStatus("epoch000"));
+  clock.nowMs += OFFLINE_AFTER_S * 1000 - 1;
+  await presence.sweep();
+  expect(row().presence).toBe("online");
+  clock.nowMs += 1;
+  await presence.sweep();
+  await presence.sweep();
+  expect(row()).toMatchObject({ presence: "offline", openAlerts: 1 });
+  expect(alerts()).toEqual([{ rule: "picket-broker-offline", count: 1, revision: 0, firstMs: START_MS, lastMs: clock.nowMs }]);
+  clock.nowMs += HOUR_MS;
+  await say(makeStatus("epoch000"));
+  await presence.sweep();
+  expect(row().presence).toBe("online");
+  expect(alerts()).toEqual([{ rule: "picket-broker-offline", count: 1, revision: 1, firstMs: START_MS, lastMs: clock.nowMs }]);
+  clock.nowMs += HOUR_MS;
+  await presence.sweep();
+  expect(alerts()).toHaveLength(2);
+});
+
+test("the time the broker itself was down is not held against a device, and a restart raises no second alert", async () => {
+  using store = openStore(":memory:");
+  const { clock, presence, make, say, alerts } = setup(store);
+  await say(makeStatus("epoch000"));
+  clock.nowMs += HOUR_MS;
+  const second = make();
+  await second.sweep();
+  expect(alerts()).toEqual([]);
+  clock.nowMs += OFFLINE_AFTER_S * 1000;
+  await second.sweep();
+  await presence.sweep();
+  await make().sweep();
+  expect(alerts()).toHaveLength(1);
+});
+
+test("a device that stopped or was revoked is not missed", async () => {
+  using store = openStore(":memory:");
+  const { clock, presence, say, alerts } = setup(store);
+  await say(makeStatus("epoch000"));
+  await say({ v: 1, state: "stopped", epoch: "epoch000" });
+  clock.nowMs += HOUR_MS;
+  await presence.sweep();
+  await say(makeStatus("epoch000"));
+  revokeDevice(store, "gw-1", clock.nowMs);
+  clock.nowMs += HOUR_MS;
+  await presence.sweep();
+  expect(alerts()).toEqual([]);
+});
+
+test("no heartbeat changes what the site decided", async () => {
+  using store = openStore(":memory:");
+  const { say, row } = setup(store);
+  revokeDevice(store, "gw-1", START_MS);
+  await say({ ...makeStatus("epoch000"), trust: "enrolled", isolationWanted: true });
+  expect(row()).toMatchObject({ trust: "revoked", isolationWanted: false });
+});
+
+test("loss shows in the coverage and counts up in one alert an hour", async () => {
+  using store = openStore(":memory:");
+  const { clock, say, row, alerts } = setup(store);
+  const lost = (kernel: number) => makeStatus("epoch000", { lost: { kernel, shed: 0, buffer: 0 } });
+  await say(lost(0));
+  await say(lost(10));
+  await say(lost(10));
+  clock.nowMs += 60_000;
+  await say(lost(25));
+  expect(row().coverage).toEqual({ stored: 0, lost: 25, ratio: 0 });
+  expect(alerts()).toEqual([{ rule: "picket-broker-loss", count: 25, revision: 1, firstMs: START_MS, lastMs: clock.nowMs }]);
+  clock.nowMs += HOUR_MS;
+  await say(lost(26));
+  expect(alerts().map(({ count }) => count)).toEqual([1, 25]);
+});
+
+test("two agents with one certificate raise an alert", async () => {
+  using store = openStore(":memory:");
+  const { say, alerts } = setup(store);
+  for (const epoch of ["epoch000", "epoch111", "epoch000", "epoch111"]) await say(makeStatus(epoch));
+  expect(alerts()).toMatchObject([{ rule: "picket-broker-twins", count: 2 }]);
+});
