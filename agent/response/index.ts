@@ -2,7 +2,8 @@
 import { type CommandClaims, Pack } from "@picket/protocol/command";
 import type { Capability } from "@picket/protocol/status";
 import { openNft } from "node-nftables";
-import { checkIsolation, Isolation, type Notice } from "./isolation.ts";
+import { checkIsolation } from "./check.ts";
+import { Isolation, type Notice } from "./isolation.ts";
 import { Orders } from "./orders.ts";
 import { canConnect, resolveBySystem } from "./reach.ts";
 import type { Response, ResponseOptions } from "./response.ts";
@@ -10,7 +11,7 @@ import { endConnections } from "./sockets.ts";
 import { openState, type Store } from "./state.ts";
 import { bootIdOfKernel, trustedTime } from "./time.ts";
 
-export { checkIsolation } from "./isolation.ts";
+export { checkIsolation } from "./check.ts";
 export type { Broker, Response, ResponseOptions } from "./response.ts";
 export { resetState } from "./state.ts";
 export { bootTimeMs } from "./time.ts";
@@ -20,6 +21,8 @@ const TICK_MS = 5_000;
 const MAX_QUEUE = 64;
 /** Trusted time is put on disk this often, for a board that boots without a clock. */
 const SAVE_TIME_EVERY_MS = 3_600_000;
+/** A host that cannot isolate itself is looked at again: somebody may have installed nftables. */
+const CHECK_AGAIN_EVERY_MS = 60_000;
 
 /**
  * Opens the state, restores isolation when it was ordered, finishes a command that a crash interrupted, and only then resolves: start the uplink
@@ -82,7 +85,7 @@ export async function createResponse(options: ResponseOptions): Promise<Response
   await orders.restoreKeys(options.keys);
   await isolation.restore(store.state.running?.claims.act);
   await orders.resume();
-  const able = await checkIsolation(nft);
+  let able = await checkIsolation(nft);
 
   const queue = oneAtATime((error) => log("error", `response: ${error instanceof Error ? error.message : String(error)}`));
   /** Beyond the limit the rest is dropped, counted and told. */
@@ -90,14 +93,14 @@ export async function createResponse(options: ResponseOptions): Promise<Response
     if (queue.waiting() < MAX_QUEUE) return queue.add(work);
     orders.refuse({ code: "malformed", act: "unknown", message: `more than ${MAX_QUEUE} commands at once: the rest is dropped` });
   }
-  let savedMs = uptimeMs();
+  const saveTime = atMost(SAVE_TIME_EVERY_MS, uptimeMs);
+  const checkAgain = atMost(CHECK_AGAIN_EVERY_MS, uptimeMs);
   const stop = every(options.tickMs ?? TICK_MS, () =>
     queue.add(async () => {
       await isolation.tick();
       orders.tick();
-      if (uptimeMs() - savedMs < SAVE_TIME_EVERY_MS) return;
-      savedMs = uptimeMs();
-      orders.saveSoon();
+      if (saveTime()) orders.saveSoon();
+      if (able.level !== "live" && checkAgain()) able = await checkIsolation(nft);
     }),
   );
 
@@ -156,6 +159,16 @@ function oneAtATime(failed: (error: unknown) => void) {
         .finally(() => waiting--);
       return tail;
     },
+  };
+}
+
+/** Says yes once per interval. */
+function atMost(intervalMs: number, uptimeMs: () => number): () => boolean {
+  let lastMs = uptimeMs();
+  return () => {
+    if (uptimeMs() - lastMs < intervalMs) return false;
+    lastMs = uptimeMs();
+    return true;
   };
 }
 

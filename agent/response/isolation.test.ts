@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { openNft } from "node-nftables";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { droppedBy, FAMILY, TABLE } from "./table.ts";
-import { at, type Lan, openLan, whyNoLan } from "./testing/lan.ts";
+import { at, type Host, type Lan, openLan, whyNoLan } from "./testing/lan.ts";
 import { isolate, newOperators, release } from "./testing/operator.ts";
 import { type Program, startProgram } from "./testing/program.ts";
 
@@ -33,8 +33,8 @@ afterEach(async () => {
 const nft = () => openNft({ netns: lan.netns("device") });
 const table = () => nft().list(FAMILY, TABLE);
 
-async function talker(host: "device" | "broker" | "attacker", listen: number[]): Promise<Program> {
-  const program = open.use(startProgram(lan.netns(host), script("talker"), { listen }));
+async function talker(host: Host, listen: number[], of: { bind?: number; count?: boolean } = {}): Promise<Program> {
+  const program = open.use(startProgram(lan.netns(host), script("talker"), { listen, ...of }));
   await program.heard((line) => line.ready === true);
   return program;
 }
@@ -109,6 +109,8 @@ test.skipIf(skip).each(["v4", "v6"] as const)(
       const dropped = droppedBy((await table())!);
       return dropped.output >= start.output + 2 && dropped.input >= start.input + 3;
     });
+    // Whatever the kernel remembered of its neighbours, it has to find them again.
+    for (const host of ["device", "broker"] as const) lan.run(host, "ip", "neigh", "flush", "all");
     await passes(local, "uplink", broker, uplink, "still out");
     await passes(broker, uplink, local, "uplink", "still in");
     await link(local, broker, "renewal", at.broker[family], 8443);
@@ -269,3 +271,51 @@ test.skipIf(skip)("the dead-man timer runs only while the broker is away, also t
   expect((await look(third)).isolation).toMatchObject({ state: "released-by-dead-man" });
   expect(await table()).toBeUndefined();
 });
+
+test.skipIf(skip)("a gateway forwards nothing any more, not even to the broker", async () => {
+  lan.run("device", "sysctl", "-qw", "net.ipv4.ip_forward=1");
+  lan.run("broker", "ip", "route", "add", "10.77.2.0/24", "via", "10.77.1.1");
+  lan.run("attacker", "ip", "route", "add", "10.77.1.0/24", "via", "10.77.2.1");
+  const [broker, attacker, agent] = await Promise.all([talker("broker", [8883]), talker("attacker", []), device()]);
+  const through = await link(attacker, broker, "through", at.broker.v4, 8883);
+  await order(agent, isolate());
+  const start = droppedBy((await table())!).forward;
+  attacker.tell({ say: { name: "through", data: "after" } });
+  broker.tell({ say: { name: through, data: "back" } });
+  await until(async () => droppedBy((await table())!).forward >= start + 2);
+  expect(JSON.stringify([broker.said, attacker.said])).not.toMatch(/after|back/);
+});
+
+test.skipIf(skip)("an address can be kept or had by DHCP, but its ports are no way out to a host of one's choice", async () => {
+  const [server, client, agent] = await Promise.all([talker("attacker", [], { bind: 67 }), talker("device", [], { bind: 68 }), device()]);
+  lan.run("device", "ip", "route", "add", "default", "dev", "eth2");
+  await order(agent, isolate());
+  client.tell({ send: { host: "255.255.255.255", port: 67, data: "discover" } });
+  await server.heard((line) => line.datagram === "discover");
+  server.tell({ send: { host: "10.77.2.1", port: 68, data: "offer" } });
+  await client.heard((line) => line.datagram === "offer");
+
+  const start = droppedBy((await table())!).output;
+  client.tell({ send: { host: at.attacker.v4, port: 67, data: "smuggled" } });
+  await until(async () => droppedBy((await table())!).output > start);
+  client.tell({ send: { host: "255.255.255.255", port: 67, data: "request" } });
+  await server.heard((line) => line.datagram === "request");
+  expect(JSON.stringify(server.said)).not.toContain("smuggled");
+});
+
+test.skipIf(skip).each(["v4", "v6"] as const)(
+  "%s: a smaller link on the way to the broker does not stall its connection",
+  async (family) => {
+    lan[Symbol.dispose]();
+    lan = openLan({ farMtu: 1280 });
+    const [broker, local, agent] = await Promise.all([
+      talker("far", [8883], { count: true }),
+      talker("device", []),
+      device({ names: { "broker.lab": [at.far[family]] } }),
+    ]);
+    expect(await order(agent, isolate())).toMatchObject({ ok: true });
+    const uplink = await link(local, broker, "uplink", at.far[family], 8883);
+    local.tell({ say: { name: "uplink", data: "x".repeat(100_000) } });
+    await broker.heard((line) => line.name === uplink && line.received === 100_000);
+  },
+);

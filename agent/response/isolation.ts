@@ -1,7 +1,7 @@
 // The life of an isolation: applied, proved, kept, released. It changes the host and nothing else here does.
 import type { Action, CommandResult } from "@picket/protocol/command";
 import { DEAD_MAN_DEFAULT_MS } from "@picket/protocol/command";
-import type { Capability, IsolationState } from "@picket/protocol/status";
+import type { IsolationState } from "@picket/protocol/status";
 import { type Nft, NftError } from "node-nftables";
 import { type BootClock, count, reached, resumed, whole } from "./dead-man.ts";
 import { disprove } from "./prove.ts";
@@ -31,6 +31,9 @@ export type IsolationOptions = {
 const CHECK_EVERY_MS = 60_000;
 const SAVE_EVERY_MS = 60_000;
 
+/** Nothing was changed, so there is nothing to roll back. */
+class NotApplied extends Error {}
+
 export class Isolation {
   readonly #of: IsolationOptions;
   #reachable = false;
@@ -58,7 +61,9 @@ export class Isolation {
       if (record.state === "isolated" && interrupted !== "release") await this.#reapply();
       else if (record.state !== "isolated" && interrupted === undefined) await this.#adoptOrSweep();
     } catch (error) {
-      this.#report("isolate", false, "not-restored", `isolation could not be restored and is tried again: ${messageOf(error)}`);
+      if (record.state === "isolated") {
+        this.#report("isolate", false, "not-restored", `isolation could not be restored and is tried again: ${messageOf(error)}`);
+      } else this.#trouble = messageOf(error);
     }
   }
 
@@ -79,6 +84,7 @@ export class Isolation {
       await this.#apply(addresses);
       reason = await disprove({ addresses, port: broker.mqttPort, before: wasReachable, reach, dropped: () => this.#droppedOut() });
     } catch (error) {
+      if (error instanceof NotApplied) return failed(`${again ? "isolated as before" : "not isolated"}: ${error.message}`);
       reason = messageOf(error);
     }
     if (reason !== undefined) return this.#rollBack(again, before.pinned?.addresses ?? [], reason);
@@ -135,6 +141,7 @@ export class Isolation {
       this.#checkedMs = uptimeMs;
       if (record.state === "isolated") await this.#repair();
       else if (this.#leftover) await this.#remove();
+      else this.#trouble = undefined;
     } catch (error) {
       this.#trouble = messageOf(error);
     }
@@ -178,7 +185,11 @@ export class Isolation {
 
   async #apply(addresses: readonly string[]): Promise<void> {
     const { nft, broker } = this.#of;
-    await nft.apply(isolationCommands({ addresses, mqttPort: broker.mqttPort, httpsPort: broker.httpsPort }));
+    const commands = isolationCommands({ addresses, mqttPort: broker.mqttPort, httpsPort: broker.httpsPort });
+    await nft.apply(commands).catch((error) => {
+      // A transaction that was refused has changed nothing; one that timed out may have.
+      throw error instanceof NftError && error.code !== "timeout" ? new NotApplied(error.message, { cause: error }) : error;
+    });
     const listing = await nft.list(FAMILY, TABLE);
     if (!listing) throw new Error("the isolation table is gone right after it was applied: something on this device removes it");
     this.#inPlace = fingerprint(listing);
@@ -281,19 +292,6 @@ export class Isolation {
   #report(act: Notice["act"], ok: boolean, code: string, message: string): void {
     this.#trouble = ok ? undefined : message;
     this.#of.notice({ act, ok, code, message: message.slice(0, 512) });
-  }
-}
-
-/** Whether this host can isolate itself: nft is there, and the kernel takes the very rules. Changes nothing. */
-export async function checkIsolation(nft: Nft): Promise<Capability> {
-  const name = "isolation";
-  try {
-    await nft.check(isolationCommands({ addresses: ["192.0.2.1", "2001:db8::1"], mqttPort: 8883, httpsPort: 8443 }));
-    return { name, level: "live", why: "the kernel accepts the isolation rules" };
-  } catch (error) {
-    const missing = error instanceof NftError && error.code === "missing";
-    const todo = missing ? "install the package nftables" : "run as root with nf_tables in the kernel (modprobe nf_tables)";
-    return { name, level: "off", why: messageOf(error).slice(0, 512), todo };
   }
 }
 

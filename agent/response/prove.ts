@@ -7,7 +7,7 @@ import { isLoopback, type Reach, reachAny } from "./reach.ts";
 const PROBE_PORT = 9;
 /** Documentation networks (RFC 5737, RFC 3849): where else to aim, when the broker's own address is reached over loopback. */
 const NOWHERE = ["192.0.2.1", "2001:db8::1"];
-const TRIES = 3;
+const TRIES = 2;
 
 export type Proof = {
   readonly addresses: readonly string[];
