@@ -54,7 +54,13 @@ export type FieldTest =
   | { readonly kind: "equals" | "contains" | "startswith" | "endswith"; readonly text: string; readonly cased: boolean }
   /** A value with wildcards inside: `parts` are the literal pieces between `*`, each a list of characters where null is `?`. */
   | { readonly kind: "glob"; readonly parts: readonly (readonly (string | null)[])[]; readonly cased: boolean }
-  | { readonly kind: "regex"; readonly matches: (text: string) => boolean; readonly source: string }
+  | {
+      readonly kind: "regex";
+      readonly matches: (text: string) => boolean;
+      readonly source: string;
+      /** Lower case: one of them stands in every text that matches. Absent when none can be told. */
+      readonly literals?: readonly string[];
+    }
   | { readonly kind: "cidr"; readonly network: Uint8Array; readonly bits: number }
   | { readonly kind: "compare"; readonly than: "lt" | "lte" | "gt" | "gte"; readonly number: number }
   | { readonly kind: "exists"; readonly wanted: boolean }

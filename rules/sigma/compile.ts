@@ -4,7 +4,7 @@ import type { Condition, FieldTest, Matcher, Rule } from "../rule.ts";
 import { type Getter, fieldsOf } from "./fields.ts";
 import { namesRequired } from "./names-required.ts";
 import { passesMissing } from "./reach.ts";
-import { anyText, compare, isText, type TextTest, wantsCase } from "./tests.ts";
+import { anyText, compare, containsAny, isText, type TextTest, wantsCase } from "./tests.ts";
 import { type Texts, View } from "./view.ts";
 
 type Check = (view: View) => boolean;
@@ -136,9 +136,12 @@ function cost(condition: Condition): number {
     case "keyword":
       return 500;
     case "field":
-      return condition.tests.reduce((sum, test) => sum + testCost[test.kind], 0);
+      return condition.tests.reduce((sum, test) => sum + costOf(test), 0);
   }
 }
+
+const costOf = (test: FieldTest) =>
+  test.kind === "regex" && test.literals ? test.literals.length * testCost.contains + 2 : testCost[test.kind];
 
 const testCost: Record<FieldTest["kind"], number> = {
   equals: 0.2,
@@ -160,16 +163,24 @@ function fieldCheck(field: string, tests: readonly FieldTest[], slots: Slots): C
   const { slot, get } = at;
   const texts = tests.filter(isText);
   const checks: Check[] = [];
-  const exact = texts.filter(wantsCase);
+  const exact = texts.filter((test) => wantsCase(test) && !("literals" in test));
   const folded = texts.filter((test) => !wantsCase(test));
   if (folded.length > 0) checks.push(onTexts((view) => view.lower(slot, get), anyText(folded)));
   if (exact.length > 0) checks.push(onTexts((view) => view.text(slot, get), anyText(exact)));
   for (const test of tests) {
-    if (test.kind === "null") checks.push((view) => view.value(slot, get) === undefined);
+    if (test.kind === "regex" && test.literals) checks.push(regexCheck(at, test.matches, test.literals));
+    else if (test.kind === "null") checks.push((view) => view.value(slot, get) === undefined);
     else if (test.kind === "exists") checks.push((view) => (view.value(slot, get) !== undefined) === test.wanted);
     else if (test.kind === "fieldref") checks.push(referenceCheck(at, test, slots));
   }
   return checks.length === 1 ? checks[0]! : anyOf(checks);
+}
+
+/** The literals first, in the lower-case text that other rules have asked for already. */
+function regexCheck({ slot, get }: { slot: number; get: Getter }, matches: TextTest, literals: readonly string[]): Check {
+  const possible = onTexts((view) => view.lower(slot, get), containsAny(literals));
+  const certain = onTexts((view) => view.text(slot, get), matches);
+  return (view) => possible(view) && certain(view);
 }
 
 function onTexts(read: (view: View) => Texts, test: TextTest): Check {

@@ -2,6 +2,7 @@
 import type { FieldTest } from "../rule.ts";
 import { parseNetwork } from "./cidr.ts";
 import { type Encoding, encode, encodings, windash } from "./encode.ts";
+import { requiredLiterals } from "./literals.ts";
 import { type How, hasWildcard, plain, textTest } from "./pattern.ts";
 import { linearRegex } from "./regex.ts";
 import { RuleError, type Yaml } from "./yaml.ts";
@@ -71,8 +72,10 @@ export function testsOf(value: Yaml, modifiers: Modifiers, key: string): FieldTe
   const { text } = value;
   const { kind, cased } = modifiers;
   switch (kind) {
-    case "re":
-      return [{ kind: "regex", source: text, matches: regex(text, modifiers.flags, fail) }];
+    case "re": {
+      const literals = requiredLiterals(text, modifiers.flags.has("i"));
+      return [{ kind: "regex", source: text, matches: regex(text, modifiers.flags, fail), ...(literals && { literals }) }];
+    }
     case "cidr": {
       const network = parseNetwork(text) ?? fail(`"${text.slice(0, 60)}" is not a network such as 192.0.2.0/24 or 2001:db8::/32`);
       return [{ kind: "cidr", ...network }];

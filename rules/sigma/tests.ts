@@ -37,6 +37,15 @@ export function anyText(tests: readonly TextKind[]): TextTest {
 /** `/bash`, but neither `bash` nor `/bin/bash`: the whole last segment of a path. */
 export const isName = (text: string) => text.lastIndexOf("/") === 0;
 
+export function containsAny(wanted: readonly string[]): TextTest {
+  const [only] = wanted;
+  if (wanted.length === 1) return (text) => text.includes(only!);
+  return (text) => {
+    for (const literal of wanted) if (text.includes(literal)) return true;
+    return false;
+  };
+}
+
 function firstOf(tests: readonly TextTest[]): TextTest {
   const [first, second] = tests;
   if (!first) return () => false;
