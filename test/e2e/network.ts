@@ -22,7 +22,9 @@ function ip(...argv: string[]): void {
 export function createNetwork(): Network {
   const tag = `pk${randomBytes(2).toString("hex")}`;
   const namespaces = [`${tag}-switch`, ...hosts.map((host) => `${tag}-${host}`)];
-  const address = Object.fromEntries(hosts.map((host, at) => [host, { v4: `10.214.0.${at + 1}`, v6: `fd70:1c6e:7432::${at + 1}` }])) as Network["address"];
+  const address = Object.fromEntries(
+    hosts.map((host, at) => [host, { v4: `10.214.0.${at + 1}`, v6: `fd70:1c6e:7432::${at + 1}` }]),
+  ) as Network["address"];
   const remove = () => {
     for (const namespace of namespaces) Bun.spawnSync(["ip", "netns", "del", namespace], { stderr: "ignore" });
   };

@@ -1,0 +1,139 @@
+// Promise 1, on the real thing: kill -9 of any process loses no buffered event and makes none twice, and each alert exists once.
+import { Database } from "bun:sqlite";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { SensorEvent } from "../../protocol/event.ts";
+import { createNetwork, type Network } from "./network.ts";
+import { eventually, type Program, run } from "./program.ts";
+import { createSite, type Site } from "./site.ts";
+
+const root = process.getuid?.() === 0;
+const ROUNDS = 5;
+const FILES = 400;
+let network: Network;
+let site: Site;
+let folder: string;
+let marked = 0;
+
+beforeAll(async () => {
+  if (!root) return;
+  folder = mkdtempSync("/tmp/picket-kill-");
+  network = createNetwork();
+  site = await createSite(network);
+}, 120_000);
+
+afterAll(async () => {
+  await site?.[Symbol.asyncDispose]();
+  await network?.[Symbol.asyncDispose]();
+  if (folder) rmSync(folder, { recursive: true, force: true });
+});
+
+/** Files appear in a watched folder. */
+function load(tag: string): void {
+  for (let at = 0; at < FILES; at++) writeFileSync(join(folder, `${tag}-${at}`), "");
+}
+
+/** A copy of /bin/true with an odd name runs from /tmp: one more thing an alert should be about. */
+async function mark(): Promise<void> {
+  const odd = join(folder, `odd-${marked++}`);
+  copyFileSync("/bin/true", odd);
+  await run(network.on("device", [odd]));
+}
+
+/** What the agent holds on disk: the promise covers exactly this. */
+function buffered(): string[] {
+  using db = new Database(join(site.agentState, "buffer.db"), { readonly: true });
+  return db
+    .query<{ epoch: string; seq: number }, []>("SELECT epoch, seq FROM events")
+    .all()
+    .map(({ epoch, seq }) => `${epoch}:${seq}`);
+}
+
+async function everything(): Promise<SensorEvent[]> {
+  const text = await site.picket("events", "--since", "1h", "--limit", "1000000", "--json");
+  return text
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+}
+
+const keys = (events: readonly SensorEvent[]) => events.map(({ epoch, seq }) => `${epoch}:${seq}`);
+
+async function drained(): Promise<void> {
+  await eventually("the buffer is empty", () => buffered().length === 0);
+}
+
+/** Sequence numbers an epoch lacks below its highest one in the log. */
+function holes(events: readonly SensorEvent[]): string[] {
+  const missing: string[] = [];
+  for (const [epoch, of] of Map.groupBy(events, (event) => event.epoch)) {
+    const have = new Set(of.map((event) => event.seq));
+    for (let seq = 0; seq < Math.max(...have); seq++) if (!have.has(seq)) missing.push(`${epoch}:${seq}`);
+  }
+  return missing;
+}
+
+test.skipIf(!root)(
+  "needs root: kill -9 of agent, broker and detector, many times",
+  async () => {
+    let broker = await site.startBroker();
+    let detector = await site.startDetector();
+    let agent = await site.startAgent();
+    const promised = new Set<string>();
+    const remember = () => {
+      for (const key of buffered()) promised.add(key);
+    };
+
+    for (let round = 0; round < ROUNDS; round++) {
+      // The agent dies with a full buffer: the broker is away, nothing can leave.
+      await broker.kill("SIGKILL");
+      load(`full-${round}`);
+      await mark();
+      await eventually("the buffer fills", () => buffered().length >= FILES);
+      await agent.kill("SIGKILL");
+      remember();
+      broker = await site.startBroker();
+      agent = await site.startAgent();
+
+      // The broker dies under load.
+      load(`broker-${round}`);
+      await broker.kill("SIGKILL");
+      broker = await site.startBroker();
+
+      // The detector dies while it works.
+      load(`detector-${round}`);
+      await mark();
+      await detector.kill("SIGKILL");
+      detector = await site.startDetector();
+    }
+    await drained();
+
+    const events = await everything();
+    expect(new Set(keys(events)).size, "no event twice").toBe(events.length);
+    const stored = new Set(keys(events));
+    expect(
+      [...promised].filter((key) => !stored.has(key)),
+      "every buffered event is in the log",
+    ).toEqual([]);
+    expect(promised.size).toBeGreaterThan(ROUNDS * FILES);
+    expect(holes(events), "nothing acknowledged is missing").toEqual([]);
+
+    const odd = new Set(
+      events.flatMap((event) =>
+        event.type === "process.exec" && event.body.process.exe.startsWith(`${folder}/odd-`) ? [event.body.process.exe] : [],
+      ),
+    );
+    expect(odd.size).toBe(marked);
+    const told = await eventually("each marked program has its alert", async () => {
+      const exes = (await site.alerts()).filter((alert) => alert.rule.engine === "sigma").flatMap((alert) => alert.process?.exe ?? []);
+      return [...odd].every((exe) => exes.includes(exe)) && exes;
+    });
+    for (const exe of odd)
+      expect(
+        told.filter((one) => one === exe),
+        exe,
+      ).toHaveLength(new Set(told.filter((one) => one === exe)).size);
+  },
+  180_000,
+);
