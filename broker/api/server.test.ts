@@ -104,6 +104,22 @@ test("a body that never ends costs the connection, not the broker", async () => 
   expect((await site.call("GET", "/v1/site")).status).toBe(200);
 });
 
+test.each([
+  ["says nothing", ""],
+  ["never ends its header", "GET /v1/health HTTP/1.1\r\nx: "],
+])("a connection that %s is closed", async (_, text) => {
+  await using other = await startSite({ limits: { idleMs: 100 } });
+  const socket = connect({ host: "127.0.0.1", port: other.port, ca: other.ca }, () => socket.write(text));
+  const trickle = text === "" ? undefined : setInterval(() => socket.write("y"), 20);
+  await new Promise<void>((resolve) => socket.on("close", () => resolve()).on("error", () => {}));
+  clearInterval(trickle);
+});
+
+test("a header that is too large is refused", async () => {
+  const response = await fetch(`${site.url}/v1/health`, { headers: { big: "x".repeat(100_000) }, tls: { ca: site.ca } });
+  expect(response.status).toBe(431);
+});
+
 test("TLS below 1.3 is refused", async () => {
   const refused = new Promise<string>((resolve) => {
     const socket = connect({ host: "127.0.0.1", port: site.port, ca: site.ca, maxVersion: "TLSv1.2" }, () => resolve("connected"));

@@ -36,7 +36,12 @@ export type ApiOptions = {
   readonly cert: string;
   readonly key: string;
   /** For tests; the defaults are the shipped limits. */
-  readonly limits?: { readonly failures?: FailureLimits; readonly stream?: StreamLimits; readonly bodyMs?: number };
+  readonly limits?: {
+    readonly failures?: FailureLimits;
+    readonly stream?: StreamLimits;
+    readonly bodyMs?: number;
+    readonly idleMs?: number;
+  };
 };
 
 export type Api = AsyncDisposable & { readonly port: number };
@@ -58,7 +63,7 @@ export async function startApi(deps: ApiDeps, options: ApiOptions): Promise<Api>
   const app = Fastify({
     https,
     bodyLimit: MAX_BODY_BYTES,
-    connectionTimeout: IDLE_MS,
+    connectionTimeout: options.limits?.idleMs ?? IDLE_MS,
     exposeHeadRoutes: false,
     // A stream never ends by itself: on close it is cut, not waited for.
     forceCloseConnections: true,
@@ -71,6 +76,8 @@ export async function startApi(deps: ApiDeps, options: ApiOptions): Promise<Api>
   app.get(STREAM_PATH, { config: { auth: "operator" } }, (request, reply) => {
     if (streams.isFull) throw new Refused("unavailable", "Too many live streams are open", "Close one");
     reply.hijack();
+    // Whoever only listens sends nothing, which is what the idle timeout looks at. The stream has limits of its own.
+    request.raw.socket.setTimeout(0);
     streams.add(reply.raw, request.operator!.id, HEADERS);
   });
   const document = openApi(deps.version);

@@ -66,10 +66,10 @@ test("a burst of changes of one thing is told once, as it is now", async () => {
   expect((await stream.next()).value).toMatchObject({ kind: "device" });
 });
 
-test("a sign of life comes without any change, long after the time a request body may take", async () => {
-  await using site = await startSite({ limits: { stream: quick, bodyMs: 30 } });
+test("a sign of life comes without any change, long after the time a body or an idle connection may take", async () => {
+  await using site = await startSite({ limits: { stream: quick, bodyMs: 30, idleMs: 100 } });
   const stream = items(await open(site));
-  for (let beat = 0; beat < 6; beat++) expect((await stream.next()).value.kind).toBe("site");
+  for (let beat = 0; beat < 30; beat++) expect((await stream.next()).value.kind).toBe("site");
 });
 
 test("a revoked credential gets nothing more and loses its stream", async () => {
