@@ -17,7 +17,7 @@ import { type MqttHandlers, type MqttServer, startMqtt } from "./mqtt/server.ts"
 import { Outbox } from "./outbox.ts";
 import pkg from "./package.json" with { type: "json" };
 import type { CertifiedPeer, Link, Log } from "./peer.ts";
-import { type Authority, issueDevice, readAuthority, spkiHash } from "./pki/certificates.ts";
+import { type Authority, issueDevice, keyOfCsr, readAuthority, spkiHash } from "./pki/certificates.ts";
 import { identify, identifyPem, readCertificateEnd } from "./pki/peer.ts";
 import { startSinks } from "./sinks/sinks.ts";
 import { readSite, type Site } from "./site.ts";
@@ -110,6 +110,7 @@ async function assemble(given: Given) {
     authority: {
       pem: site.ca.certificate,
       hash: spkiHash(authority.certificate),
+      check: keyOfCsr,
       issue: (of) => issueDevice(authority, of),
       identify: (pem) => identifyPem(authority, pem),
     },

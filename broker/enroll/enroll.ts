@@ -17,15 +17,14 @@ import { addToken, forgetTokens, type TokenUse, takeToken } from "../store/token
 
 /** After this an expired certificate cannot renew any more. */
 export const RENEW_WITHIN_MS = 180 * 86_400_000;
-/** How far a device's clock may be off in a renewal proof; a board without a clock takes the time from the broker first. */
-const PROOF_AGE_MS = 3600_000;
 const FORGET_TOKENS_MS = 30 * 86_400_000;
 
-/** The site CA's part. `issue` and `keyOf` throw an error whose text can be shown when the CSR is refused. */
+/** The site CA's part. `check` and `issue` reject with a text that can be shown when the CSR is refused. */
 export type AuthorityPort = {
   readonly pem: string;
   /** Hash of its SubjectPublicKeyInfo, for tokens. */
   readonly hash: string;
+  check(csr: string): Promise<unknown>;
   issue(of: { csr: string; device: string; nowMs: number }): Promise<{ certificate: string; serial: string; notAfterMs: number }>;
   /** Reads a PEM certificate this CA signed, whatever its dates. Rejects when it did not. */
   identify(pem: string): Promise<{ peer: CertifiedPeer; key: CryptoKey }>;
@@ -96,7 +95,7 @@ async function enroll(ports: EnrolPorts, request: EnrolRequest): Promise<EnrolRe
   const { device, keys } = await claim(ports, request, nowMs);
   // A crash here leaves a device without certificate and one use gone: a new token enrols it again under another name.
   const issued = await issue(ports, request.csr, device, nowMs);
-  await remember(ports, device, issued, nowMs);
+  await ports.store.commitSoon(() => remember(ports, device, issued, nowMs));
   ports.changed(device);
   const answer = { device, site: ports.site, certificate: issued.certificate, ca: ports.authority.pem, anchor: ports.anchor };
   return keys === undefined ? answer : { ...answer, keys };
@@ -104,20 +103,24 @@ async function enroll(ports: EnrolPorts, request: EnrolRequest): Promise<EnrolRe
 
 /** Takes one use of the token and a free name, together or not at all. */
 async function claim(ports: EnrolPorts, request: EnrolRequest, nowMs: number): Promise<{ device: string; keys: string | undefined }> {
-  // A CSR that cannot be certified must not cost the token. The name does not matter for that.
-  await issue(ports, request.csr, request.name ?? "device", nowMs);
+  // A CSR that cannot be certified must not cost the token.
+  await ports.authority.check(request.csr).catch(refuseCsr);
   const device = await ports.store.commitSoon(() => {
     const use = takeToken(ports.store, request.secret, nowMs);
     if (use !== "ok") throw new Refused("forbidden", tokenRefusals[use], "Make a new one with `picket token create`");
-    const wishes = request.name === undefined ? [] : [request.name, ...suffixes(request.name)];
-    const name = [...wishes, ...Array.from({ length: 8 }, ports.randomName)].find((one) => addDevice(ports.store, one, nowMs));
+    const name = wishes(request.name, ports.randomName).find((one) => addDevice(ports.store, one, nowMs));
     if (name === undefined) throw new Refused("unavailable", "No free device name was found", "Try again with another name");
     return name;
   });
   return { device, keys: ports.currentKeys() };
 }
 
-const suffixes = (name: string) => [2, 3, 4, 5].map((n) => `${name.slice(0, 60)}-${n}`);
+/** Names to try: the wish, the wish with a number, then some of our own. */
+function* wishes(name: string | undefined, randomName: () => string): Generator<string> {
+  if (name !== undefined) yield name;
+  if (name !== undefined) for (let n = 2; n <= 5; n++) yield `${name.slice(0, 60)}-${n}`;
+  for (let n = 0; n < 8; n++) yield randomName();
+}
 
 async function renew(ports: EnrolPorts, request: RenewRequest): Promise<RenewResponse> {
   const nowMs = ports.nowMs();
@@ -132,38 +135,39 @@ async function renew(ports: EnrolPorts, request: RenewRequest): Promise<RenewRes
     throw new Refused("forbidden", `${device.id} was revoked`, "Only a new token can bring it back, under another name");
   if (peer.notAfterMs + RENEW_WITHIN_MS < nowMs)
     throw new Refused("forbidden", `The certificate of ${device.id} expired more than 180 days ago`, "Enrol the device with a new token");
-  await checkProof(request, key, nowMs);
+  await checkProof(request, key);
   const issued = await issue(ports, request.csr, device.id, nowMs);
-  // Revocation may have come while the CA was signing: a certificate of a revoked device must never be stored as good.
-  if (getDevice(ports.store, device.id)?.trust !== "enrolled") throw new Refused("forbidden", `${device.id} was revoked`);
-  await remember(ports, device.id, issued, nowMs);
+  await ports.store.commitSoon(() => {
+    // Revocation may have come while the CA was signing: a certificate of a revoked device must never be stored as good.
+    if (getDevice(ports.store, device.id)?.trust !== "enrolled") throw new Refused("forbidden", `${device.id} was revoked`);
+    remember(ports, device.id, issued, nowMs);
+  });
   ports.changed(device.id);
   return { certificate: issued.certificate, ca: ports.authority.pem };
 }
 
-/** The CSR in this request was sent by whoever holds the old key. RFC 7515, ES256. */
-async function checkProof(request: RenewRequest, key: CryptoKey, nowMs: number): Promise<void> {
+/**
+ * The CSR in this request was made by whoever holds the old key. RFC 7515, ES256. How old the proof is does not matter: a board
+ * without a clock cannot tell, and who repeats it gets a certificate for a key he does not have.
+ */
+async function checkProof(request: RenewRequest, key: CryptoKey): Promise<void> {
   const digest = new Bun.CryptoHasher("sha256").update(request.csr).digest("base64url");
   try {
     const { payload, protectedHeader } = await compactVerify(request.proof, key, { algorithms: ["ES256"] });
-    const claims = JSON.parse(Buffer.from(payload).toString()) as { csrSha256?: unknown; iat?: unknown };
-    const fresh = typeof claims.iat === "number" && Math.abs(nowMs - claims.iat * 1000) <= PROOF_AGE_MS;
-    if (protectedHeader.typ === RENEW_TYP && claims.csrSha256 === digest && fresh) return;
+    const claims = JSON.parse(Buffer.from(payload).toString()) as { csrSha256?: unknown };
+    if (protectedHeader.typ === RENEW_TYP && claims.csrSha256 === digest) return;
   } catch {
     // Said below: the same answer whatever is wrong with the proof.
   }
-  throw new Refused("forbidden", "The proof does not match this CSR and the old certificate's key, or it is older than an hour");
+  throw new Refused("forbidden", "The proof does not match this CSR and the old certificate's key");
 }
 
-async function issue(ports: EnrolPorts, csr: string, device: string, nowMs: number) {
-  try {
-    return await ports.authority.issue({ csr, device, nowMs });
-  } catch (error) {
-    throw new Refused("invalid", error instanceof Error ? error.message : String(error));
-  }
+const issue = (ports: EnrolPorts, csr: string, device: string, nowMs: number) =>
+  ports.authority.issue({ csr, device, nowMs }).catch(refuseCsr);
+
+function refuseCsr(error: unknown): never {
+  throw new Refused("invalid", error instanceof Error ? error.message : String(error));
 }
 
-const remember = (ports: EnrolPorts, name: string, issued: { serial: string; notAfterMs: number }, issuedMs: number) =>
-  ports.store.commitSoon(() =>
-    addCertificate(ports.store, { serial: issued.serial, role: "device", name, issuedMs, notAfterMs: issued.notAfterMs }),
-  );
+const remember = (ports: EnrolPorts, name: string, issued: { serial: string; notAfterMs: number }, issuedMs: number): void =>
+  addCertificate(ports.store, { serial: issued.serial, role: "device", name, issuedMs, notAfterMs: issued.notAfterMs });
