@@ -14,8 +14,8 @@ type Globals = { config?: string; state?: string };
 const program = new Command("picket-agent")
   .description("Watches this host's kernel and reports to its site; isolates the host when its operators order it.")
   .version(version)
-  .option("--config FILE", "configuration (default: /etc/picket/agent.toml)")
-  .option("--state DIR", "folder of identity, buffer and isolation state (default: /var/lib/picket/agent)")
+  .option("--config <file>", "configuration (default: /etc/picket/agent.toml)")
+  .option("--state <dir>", "folder of identity, buffer and isolation state (default: /var/lib/picket/agent)")
   .exitOverride()
   .configureHelp({ showGlobalOptions: true });
 
@@ -36,8 +36,8 @@ program
 program
   .command("enroll")
   .description("make this machine a device of a site")
-  .requiredOption("--token-file FILE", "file with the token from `picket token create`; - reads standard input")
-  .option("--name NAME", "wished device name (default: this host's name)")
+  .requiredOption("--token-file <file>", "file with the token from `picket token create`; - reads standard input")
+  .option("--name <name>", "wished device name (default: this host's name)")
   .option("--replace", "give up the identity this machine has")
   .action(async (options: { tokenFile: string; name?: string; replace?: boolean }, command: Command) => {
     const { enrollHost } = await import("./enroll-host.ts");
@@ -96,8 +96,8 @@ async function runForSite(command: Command): Promise<void> {
   process.stderr.on("error", () => {});
   for (let config = configOf(command); ; ) {
     const log = createLog(config.log, write);
-    const agent = await startAgent(config, log);
-    const signal = await nextSignal((name) => {
+    // Listened to from the first moment: a signal during the start must end it cleanly too.
+    const signalled = nextSignal((name) => {
       if (name !== "SIGHUP") return true;
       try {
         config = configOf(command);
@@ -107,6 +107,8 @@ async function runForSite(command: Command): Promise<void> {
         return false;
       }
     });
+    const agent = await startAgent(config, log);
+    const signal = await signalled;
     await agent.stop(signal);
     if (signal !== "SIGHUP") return;
   }
@@ -120,8 +122,9 @@ async function runToStdout(command: Command): Promise<void> {
   // The reader has gone (`| head`): that is an end, not an error.
   process.stdout.on("error", () => closed.resolve("the reader closed the pipe"));
   const output = { write: (text: string) => void process.stdout.write(text), unreadBytes: () => process.stdout.writableLength };
+  const signalled = nextSignal(() => true);
   const events = printEvents(config, output, log);
-  const why = await Promise.race([nextSignal(() => true), closed.promise]);
+  const why = await Promise.race([signalled, closed.promise]);
   events.stop(why);
   await new Promise<void>((resolve) => {
     process.stdout.write("", () => resolve());

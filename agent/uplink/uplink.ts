@@ -65,15 +65,19 @@ export function startUplink(options: UplinkOptions): Uplink {
   const { random = Math.random, sleep = interruptibleSleep, monotonicMs = () => performance.now() } = options;
   const stopping = new AbortController();
   let link: Link | undefined;
+  /** Counts calls of `reconnect`: one that comes while a connection is being made must not be forgotten. */
+  let wanted = 0;
 
   const run = async () => {
     for (let failures = 0; !stopping.signal.aborted; ) {
       let since: number | undefined;
       let why: string;
       try {
+        const asked = wanted;
         link = await openLink(options, stopping.signal);
         since = monotonicMs();
         options.onConnected();
+        if (asked !== wanted) void link.swap();
         why = await link.connection.closed;
       } catch (error) {
         why = error instanceof Error ? error.message : String(error);
@@ -95,7 +99,10 @@ export function startUplink(options: UplinkOptions): Uplink {
     wake: () => link?.sender.wake(),
     resultsChanged: () => link?.sendResults(),
     heartbeat: () => link?.heartbeat(),
-    reconnect: () => void link?.swap(),
+    reconnect: () => {
+      wanted++;
+      void link?.swap();
+    },
     stop: async (drainMs) => {
       stopping.abort();
       await link?.finish(drainMs);

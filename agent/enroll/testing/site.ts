@@ -32,13 +32,17 @@ export type Lies = {
 export type TestSite = AsyncDisposable & {
   readonly ca: TestCa;
   readonly token: string;
+  readonly port: number;
   /** Requests that carried a body, by path. */
   readonly received: { path: string; body: Record<string, string> }[];
   lies: Lies;
 };
 
-export async function startTestSite(lies: Lies = {}, host = "127.0.0.1"): Promise<TestSite> {
-  const ca = await testCa();
+export async function startTestSite(lies: Lies = {}, host = "127.0.0.1", ca?: TestCa): Promise<TestSite> {
+  return startSite(lies, host, ca ?? (await testCa()));
+}
+
+async function startSite(lies: Lies, host: string, ca: TestCa): Promise<TestSite> {
   const own = lies.server ?? (await ca.issue({ name: "lab", role: "site", hosts: [host] }));
   const received: TestSite["received"] = [];
   const site = { ca, received, lies };
@@ -64,6 +68,7 @@ export async function startTestSite(lies: Lies = {}, host = "127.0.0.1"): Promis
   });
   return Object.assign(site, {
     token,
+    port,
     [Symbol.asyncDispose]: () => new Promise<void>((resolve) => server.close(() => resolve())),
   });
 }

@@ -14,6 +14,8 @@ export type TestBroker = AsyncDisposable & {
   readonly statuses: { state: string; [key: string]: unknown }[];
   readonly results: { jti?: string; [key: string]: unknown }[];
   readonly clientIds: string[];
+  /** Serial numbers of the certificates shown, one a connection, lower-case hex. */
+  readonly serials: string[];
   /** While true, a batch that arrived is not answered; setting it to false answers it. As aedes reads on only then, the rest waits too. */
   hold: boolean;
   /** How long a batch takes to store. */
@@ -46,6 +48,8 @@ export async function startTestBroker(site: Site, options: { port?: number; serv
   const sockets = new Set<TLSSocket>();
   server.on("secureConnection", (socket) => {
     sockets.add(socket);
+    broker.serials.push(socket.getPeerCertificate().serialNumber.toLowerCase());
+    changed();
     socket.on("close", () => sockets.delete(socket));
     socket.on("error", () => {});
     aedes.handle(socket);
@@ -62,6 +66,7 @@ export async function startTestBroker(site: Site, options: { port?: number; serv
     statuses: [],
     results: [],
     clientIds: [],
+    serials: [],
     get hold() {
       return holding;
     },
