@@ -36,10 +36,10 @@ export type TestSite = AsyncDisposable & {
 };
 
 /** Makes a site in a temporary directory and starts its broker in this process. */
-export async function testSite(given: { nowMs?: () => number; config?: object } = {}): Promise<TestSite> {
+export async function testSite(given: { nowMs?: () => number; config?: object; anchor?: Anchor } = {}): Promise<TestSite> {
   const root = mkdtempSync(join(tmpdir(), "pkbrk-"));
   const dir = join(root, "site");
-  const made = await initSite({ dir, site: SITE, hosts: ["localhost", "127.0.0.1"], operator: { anchor: anchor() } });
+  const made = await initSite({ dir, site: SITE, hosts: ["localhost", "127.0.0.1"], operator: { anchor: given.anchor ?? anchor() } });
   const start = () =>
     startBroker(BrokerConfig.parse({ dir, host: "127.0.0.1", mqttPort: 0, httpsPort: 0, ...given.config }), {
       log: () => {},
