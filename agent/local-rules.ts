@@ -1,6 +1,6 @@
 import type { Hit, SensorEvent } from "@picket/protocol/event";
 import { builtinRules } from "@picket/rules/builtin";
-import { compileRules } from "@picket/rules/engine";
+import { compileRules } from "@picket/rules/matcher";
 import type { z } from "zod";
 
 export type HitOf = z.infer<typeof Hit>;
