@@ -1,6 +1,24 @@
 // The sensor as the rest of the agent sees it: kernel records in, complete event drafts out.
+import { readFileSync } from "node:fs";
 import type { EventDraft } from "@picket/protocol/event";
 import type { Capability } from "@picket/protocol/status";
+import { type Kernel, type LossName, openKernel, probeKernel } from "./bpf/kernel.ts";
+import { record as head, recordKind } from "./bpf/layout.gen.ts";
+import { bootNowNs } from "./bpf/libc.ts";
+import { type CollectorName, collectorNames, type Health } from "./bpf/programs.ts";
+import { isNear } from "./bpf/watch.ts";
+import { wallTimeAt } from "./clock.ts";
+import type { Context, Handler } from "./collectors/collector.ts";
+import { execCollector } from "./collectors/exec.ts";
+import { exitCollector } from "./collectors/exit.ts";
+import { fileCollector } from "./collectors/file.ts";
+import { onFork } from "./collectors/fork.ts";
+import { listenCollector, onConnect } from "./collectors/net.ts";
+import { containers } from "./enrich/containers.ts";
+import { hostProc } from "./enrich/proc.ts";
+import { boundAddress } from "./enrich/sockets.ts";
+import { ProcessTree } from "./enrich/tree.ts";
+import { expandHomes, parsePasswd, userNames } from "./enrich/users.ts";
 import { Unsupported } from "./unsupported.ts";
 
 export type SensorOptions = {
@@ -12,6 +30,10 @@ export type SensorOptions = {
   readonly watchWrite: readonly string[];
   /** Size of the kernel's ring buffer, bytes; rounded up to a power of two of at least a page. */
   readonly ringBytes?: number;
+  /** False: nothing is taken but by `poll`. */
+  readonly polling?: boolean;
+  /** Programs not to run, as if this kernel lacked them. */
+  readonly without?: readonly string[];
 };
 
 export type Sensor = Disposable & {
@@ -23,12 +45,184 @@ export type Sensor = Disposable & {
   poll(): void;
 };
 
+const RING_BYTES = 4 << 20;
+const BUSY_MS = 10;
+const IDLE_MS = 20;
+const LOSS_CHECK_MS = 1_000;
+/** Records taken before anything else in the process gets a turn: about 10 ms. */
+const TURN_RECORDS = 5_000;
+
 /** Starts every collector this kernel supports. Never throws: what cannot run is reported as a capability and a `sensor.state` draft. */
-export function startSensor(_options: SensorOptions, _emit: (draft: EventDraft) => void): Sensor {
-  throw new Unsupported("the kernel side is not built yet");
+export function startSensor(options: SensorOptions, emit: (draft: EventDraft) => void): Sensor {
+  let kernel: Kernel;
+  const users = parsePasswd(readOr("/etc/passwd"));
+  const watch = { read: expandHomes(options.watchRead, users), write: expandHomes(options.watchWrite, users) };
+  try {
+    kernel = openKernel({
+      ignorePid: options.ignorePid,
+      watch,
+      ringBytes: options.ringBytes ?? RING_BYTES,
+      without: options.without ?? [],
+    });
+  } catch (error) {
+    return deadSensor(error, emit);
+  }
+  return new RunningSensor(kernel, watch, emit, options.polling ?? true);
 }
 
-/** Probes this host, for `picket-agent check`. Changes nothing. */
+/** Probes this host, for `picket-agent check`. Changes nothing that outlives the call. */
 export function checkHost(): Capability[] {
-  return [];
+  try {
+    return capabilitiesOf(probeKernel());
+  } catch (error) {
+    return offBecause(error);
+  }
+}
+
+class RunningSensor implements Sensor {
+  readonly #kernel: Kernel;
+  readonly #emit: (draft: EventDraft) => void;
+  readonly #tree: ProcessTree;
+  readonly #handlers: Record<number, Handler>;
+  readonly #moved = new Map<number, string | undefined>();
+  readonly #watchRead: readonly string[];
+  #losses: Record<LossName, number>;
+  #lossesCheckedMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(
+    kernel: Kernel,
+    watch: { read: readonly string[]; write: readonly string[] },
+    emit: (draft: EventDraft) => void,
+    polling: boolean,
+  ) {
+    this.#kernel = kernel;
+    this.#emit = emit;
+    this.#watchRead = watch.read;
+    this.#losses = kernel.losses();
+    this.#tree = new ProcessTree({
+      proc: hostProc,
+      user: userNames("/etc/passwd", () => performance.now()),
+      container: containers(hostProc.cgroup),
+      onMove: (pid, cwd) => this.#moved.set(pid, cwd),
+      namesInterpreter: kernel.namesInterpreter,
+    });
+    this.#handlers = handlersFor(watch);
+    this.#tree.seed();
+    this.#tellMoves();
+    for (const [collector, { level, why }] of kernel.health) {
+      if (level !== "live") emit({ type: "sensor.state", timeMs: Date.now(), body: { collector, level, why: why.slice(0, 512) } });
+    }
+    if (polling) this.#schedule(BUSY_MS);
+  }
+
+  capabilities(): Capability[] {
+    return capabilitiesOf(this.#kernel.health);
+  }
+
+  lost(): { kernel: number } {
+    const { exec, exit, file, net } = this.#stopped ? this.#losses : this.#kernel.losses();
+    return { kernel: exec + exit + file + net };
+  }
+
+  poll(): void {
+    while (this.#turn() === TURN_RECORDS);
+    this.#reportLosses();
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#stopped) return;
+    clearTimeout(this.#timer);
+    this.poll();
+    this.#stopped = true;
+    this.#kernel[Symbol.dispose]();
+  }
+
+  #schedule(delayMs: number): void {
+    this.#timer = setTimeout(() => {
+      if (this.#stopped) return;
+      const taken = this.#turn();
+      if (performance.now() - this.#lossesCheckedMs >= LOSS_CHECK_MS) this.#reportLosses();
+      this.#schedule(taken === TURN_RECORDS ? 0 : taken > 0 ? BUSY_MS : IDLE_MS);
+    }, delayMs);
+  }
+
+  #turn(): number {
+    const wallTime = wallTimeAt(bootNowNs(), Date.now());
+    const context: Context = { processes: this.#tree, wallTime, emit: this.#emit };
+    const taken = this.#kernel.drain((record) => this.#handlers[record.getUint32(head.kind, true)]?.(record, context), TURN_RECORDS);
+    if (taken < TURN_RECORDS) this.#tellMoves();
+    return taken;
+  }
+
+  // Only when the ring is empty: the last place a process went to is then where it is.
+  #tellMoves(): void {
+    for (const [pid, cwd] of this.#moved) this.#kernel.setNearCwd(pid, cwd === undefined || isNear(cwd, this.#watchRead));
+    this.#moved.clear();
+  }
+
+  #reportLosses(): void {
+    this.#lossesCheckedMs = performance.now();
+    const now = this.#kernel.losses();
+    for (const [what, count] of Object.entries(now) as [LossName, number][]) {
+      const more = count - this.#losses[what];
+      if (more > 0)
+        this.#emit({ type: "sensor.lost", timeMs: Date.now(), body: { collector: lossName[what], count: more, where: "kernel" } });
+    }
+    if (now.exit > this.#losses.exit) this.#tree.sweep();
+    this.#losses = now;
+  }
+}
+
+/** The collector under which each loss is reported. The last two lose no event: later ones know less. */
+const lossName: Record<LossName, string> = {
+  exec: "exec",
+  exit: "exit",
+  file: "file",
+  net: "net",
+  tree: "process-tree",
+  args: "exec-arguments",
+};
+
+function handlersFor(watch: { read: readonly string[]; write: readonly string[] }): Record<number, Handler> {
+  const exec = execCollector();
+  const file = fileCollector(watch);
+  const byKind: Record<keyof typeof recordKind, Handler> = {
+    fork: onFork,
+    args: exec.onArgs,
+    interpreter: exec.onInterpreter,
+    exec: exec.onExec,
+    exit: exitCollector(),
+    path: file.onPath,
+    result: file.onResult,
+    connect: onConnect,
+    listen: listenCollector((pid, fd) => boundAddress(pid, hostProc.link(pid, `fd/${fd}`))),
+  };
+  return Object.fromEntries(Object.entries(recordKind).map(([kind, number]) => [number, byKind[kind as keyof typeof recordKind]]));
+}
+
+const capabilitiesOf = (health: ReadonlyMap<CollectorName, Health>): Capability[] =>
+  [...health].map(([name, { level, why, todo }]) => ({ name: `sensor.${name}`, level, why, ...(todo ? { todo } : {}) }));
+
+function offBecause(error: unknown): Capability[] {
+  const why = (error instanceof Error ? error.message : String(error)).slice(0, 512);
+  const todo = error instanceof Unsupported ? error.todo : undefined;
+  return collectorNames.map((name) => ({ name: `sensor.${name}`, level: "off" as const, why, ...(todo ? { todo } : {}) }));
+}
+
+function deadSensor(error: unknown, emit: (draft: EventDraft) => void): Sensor {
+  const capabilities = offBecause(error);
+  for (const collector of collectorNames) {
+    emit({ type: "sensor.state", timeMs: Date.now(), body: { collector, level: "off", why: capabilities[0]!.why } });
+  }
+  return { capabilities: () => capabilities, lost: () => ({ kernel: 0 }), poll: () => {}, [Symbol.dispose]() {} };
+}
+
+function readOr(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
 }

@@ -1,0 +1,179 @@
+// file.*, and chdir for the tree: the path at the start of the call, its result at the end, as two records that user space joins by thread.
+#pragma once
+#include "watch.bpf.h"
+
+#define O_ACCMODE 3
+#define O_CREAT 0100
+#define O_TRUNC 01000
+#define O_PATH 010000000
+#define AT_REMOVEDIR 0x200
+
+struct call {
+  enum path_op op;
+  __s32 dir_fd;
+  __s32 to_dir_fd;
+  __u32 flags;
+  __u64 path;
+  __u64 to; // 0: the call takes one path
+};
+
+static __always_inline __u32 loss_of(__u32 op) { return op == PATH_CHDIR || op == PATH_FCHDIR ? LOSS_TREE : LOSS_FILE; }
+
+static __always_inline enum intent intent_of(__u32 op, __u32 flags) {
+  if (op != PATH_OPEN) return INTENT_WRITE;
+  if (flags & (O_PATH | config.o_directory)) return INTENT_DIR;
+  return flags & (O_ACCMODE | O_CREAT | O_TRUNC) ? INTENT_WRITE : INTENT_READ;
+}
+
+// Reads the paths of a call into `r`. Negative when a page is not resident.
+static __always_inline long read_paths(struct scratch *s, __u64 path, __u64 to) {
+  struct path_record *r = &s->path;
+  long n = bpf_probe_read_user_str(r->text, PATH_BYTES, (const void *)path);
+  if (n <= 0) return -1;
+  // What an earlier, longer path left behind must not be looked at.
+  *(__u64 *)&r->text[(n - 1) & (PATH_BYTES - 1)] = 0;
+  r->path_len = n;
+  r->to_len = 0;
+  if (!to) return n;
+  long m = bpf_probe_read_user_str(s->to, PATH_BYTES, (const void *)to);
+  if (m <= 0) return -1;
+  *(__u64 *)&s->to[(m - 1) & (PATH_BYTES - 1)] = 0;
+  r->to_len = m;
+  return n;
+}
+
+static __always_inline long send_paths(struct scratch *s, __u32 op, __s32 dir_fd, __s32 to_dir_fd, __u32 flags, __u64 to) {
+  struct path_record *r = &s->path;
+  begin(&r->head, RECORD_PATH);
+  r->op = op;
+  r->dir_fd = dir_fd;
+  r->to_dir_fd = to_dir_fd;
+  r->flags = flags;
+  __u32 size = r->path_len & (2 * PATH_BYTES - 1);
+  if (to) {
+    __u32 room = r->to_len & (2 * PATH_BYTES - 1);
+    if (room > PATH_BYTES) room = PATH_BYTES;
+    bpf_probe_read_kernel(&r->text[size & (PATH_BYTES - 1)], room, s->to);
+    size += room;
+  }
+  if (size > 2 * PATH_BYTES) size = 2 * PATH_BYTES;
+  return send(r, __builtin_offsetof(struct path_record, text) + size, loss_of(op));
+}
+
+static __noinline int enter_path(const struct call *call) {
+  if (ignored()) return 0;
+  struct scratch *s = scratch_of_cpu();
+  if (!s) return 0;
+  struct inflight now = {.op = call->op, .flags = call->flags, .fd = call->dir_fd, .to_fd = call->to_dir_fd, .path = call->path, .to = call->to};
+  if (read_paths(s, call->path, call->to) > 0) {
+    if (call->op != PATH_CHDIR) {
+      enum intent intent = intent_of(call->op, call->flags);
+      int yes = of_interest(FIRST, call->dir_fd, intent);
+      if (!yes && call->to) yes = of_interest(SECOND, call->to_dir_fd, intent);
+      if (!yes) return 0;
+    }
+    if (send_paths(s, call->op, call->dir_fd, call->to_dir_fd, call->flags, call->to)) {
+      // Lost and counted; but where the process now is must still be asked for.
+      if (call->op != PATH_CHDIR) return 0;
+    }
+    now.sent = 1;
+  }
+  __u32 tid = (__u32)bpf_get_current_pid_tgid();
+  if (bpf_map_update_elem(&inflights, &tid, &now, BPF_ANY)) count_loss(loss_of(call->op));
+  return 0;
+}
+
+static __noinline int leave_path(struct leave *ctx) {
+  __u64 id = bpf_get_current_pid_tgid();
+  __u32 pid = id >> 32, tid = (__u32)id;
+  struct inflight *then = bpf_map_lookup_elem(&inflights, &tid);
+  if (!then) return 0;
+  struct inflight now = *then;
+  bpf_map_delete_elem(&inflights, &tid);
+
+  if (ctx->value >= 0) {
+    if (now.op == PATH_CHDIR || now.op == PATH_FCHDIR) come_near(pid, NEAR_CWD);
+    if (now.op == PATH_OPEN && now.flags & (O_PATH | config.o_directory)) come_near(pid, NEAR_FD);
+  }
+  if (!now.sent) {
+    // The call itself has made the page resident. User space judges these few.
+    struct scratch *s = scratch_of_cpu();
+    if (!s || ctx->value < 0) return 0;
+    if (read_paths(s, now.path, now.to) <= 0) {
+      count_loss(loss_of(now.op));
+      return 0;
+    }
+    if (send_paths(s, now.op, now.fd, now.to_fd, now.flags, now.to)) return 0;
+  }
+  struct result_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
+  if (!r) {
+    count_loss(loss_of(now.op));
+    return 0;
+  }
+  begin(&r->head, RECORD_RESULT);
+  r->value = ctx->value;
+  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+  return 0;
+}
+
+#define PATH_CALL(name, ...)                                     \
+  SEC("tracepoint/syscalls/sys_enter_" #name)                    \
+  int enter_##name(struct enter *ctx) {                          \
+    struct call call = {__VA_ARGS__};                            \
+    return enter_path(&call);                                    \
+  }                                                              \
+  SEC("tracepoint/syscalls/sys_exit_" #name)                     \
+  int exit_##name(struct leave *ctx) { return leave_path(ctx); }
+
+#define ARG(n) ctx->args[n]
+#define FD(n) (__s32) ctx->args[n]
+
+// open, creat, rename, unlink, link and symlink exist on x86_64 only.
+PATH_CALL(open, PATH_OPEN, AT_FDCWD, 0, (__u32)ARG(1), ARG(0), 0)
+PATH_CALL(openat, PATH_OPEN, FD(0), 0, (__u32)ARG(2), ARG(1), 0)
+PATH_CALL(creat, PATH_OPEN, AT_FDCWD, 0, 01 | O_CREAT | O_TRUNC, ARG(0), 0)
+PATH_CALL(unlink, PATH_DELETE, AT_FDCWD, 0, 0, ARG(0), 0)
+PATH_CALL(rename, PATH_RENAME, AT_FDCWD, AT_FDCWD, 0, ARG(0), ARG(1))
+PATH_CALL(renameat, PATH_RENAME, FD(0), FD(2), 0, ARG(1), ARG(3))
+PATH_CALL(renameat2, PATH_RENAME, FD(0), FD(2), 0, ARG(1), ARG(3))
+PATH_CALL(link, PATH_LINK, AT_FDCWD, AT_FDCWD, 0, ARG(1), 0)
+PATH_CALL(linkat, PATH_LINK, FD(2), 0, 0, ARG(3), 0)
+PATH_CALL(symlink, PATH_LINK, AT_FDCWD, AT_FDCWD, 0, ARG(1), 0)
+PATH_CALL(symlinkat, PATH_LINK, FD(1), 0, 0, ARG(2), 0)
+PATH_CALL(chdir, PATH_CHDIR, AT_FDCWD, 0, 0, ARG(0), 0)
+
+SEC("tracepoint/syscalls/sys_enter_openat2")
+int enter_openat2(struct enter *ctx) {
+  __u64 flags = 0; // struct open_how begins with them
+  bpf_probe_read_user(&flags, sizeof flags, (const void *)ctx->args[2]);
+  struct call call = {PATH_OPEN, FD(0), 0, (__u32)flags, ARG(1), 0};
+  return enter_path(&call);
+}
+SEC("tracepoint/syscalls/sys_exit_openat2")
+int exit_openat2(struct leave *ctx) { return leave_path(ctx); }
+
+SEC("tracepoint/syscalls/sys_enter_unlinkat")
+int enter_unlinkat(struct enter *ctx) {
+  if (ctx->args[2] & AT_REMOVEDIR) return 0;
+  struct call call = {PATH_DELETE, FD(0), 0, 0, ARG(1), 0};
+  return enter_path(&call);
+}
+SEC("tracepoint/syscalls/sys_exit_unlinkat")
+int exit_unlinkat(struct leave *ctx) { return leave_path(ctx); }
+
+SEC("tracepoint/syscalls/sys_enter_fchdir")
+int enter_fchdir(struct enter *ctx) {
+  if (ignored()) return 0;
+  struct scratch *s = scratch_of_cpu();
+  if (!s) return 0;
+  s->path.path_len = 1;
+  s->path.to_len = 0;
+  s->path.text[0] = 0;
+  send_paths(s, PATH_FCHDIR, FD(0), 0, 0, 0);
+  struct inflight now = {.op = PATH_FCHDIR, .fd = FD(0), .sent = 1};
+  __u32 tid = (__u32)bpf_get_current_pid_tgid();
+  if (bpf_map_update_elem(&inflights, &tid, &now, BPF_ANY)) count_loss(LOSS_TREE);
+  return 0;
+}
+SEC("tracepoint/syscalls/sys_exit_fchdir")
+int exit_fchdir(struct leave *ctx) { return leave_path(ctx); }

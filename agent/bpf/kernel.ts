@@ -1,0 +1,86 @@
+// The kernel side as one thing: started, drained, asked what it lost, stopped.
+import { loss } from "./layout.gen.ts";
+import { type Loaded, load } from "./load.ts";
+import { objectBytes } from "./object.ts";
+import { type CollectorName, collectorNames, type Health, healthOf } from "./programs.ts";
+import { Ring, ringBytes } from "./ring.ts";
+import { withTracefs } from "./tracefs.ts";
+import { setNearCwd, type Watch, writeWatch } from "./watch.ts";
+
+export type KernelOptions = {
+  readonly ignorePid: number;
+  readonly watch: Watch;
+  /** Wanted size of the ring buffer, bytes. */
+  readonly ringBytes: number;
+  /** Programs not to run, as if this kernel lacked them. */
+  readonly without?: readonly string[];
+};
+
+export type LossName = Exclude<keyof typeof loss, "count">;
+
+export type Kernel = Disposable & {
+  readonly health: ReadonlyMap<CollectorName, Health>;
+  /** True when this kernel itself names a script's interpreter. */
+  readonly namesInterpreter: boolean;
+  /** See `Ring.drain`. */
+  drain(onRecord: (record: DataView) => void, max: number): number;
+  /** What did not fit into the ring since the start. */
+  losses(): Record<LossName, number>;
+  /** See `setNearCwd`. */
+  setNearCwd(pid: number, yes: boolean): void;
+};
+
+/** Loads, attaches and starts filling the ring. Throws `Unsupported` when this host cannot run it at all. */
+export function openKernel(options: KernelOptions): Kernel {
+  const size = ringBytes(options.ringBytes);
+  const loaded = withTracefs((tracefs) =>
+    load({ object: objectBytes(), tracefs, ringBytes: size, ignorePid: options.ignorePid, without: options.without ?? [], prepare }),
+  );
+  function prepare(before: Loaded): void {
+    writeWatch(before.lib, { watch: before.mapFd("watch"), names: before.mapFd("names") }, options.watch);
+  }
+  const ring = new Ring(loaded.mapFd("ring"), size);
+  const lost = loaded.mapFd("lost");
+  const nears = loaded.mapFd("nears");
+  const health = new Map(collectorNames.map((name) => [name, healthOf(name, loaded.failures)]));
+  let closed = false;
+  return {
+    health,
+    namesInterpreter: !loaded.failures.has("prepare_exec"),
+    drain: (onRecord, max) => ring.drain(onRecord, max),
+    losses: () => readLosses(loaded, lost),
+    setNearCwd(pid, yes) {
+      if (!closed) setNearCwd(loaded.lib, nears, pid, yes);
+    },
+    [Symbol.dispose]() {
+      if (closed) return;
+      closed = true;
+      ring[Symbol.dispose]();
+      loaded[Symbol.dispose]();
+    },
+  };
+}
+
+function readLosses({ lib }: Loaded, fd: number): Record<LossName, number> {
+  const perCpu = new BigUint64Array(lib.libbpf_num_possible_cpus());
+  const key = Buffer.alloc(4);
+  const sum = (index: number) => {
+    key.writeUInt32LE(index);
+    if (lib.bpf_map_lookup_elem(fd, key, perCpu) !== 0) return 0;
+    return Number(perCpu.reduce((total, count) => total + count, 0n));
+  };
+  return {
+    exec: sum(loss.exec),
+    exit: sum(loss.exit),
+    file: sum(loss.file),
+    net: sum(loss.net),
+    tree: sum(loss.tree),
+    args: sum(loss.args),
+  };
+}
+
+/** What each collector would be on this host, found by loading and attaching for a moment. Throws `Unsupported` when nothing would run. */
+export function probeKernel(): ReadonlyMap<CollectorName, Health> {
+  using kernel = openKernel({ ignorePid: 0, watch: { read: [], write: [] }, ringBytes: 0 });
+  return kernel.health;
+}

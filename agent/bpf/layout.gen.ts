@@ -1,0 +1,20 @@
+// Generated from the BTF of sensor.bpf.o by `bun run gen`. Do not edit.
+export const argsRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, argsLen: 48, truncated: 52, faulted: 53, args: 54, argsSize: 8194, size: 8248 } as const;
+export const config = { ignorePid: 0, oDirectory: 4, execFilename: 8, execOldPid: 12, prepareInterp: 16, prepareFilename: 20, newtaskPid: 24, newtaskFlags: 28, exitGroupDead: 32, generateSig: 36, generatePid: 40, generateResult: 44, deliverSig: 48, deliverHandler: 52, size: 56 } as const;
+export const connectRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, fd: 48, datagram: 52, family: 56, port: 60, addr: 64, addrSize: 16, size: 80 } as const;
+export const execRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, oldTid: 48, pathLen: 52, path: 56, pathSize: 4096, size: 4152 } as const;
+export const exitRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, cause: 48, value: 52, maybeAlive: 56, size: 64 } as const;
+export const forkRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, child: 48, cloneFlags: 52, size: 56 } as const;
+export const interpreterRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, pathLen: 48, path: 52, pathSize: 4096, size: 4152 } as const;
+export const listenRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, fd: 48, datagram: 52, family: 56, port: 60, addr: 64, addrSize: 16, size: 80 } as const;
+export const pathRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, op: 48, dirFd: 52, flags: 56, toDirFd: 60, pathLen: 64, toLen: 68, watchBits: 72, text: 76, textSize: 8192, size: 8272 } as const;
+export const record = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, size: 48 } as const;
+export const resultRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, value: 48, size: 56 } as const;
+export const watchKey = { bits: 0, path: 4, pathSize: 128, size: 132 } as const;
+export const recordKind = { fork: 1, args: 2, interpreter: 3, exec: 4, exit: 5, path: 6, result: 7, connect: 8, listen: 9 } as const;
+export const loss = { exec: 0, exit: 1, file: 2, net: 3, tree: 4, args: 5, count: 6 } as const;
+export const exitCause = { unknown: 0, group: 1, signal: 2, thread: 3 } as const;
+export const pathOp = { open: 1, delete: 2, rename: 3, link: 4, chdir: 5, fchdir: 6 } as const;
+export const near = { cwd: 1, fd: 2 } as const;
+export const watchBits = { read: 1, write: 2 } as const;
+export const nameBits = { file: 1, dir: 2, whole: 4 } as const;

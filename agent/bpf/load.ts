@@ -1,0 +1,172 @@
+// Loads the object and attaches its programs one by one: what this kernel lacks costs a collector, not the sensor.
+import { type Pointer, ptr } from "bun:ffi";
+import { Unsupported } from "../unsupported.ts";
+import { config as layout } from "./layout.gen.ts";
+import { type Libbpf, openLibbpf } from "./libbpf.ts";
+import { closeFd, cstr, errno, errorText, openTracepoint } from "./libc.ts";
+import { fields } from "./programs.ts";
+import { fieldOffset, tracepointId } from "./tracefs.ts";
+
+export type LoadOptions = {
+  readonly object: Uint8Array;
+  readonly tracefs: string;
+  readonly ringBytes: number;
+  readonly ignorePid: number;
+  readonly without: readonly string[];
+  /** Called when the maps exist and no program runs yet. */
+  readonly prepare: (loaded: Loaded) => void;
+};
+
+/** A loaded object. `failures`: programs that do not run, and why. */
+export type Loaded = Disposable & {
+  readonly lib: Libbpf;
+  readonly failures: ReadonlyMap<string, string>;
+  mapFd(name: string): number;
+};
+
+const LOG_BYTES = 1 << 16;
+
+/** Loads and attaches what can be. Throws `Unsupported` when nothing can. */
+export function load(options: LoadOptions): Loaded {
+  const lib = openLibbpf();
+  const failures = new Map(options.without.map((name) => [name, "switched off"]));
+  for (;;) {
+    const object = open(lib, options.object);
+    const list = programsOf(lib, object);
+    const config = configFor(options, list, failures);
+    for (const { name, pointer } of list) if (failures.has(name)) lib.bpf_program__set_autoload(pointer, false);
+    setUp(lib, object, options, config);
+
+    const logs = new Map(list.map(({ name }) => [name, Buffer.alloc(LOG_BYTES)]));
+    for (const { name, pointer } of list) lib.bpf_program__set_log_buf(pointer, ptr(logs.get(name)!), BigInt(LOG_BYTES));
+    const error = lib.bpf_object__load(object);
+    if (error === 0) {
+      const loaded = new LoadedObject(lib, object, failures);
+      try {
+        options.prepare(loaded);
+        attach(loaded, list, options.tracefs, failures);
+        return loaded;
+      } catch (error) {
+        loaded[Symbol.dispose]();
+        throw error;
+      }
+    }
+
+    lib.bpf_object__close(object);
+    // The kernel explained itself for the program it refused. Without an explanation the object as a whole was refused.
+    const refused = [...logs].find(([name, log]) => log[0] !== 0 && !failures.has(name));
+    if (!refused) throw notAllowed(error);
+    failures.set(refused[0], `refused by the kernel: ${lastLines(refused[1])}`);
+  }
+}
+
+type Program = { readonly name: string; readonly event: string; readonly pointer: Pointer };
+
+function open(lib: Libbpf, bytes: Uint8Array): Pointer {
+  const object = lib.bpf_object__open_mem(bytes, BigInt(bytes.length), null);
+  if (!object) throw new Error(`libbpf cannot read the BPF object: ${errorText(errno())}`);
+  return object as Pointer;
+}
+
+function programsOf(lib: Libbpf, object: Pointer): Program[] {
+  const list: Program[] = [];
+  for (let pointer = lib.bpf_object__next_program(object, null); pointer; pointer = lib.bpf_object__next_program(object, pointer)) {
+    const event = `${lib.bpf_program__section_name(pointer)}`.replace(/^tracepoint\//, "");
+    list.push({ name: `${lib.bpf_program__name(pointer)}`, event, pointer: pointer as Pointer });
+  }
+  return list;
+}
+
+/** Names and tracepoints of all programs of an object, without loading it. */
+export function listPrograms(bytes: Uint8Array): { name: string; event: string }[] {
+  const lib = openLibbpf();
+  const object = open(lib, bytes);
+  try {
+    return programsOf(lib, object).map(({ name, event }) => ({ name, event }));
+  } finally {
+    lib.bpf_object__close(object);
+  }
+}
+
+function configFor(options: LoadOptions, list: readonly Program[], failures: Map<string, string>): Buffer {
+  const values = Buffer.alloc(layout.size);
+  values.writeUInt32LE(options.ignorePid, layout.ignorePid);
+  values.writeUInt32LE(process.arch === "arm64" ? 0o40000 : 0o200000, layout.oDirectory);
+  for (const { name, event } of list) {
+    if (tracepointId(options.tracefs, event) === undefined) failures.set(name, `this kernel has no tracepoint ${event}`);
+    for (const [key, field, required] of fields[name] ?? []) {
+      const offset = fieldOffset(options.tracefs, event, field);
+      if (offset !== undefined) values.writeUInt32LE(offset, layout[key as keyof typeof layout]);
+      else if (required && !failures.has(name)) failures.set(name, `${event} has no field ${field}`);
+    }
+  }
+  return values;
+}
+
+function setUp(lib: Libbpf, object: Pointer, options: LoadOptions, config: Buffer): void {
+  const rodata = lib.bpf_object__find_map_by_name(object, cstr(".rodata"));
+  const ring = lib.bpf_object__find_map_by_name(object, cstr("ring"));
+  if (!rodata || !ring) throw new Error("the BPF object lacks .rodata or the ring: run `bun run gen`");
+  const error =
+    lib.bpf_map__set_initial_value(rodata, config, BigInt(config.length)) || lib.bpf_map__set_max_entries(ring, options.ringBytes);
+  if (error) throw new Error(`configuring the BPF object: ${errorText(error)}`);
+}
+
+function attach(loaded: LoadedObject, list: readonly Program[], tracefs: string, failures: Map<string, string>): void {
+  for (const { name, event, pointer } of list) {
+    if (failures.has(name)) continue;
+    // Not bpf_program__attach: it looks for tracefs in two fixed places.
+    const fd = openTracepoint(tracepointId(tracefs, event) ?? -1);
+    if (fd < 0) {
+      failures.set(name, `perf event for ${event}: ${errorText(fd)}`);
+      continue;
+    }
+    const link = loaded.lib.bpf_program__attach_perf_event(pointer, fd);
+    if (link) loaded.links.push(link as Pointer);
+    else {
+      failures.set(name, `attaching to ${event}: ${errorText(errno())}`);
+      closeFd(fd);
+    }
+  }
+}
+
+class LoadedObject implements Loaded {
+  readonly lib: Libbpf;
+  readonly failures: ReadonlyMap<string, string>;
+  readonly links: Pointer[] = [];
+  #object: Pointer | undefined;
+
+  constructor(lib: Libbpf, object: Pointer, failures: ReadonlyMap<string, string>) {
+    this.lib = lib;
+    this.failures = failures;
+    this.#object = object;
+  }
+
+  mapFd(name: string): number {
+    const map = this.#object && this.lib.bpf_object__find_map_by_name(this.#object, cstr(name));
+    if (!map) throw new Error(`the BPF object has no map ${name}: run \`bun run gen\``);
+    return this.lib.bpf_map__fd(map as Pointer);
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#object) return;
+    for (const link of this.links.splice(0)) this.lib.bpf_link__destroy(link);
+    this.lib.bpf_object__close(this.#object);
+    this.#object = undefined;
+  }
+}
+
+const EPERM = 1;
+
+function notAllowed(error: number): Unsupported {
+  const todo =
+    Math.abs(error) === EPERM
+      ? "run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
+      : "Linux 5.8 or newer with CONFIG_BPF_SYSCALL is needed";
+  return new Unsupported(`bpf(2) refused the sensor: ${errorText(error)}`, todo);
+}
+
+function lastLines(log: Buffer): string {
+  const end = log.indexOf(0);
+  return log.toString("utf8", 0, end).trim().split("\n").slice(-3).join(" ").slice(-300);
+}

@@ -1,0 +1,173 @@
+// net.connect and net.listen. A connect is reported when it is tried: most of interest is in those that fail or never answer.
+#pragma once
+#include "maps.bpf.h"
+#include <bpf/bpf_endian.h>
+
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_TYPE_MASK 0xf
+#define SOCK_DGRAM 2
+
+// Beside enum path_op in inflight.op.
+#define CALL_SOCKET 101
+#define CALL_BIND 102
+#define CALL_LISTEN 103
+
+struct socket {
+  __u32 datagram;
+  __u32 family; // 0 until bound
+  __u32 port;
+  __u8 addr[16];
+};
+
+// By process and descriptor. Sockets that were inherited, passed or made before the start are missing: user space asks /proc.
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 8192);
+  __type(key, __u64);
+  __type(value, struct socket);
+} sockets SEC(".maps");
+
+// struct sockaddr_in and sockaddr_in6, RFC 3493.
+struct address {
+  __u16 family;
+  __be16 port;
+  union {
+    __u8 v4[4];
+    struct {
+      __u32 flow;
+      __u8 v6[16];
+    };
+  };
+};
+
+static __always_inline __u64 socket_key(__s32 fd) { return (bpf_get_current_pid_tgid() >> 32 << 32) | (__u32)fd; }
+
+static __always_inline int read_address(struct address *to, const void *from, __u64 size) {
+  if (bpf_probe_read_user(&to->family, 2, from)) return 0;
+  if (to->family == AF_INET) return size >= 16 && !bpf_probe_read_user(to, 8, from);
+  if (to->family == AF_INET6) return size >= 24 && !bpf_probe_read_user(to, 24, from);
+  return 0;
+}
+
+static __always_inline void copy_address(__u8 *to, const struct address *from) {
+  if (from->family == AF_INET) __builtin_memcpy(to, from->v4, 4);
+  else __builtin_memcpy(to, from->v6, 16);
+}
+
+static __always_inline void begin_call(struct inflight *now) {
+  __u32 tid = (__u32)bpf_get_current_pid_tgid();
+  if (bpf_map_update_elem(&inflights, &tid, now, BPF_ANY)) count_loss(LOSS_NET);
+}
+
+// Copies and forgets the call this thread is in. False when it is not one of ours.
+static __always_inline int end_call(struct inflight *now) {
+  __u32 tid = (__u32)bpf_get_current_pid_tgid();
+  struct inflight *then = bpf_map_lookup_elem(&inflights, &tid);
+  if (!then) return 0;
+  *now = *then;
+  bpf_map_delete_elem(&inflights, &tid);
+  return 1;
+}
+
+SEC("tracepoint/syscalls/sys_enter_socket")
+int enter_socket(struct enter *ctx) {
+  if (ignored() || (ctx->args[0] != AF_INET && ctx->args[0] != AF_INET6)) return 0;
+  struct inflight now = {.op = CALL_SOCKET, .flags = (ctx->args[1] & SOCK_TYPE_MASK) == SOCK_DGRAM};
+  begin_call(&now);
+  return 0;
+}
+
+SEC("tracepoint/syscalls/sys_exit_socket")
+int exit_socket(struct leave *ctx) {
+  struct inflight now;
+  if (!end_call(&now) || ctx->value < 0) return 0;
+  __u64 key = socket_key(ctx->value);
+  struct socket socket = {.datagram = now.flags};
+  bpf_map_update_elem(&sockets, &key, &socket, BPF_ANY);
+  return 0;
+}
+
+SEC("tracepoint/syscalls/sys_enter_connect")
+int enter_connect(struct enter *ctx) {
+  if (ignored()) return 0;
+  struct address address = {};
+  if (!read_address(&address, (const void *)ctx->args[1], ctx->args[2])) return 0;
+  __u64 key = socket_key(ctx->args[0]);
+  struct socket *socket = bpf_map_lookup_elem(&sockets, &key);
+  __u32 datagram = socket ? socket->datagram : 0;
+  // getaddrinfo(3) connects datagram sockets to port 0 to learn its own address: nothing is sent.
+  if (datagram && !address.port) return 0;
+
+  struct connect_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
+  if (!r) {
+    count_loss(LOSS_NET);
+    return 0;
+  }
+  begin(&r->head, RECORD_CONNECT);
+  r->fd = (__s32)ctx->args[0];
+  r->datagram = datagram;
+  r->family = address.family;
+  r->port = bpf_ntohs(address.port);
+  __builtin_memset(r->addr, 0, sizeof r->addr);
+  copy_address(r->addr, &address);
+  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+  return 0;
+}
+
+static __always_inline int send_listen(__s32 fd, const struct socket *socket) {
+  struct listen_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
+  if (!r) {
+    count_loss(LOSS_NET);
+    return 0;
+  }
+  begin(&r->head, RECORD_LISTEN);
+  r->fd = fd;
+  r->datagram = socket ? socket->datagram : 0;
+  r->family = socket ? socket->family : 0;
+  r->port = socket ? socket->port : 0;
+  __builtin_memset(r->addr, 0, sizeof r->addr);
+  if (socket) __builtin_memcpy(r->addr, socket->addr, sizeof r->addr);
+  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+  return 0;
+}
+
+SEC("tracepoint/syscalls/sys_enter_bind")
+int enter_bind(struct enter *ctx) {
+  if (ignored()) return 0;
+  struct address address = {};
+  if (!read_address(&address, (const void *)ctx->args[1], ctx->args[2])) return 0;
+  struct inflight now = {.op = CALL_BIND, .fd = (__s32)ctx->args[0], .family = address.family, .port = bpf_ntohs(address.port)};
+  copy_address(now.addr, &address);
+  begin_call(&now);
+  return 0;
+}
+
+SEC("tracepoint/syscalls/sys_exit_bind")
+int exit_bind(struct leave *ctx) {
+  struct inflight now;
+  if (!end_call(&now) || ctx->value < 0) return 0;
+  __u64 key = socket_key(now.fd);
+  struct socket *before = bpf_map_lookup_elem(&sockets, &key);
+  struct socket socket = {.datagram = before ? before->datagram : 0, .family = now.family, .port = now.port};
+  __builtin_memcpy(socket.addr, now.addr, sizeof socket.addr);
+  bpf_map_update_elem(&sockets, &key, &socket, BPF_ANY);
+  // Datagram sockets never listen(2): a chosen port says that one serves.
+  return socket.datagram && socket.port ? send_listen(now.fd, &socket) : 0;
+}
+
+SEC("tracepoint/syscalls/sys_enter_listen")
+int enter_listen(struct enter *ctx) {
+  if (ignored()) return 0;
+  struct inflight now = {.op = CALL_LISTEN, .fd = (__s32)ctx->args[0]};
+  begin_call(&now);
+  return 0;
+}
+
+SEC("tracepoint/syscalls/sys_exit_listen")
+int exit_listen(struct leave *ctx) {
+  struct inflight now;
+  if (!end_call(&now) || ctx->value < 0) return 0;
+  __u64 key = socket_key(now.fd);
+  return send_listen(now.fd, bpf_map_lookup_elem(&sockets, &key));
+}

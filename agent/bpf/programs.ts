@@ -1,0 +1,90 @@
+// Which programs make up which collector, and what is missing without each.
+
+export type CollectorName = "process-tree" | "exec" | "exit" | "file" | "net";
+
+export type Part = {
+  readonly collector: CollectorName;
+  /** What the collector cannot do without this program. `true`: nothing works. `false`: nothing is missing, it is only cheaper or more exact with it. */
+  readonly without: true | false | string;
+};
+
+const x64 = process.arch === "x64";
+const all = (collector: CollectorName, without: Part["without"], names: readonly string[]) =>
+  Object.fromEntries(names.map((name) => [name, { collector, without }])) as Record<string, Part>;
+
+const both = (names: readonly string[]) => names.flatMap((name) => [`enter_${name}`, `exit_${name}`]);
+
+/** Every program of the object, by name. A test compares this with the object. */
+export const programs: Readonly<Record<string, Part>> = {
+  ...all("process-tree", true, ["task_newtask"]),
+  ...all("process-tree", "working directories come from /proc only", both(["chdir", "fchdir"])),
+  ...all("exec", true, ["process_exec"]),
+  ...all("exec", "arguments come from /proc, where the process still runs", ["enter_execve", "enter_execveat"]),
+  ...all("exec", false, ["prepare_exec"]), // Linux 6.10; before it, user space reads the script's first line
+  ...all("exit", true, ["process_exit"]),
+  ...all("exit", "exit status is unknown", ["enter_exit_group", "enter_exit"]),
+  ...all("exit", "the signal that ended a process is unknown", ["signal_generate", "signal_deliver"]),
+  ...all("file", true, both(["openat"])),
+  ...all("file", "openat2 is not seen", both(["openat2"])),
+  ...all("file", "deletions are not seen", both(["unlinkat"])),
+  ...all("file", "renames are not seen", both(["renameat2", "renameat"])),
+  ...all("file", "links are not seen", both(["linkat", "symlinkat"])),
+  // System calls that only x86_64 has.
+  ...all(
+    "file",
+    x64 && "old system calls (open, creat, unlink, rename, link, symlink) are not seen",
+    both(["open", "creat", "unlink", "rename", "link", "symlink"]),
+  ),
+  ...all("net", true, ["enter_connect"]),
+  ...all("net", "datagram sockets are reported as tcp", both(["socket"])),
+  ...all("net", "listening sockets are not seen", both(["listen"])),
+  ...all("net", "addresses of listening sockets come from /proc only", both(["bind"])),
+};
+
+/** Tracepoint fields each program needs, as [config key, field, required]. */
+export const fields: Readonly<Record<string, readonly (readonly [key: string, field: string, required: boolean])[]>> = {
+  process_exec: [
+    ["execFilename", "filename", true],
+    ["execOldPid", "old_pid", true],
+  ],
+  prepare_exec: [
+    ["prepareInterp", "interp", true],
+    ["prepareFilename", "filename", true],
+  ],
+  task_newtask: [
+    ["newtaskPid", "pid", true],
+    ["newtaskFlags", "clone_flags", true],
+  ],
+  process_exit: [["exitGroupDead", "group_dead", false]], // Linux 6.16
+  signal_generate: [
+    ["generateSig", "sig", true],
+    ["generatePid", "pid", true],
+    ["generateResult", "result", true],
+  ],
+  signal_deliver: [
+    ["deliverSig", "sig", true],
+    ["deliverHandler", "sa_handler", true],
+  ],
+};
+
+export type Health = { readonly level: "live" | "degraded" | "off"; readonly why: string; readonly todo?: string };
+
+const todoForSyscalls =
+  "update the kernel: Raspberry Pi OS has the syscalls tracepoints (CONFIG_FTRACE_SYSCALLS) since April 2025 (apt full-upgrade, then reboot)";
+
+/** A collector's health from what became of its programs: undefined for one that runs, else why it does not. */
+export function healthOf(collector: CollectorName, failures: ReadonlyMap<string, string>): Health {
+  const lacks = new Map<string, string>();
+  for (const [program, part] of Object.entries(programs)) {
+    const failure = failures.get(program);
+    if (part.collector !== collector || failure === undefined || part.without === false) continue;
+    if (part.without === true) return { level: "off", why: `${program}: ${failure}`, ...todoOf(failure) };
+    if (!lacks.has(part.without)) lacks.set(part.without, failure);
+  }
+  if (lacks.size === 0) return { level: "live", why: "attached" };
+  const why = [...lacks].map(([effect, failure]) => `${effect} (${failure})`).join("; ");
+  return { level: "degraded", why: why.slice(0, 512), ...todoOf(why) };
+}
+
+const todoOf = (failure: string) => (failure.includes("no tracepoint syscalls/") ? { todo: todoForSyscalls } : {});
+export const collectorNames: readonly CollectorName[] = ["process-tree", "exec", "exit", "file", "net"];

@@ -1,0 +1,9 @@
+// One object for every kernel: plain tracepoints and helpers only (Linux 5.8 on), no CO-RE and no kernel BTF, the same bytes on x86_64 and aarch64.
+#include "tree.bpf.h"
+#include "exec.bpf.h"
+#include "exit.bpf.h"
+#include "file.bpf.h"
+#include "net.bpf.h"
+
+// bpf_probe_read_user, bpf_probe_read_kernel and the signal of a task are for GPL-compatible programs only.
+char gpl[] SEC("license") = "GPL";

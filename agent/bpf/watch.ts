@@ -1,0 +1,83 @@
+// What the kernel filters by, made from the prefixes a user wrote.
+import { nameBits, near, watchBits, watchKey } from "./layout.gen.ts";
+import type { Libbpf } from "./libbpf.ts";
+
+export type Watch = { readonly read: readonly string[]; readonly write: readonly string[] };
+
+/** Value of each prefix in the kernel's trie. The longest one found must speak for all shorter ones that cover it. */
+export function trieOf(watch: Watch): Map<string, number> {
+  const own = new Map<string, number>();
+  for (const [prefixes, bit] of [
+    [watch.read, watchBits.read],
+    [watch.write, watchBits.write],
+  ] as const) {
+    for (const prefix of prefixes) own.set(key(prefix), (own.get(key(prefix)) ?? 0) | bit);
+  }
+  const covering = (prefix: string) => [...own].filter(([other]) => prefix.startsWith(other)).reduce((bits, [, bit]) => bits | bit, 0);
+  return new Map([...own.keys()].map((prefix) => [prefix, covering(prefix)]));
+}
+
+// The trie holds this much; user space compares the rest.
+const key = (prefix: string) => Buffer.from(prefix).subarray(0, watchKey.pathSize).toString("latin1");
+
+/** Names and directories through which a watched path can be reached without being written out, by hash. */
+export function namesOf(watch: Watch): Map<bigint, number> {
+  const names = new Map<bigint, number>();
+  const add = (text: string, bits: number) => names.set(pathHash(text), (names.get(pathHash(text)) ?? 0) | bits);
+  for (const prefix of [...watch.read, ...watch.write]) {
+    const parts = prefix.split("/").slice(1);
+    const last = parts.pop() ?? "";
+    if (last !== "" && watch.read.includes(prefix)) add(last, nameBits.file);
+    for (let depth = 1; depth <= parts.length; depth++) {
+      add(parts[depth - 1]!, nameBits.dir);
+      add(`/${parts.slice(0, depth).join("/")}`, nameBits.whole);
+    }
+  }
+  return names;
+}
+
+/** FNV-1a, 64 bits, as watch.bpf.h computes it. */
+export function pathHash(text: string): bigint {
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of Buffer.from(text)) hash = ((hash ^ BigInt(byte)) * 0x100000001b3n) & 0xffff_ffff_ffff_ffffn;
+  return hash;
+}
+
+/** True when a relative path in `directory` could lead to a watched one without "..": it is inside or above a prefix. */
+export function isNear(directory: string, prefixes: readonly string[]): boolean {
+  const inside = directory.endsWith("/") ? directory : `${directory}/`;
+  return prefixes.some((prefix) => prefix.startsWith(inside) || inside.startsWith(prefix));
+}
+
+/** Fills the kernel's filter. Throws when it is full. */
+export function writeWatch(lib: Libbpf, fds: { watch: number; names: number }, watch: Watch): void {
+  const value = Buffer.alloc(4);
+  for (const [prefix, bits] of trieOf(watch)) {
+    const entry = Buffer.alloc(watchKey.size);
+    entry.writeUInt32LE(prefix.length * 8, watchKey.bits);
+    entry.write(prefix, watchKey.path, "latin1");
+    value.writeUInt32LE(bits);
+    if (lib.bpf_map_update_elem(fds.watch, entry, value, 0n) !== 0)
+      throw new Error(`watching ${prefix}: the kernel's table is full; watch fewer prefixes`);
+  }
+  for (const [hash, bits] of namesOf(watch)) {
+    const entry = Buffer.alloc(8);
+    entry.writeBigUInt64LE(hash);
+    value.writeUInt32LE(bits);
+    if (lib.bpf_map_update_elem(fds.names, entry, value, 0n) !== 0)
+      throw new Error("the kernel's table of watched names is full; watch fewer prefixes");
+  }
+}
+
+/** Tells the kernel that this process can (not) reach watched paths through its working directory. */
+export function setNearCwd(lib: Libbpf, nears: number, pid: number, yes: boolean): void {
+  const id = Buffer.alloc(4);
+  const value = Buffer.alloc(4);
+  id.writeUInt32LE(pid);
+  const present = lib.bpf_map_lookup_elem(nears, id, value) === 0;
+  const bits = present ? value.readUInt32LE() : 0;
+  const wanted = yes ? bits | near.cwd : bits & ~near.cwd;
+  value.writeUInt32LE(wanted);
+  if (wanted === 0) lib.bpf_map_delete_elem(nears, id);
+  else if (wanted !== bits) lib.bpf_map_update_elem(nears, id, value, 0n);
+}

@@ -1,0 +1,131 @@
+// file.* and, for the tree, chdir. Kernel side: bpf/file.bpf.h, which lets through what may be of interest; here the path is resolved and judged.
+import { statSync } from "node:fs";
+import { record as head, pathOp, pathRecord, resultRecord } from "../bpf/layout.gen.ts";
+import type { Head } from "../processes.ts";
+import type { Context, Handler } from "./collector.ts";
+import { decodeHead, text } from "./record.ts";
+
+export type PathCall = {
+  readonly op: number;
+  readonly dirFd: number;
+  readonly toDirFd: number;
+  readonly flags: number;
+  readonly path: string;
+  readonly to: string;
+};
+
+export type FileWatch = { readonly read: readonly string[]; readonly write: readonly string[] };
+
+export type FileCollector = { readonly onPath: Handler; readonly onResult: Handler };
+
+const O_ACCMODE = 3;
+const O_WRONLY = 1;
+const O_CREAT = 0o100;
+const O_EXCL = 0o200;
+const O_TRUNC = 0o1000;
+const O_PATH = 0o10000000;
+const O_DIRECTORY = process.arch === "arm64" ? 0o40000 : 0o200000;
+
+const MAX_PENDING = 4096;
+
+/** Reports reading below `watch.read` and changes below `watch.write`. Calls that failed are not reported. */
+export function fileCollector(watch: FileWatch): FileCollector {
+  const pending = new Map<number, { head: Head; call: PathCall }>();
+  return {
+    onPath(record) {
+      const tid = record.getUint32(head.tid, true);
+      pending.delete(tid);
+      pending.set(tid, { head: decodeHead(record), call: decodePath(record) });
+      if (pending.size > MAX_PENDING) pending.delete(pending.keys().next().value!);
+    },
+    onResult(record, context) {
+      const tid = record.getUint32(head.tid, true);
+      const begun = pending.get(tid);
+      pending.delete(tid);
+      const value = Number(record.getBigInt64(resultRecord.value, true));
+      if (begun && value >= 0) finished(begun.head, begun.call, value, watch, context);
+    },
+  };
+}
+
+export function decodePath(record: DataView): PathCall {
+  const pathLen = record.getUint32(pathRecord.pathLen, true);
+  return {
+    op: record.getUint32(pathRecord.op, true),
+    dirFd: record.getInt32(pathRecord.dirFd, true),
+    toDirFd: record.getInt32(pathRecord.toDirFd, true),
+    flags: record.getUint32(pathRecord.flags, true),
+    path: text(record, pathRecord.text, pathLen),
+    to: text(record, pathRecord.text + pathLen, record.getUint32(pathRecord.toLen, true)),
+  };
+}
+
+function finished(of: Head, call: PathCall, value: number, watch: FileWatch, context: Context): void {
+  const { processes } = context;
+  if (call.op === pathOp.open) opened(of, call, value, watch, context);
+  else if (call.op === pathOp.delete) changed(of, call, watch, context, "file.delete");
+  else if (call.op === pathOp.link) changed(of, call, watch, context, "file.create");
+  else if (call.op === pathOp.rename) renamed(of, call, watch, context);
+  else if (call.op === pathOp.chdir) processes.movedTo(of, processes.resolve(of, call.dirFd, call.path));
+  else if (call.op === pathOp.fchdir) processes.movedTo(of, processes.resolve(of, call.dirFd, "."));
+}
+
+const within = (path: string, prefixes: readonly string[]) => prefixes.some((prefix) => path.startsWith(prefix));
+
+function opened(of: Head, call: PathCall, fd: number, watch: FileWatch, context: Context): void {
+  const { processes, wallTime, emit } = context;
+  const resolved = processes.resolve(of, call.dirFd, call.path);
+  const handle = (call.flags & (O_PATH | O_DIRECTORY)) !== 0;
+  if (handle && resolved !== undefined) processes.openedDirectory(of, fd, resolved);
+
+  // A name that cannot be resolved any more is reported as it was given: that is less than the truth, but not silence.
+  // Only what the kernel matched by name comes here for reading; unresolved writes are left out.
+  const path = resolved ?? call.path;
+  const directory = (call.flags & O_DIRECTORY) !== 0;
+  const writes = !handle && (call.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) !== 0;
+  const timeMs = wallTime(of.bootNs);
+  if (writes && resolved !== undefined && within(path, watch.write)) {
+    const type = isNew(call.flags, processes.visible(of, path), timeMs) ? "file.create" : "file.modify";
+    emit({ type, timeMs, body: { process: processes.describe(of), file: { path } } });
+  }
+  const reads = (call.flags & O_ACCMODE) !== O_WRONLY && !(directory && call.flags & O_PATH);
+  const sensitive = resolved === undefined ? !writes && named(path, watch.read) : within(directory ? `${path}/` : path, watch.read);
+  if (reads && sensitive) {
+    emit({ type: "file.open", timeMs, body: { process: processes.describe(of), file: { path, flags: call.flags } } });
+  }
+}
+
+/** True when an unresolved path ends like a watched file. */
+const named = (path: string, prefixes: readonly string[]) => {
+  const last = path.slice(path.lastIndexOf("/") + 1);
+  return prefixes.some((prefix) => !prefix.endsWith("/") && prefix.slice(prefix.lastIndexOf("/") + 1) === last);
+};
+
+function changed(of: Head, call: PathCall, watch: FileWatch, context: Context, type: "file.delete" | "file.create"): void {
+  const path = context.processes.resolve(of, call.dirFd, call.path);
+  if (path === undefined || !within(path, watch.write)) return;
+  context.emit({ type, timeMs: context.wallTime(of.bootNs), body: { process: context.processes.describe(of), file: { path } } });
+}
+
+function renamed(of: Head, call: PathCall, watch: FileWatch, { processes, wallTime, emit }: Context): void {
+  const path = processes.resolve(of, call.dirFd, call.path);
+  const to = processes.resolve(of, call.toDirFd, call.to);
+  const matters = (path !== undefined && within(path, watch.write)) || (to !== undefined && within(to, watch.write));
+  if (!matters) return;
+  const file = { path: path ?? call.path, to: to ?? call.to };
+  emit({ type: "file.rename", timeMs: wallTime(of.bootNs), body: { process: processes.describe(of), file } });
+}
+
+// File systems stamp with the tick before, up to 10 ms early.
+const STAMP_SLACK_MS = 25;
+
+/** Whether an open that may create did: nothing at the call tells, but the file's birth does, where the file system keeps it (statx(2)). */
+function isNew(flags: number, path: string, openedMs: number): boolean {
+  if ((flags & O_CREAT) === 0) return false;
+  if ((flags & O_EXCL) !== 0) return true;
+  try {
+    return statSync(path).birthtimeMs >= openedMs - STAMP_SLACK_MS;
+  } catch {
+    return true; // Gone again: it was a temporary file.
+  }
+}

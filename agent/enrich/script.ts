@@ -1,0 +1,32 @@
+import { closeSync, openSync, readSync } from "node:fs";
+
+const HEAD_BYTES = 256; // BINPRM_BUF_SIZE: what the kernel looks at.
+
+export type Shebang = { readonly interpreter: string; readonly argument: string | undefined };
+
+/** The first line of a script as fs/binfmt_script.c in the Linux source reads it: everything after the interpreter is one argument. */
+export function parseShebang(head: Uint8Array): Shebang | undefined {
+  if (head[0] !== 0x23 || head[1] !== 0x21) return undefined;
+  const text = Buffer.from(head).toString("utf8", 2).split("\n", 1)[0]!.split("\0", 1)[0]!;
+  const match = /^[ \t]*([^ \t]+)[ \t]*(.*?)[ \t]*$/.exec(text);
+  if (!match) return undefined;
+  return { interpreter: match[1]!, argument: match[2] === "" ? undefined : match[2] };
+}
+
+/** Reads a script's first line; undefined when the file is gone, cannot be read or is no script. Never waits: what is not a plain file is not opened for long. */
+export function readShebang(path: string): Shebang | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch {
+    return undefined;
+  }
+  try {
+    const head = new Uint8Array(HEAD_BYTES);
+    return parseShebang(head.subarray(0, readSync(fd, head, 0, HEAD_BYTES, 0)));
+  } catch {
+    return undefined;
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,45 @@
+// Where a listening socket is bound, from /proc/PID/net/tcp: for ports the kernel picked, and sockets made before the sensor started.
+import { readFileSync } from "node:fs";
+
+export type Address = { readonly ip: string; readonly port: number };
+
+/** The address of a TCP socket of a process that still runs, by descriptor; undefined for any other socket, or when the process is gone. */
+export function boundAddress(pid: number, inode: string | undefined): Address | undefined {
+  const match = /^socket:\[(\d+)\]$/.exec(inode ?? "");
+  if (!match) return undefined;
+  for (const table of ["tcp", "tcp6"]) {
+    let text: string;
+    try {
+      text = readFileSync(`/proc/${pid}/net/${table}`, "latin1");
+    } catch {
+      continue;
+    }
+    const found = findSocket(text, match[1]!);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/** The local address of the socket with this inode in a table like /proc/net/tcp (proc_pid_net(5)). */
+export function findSocket(table: string, inode: string): Address | undefined {
+  for (const line of table.split("\n")) {
+    const columns = line.trim().split(/\s+/);
+    if (columns[9] !== inode) continue;
+    const [address = "", port = ""] = columns[1]!.split(":");
+    const bytes = hostOrder(address);
+    return { ip: bytes.length === 4 ? bytes.join(".") : ipv6(bytes), port: Number.parseInt(port, 16) };
+  }
+  return undefined;
+}
+
+// The kernel prints 32-bit words of this machine's order: little-endian on both architectures.
+function hostOrder(hex: string): number[] {
+  const words = hex.match(/.{8}/g) ?? [];
+  return words.flatMap((word) => [6, 4, 2, 0].map((at) => Number.parseInt(word.slice(at, at + 2), 16)));
+}
+
+function ipv6(bytes: readonly number[]): string {
+  const groups = Array.from({ length: 8 }, (_, index) => ((bytes[index * 2]! << 8) | bytes[index * 2 + 1]!).toString(16)).join(":");
+  // WHATWG URL parsing writes addresses as RFC 5952 wants them.
+  return new URL(`http://[${groups}]/`).hostname.slice(1, -1);
+}
