@@ -176,6 +176,20 @@ test("a packet that announces more than the limit is cut before it is sent, and 
   await connection.end;
 });
 
+test("one certificate cannot hold many connections open", async () => {
+  const many = Array.from({ length: 8 }, () => raw({ key: device.key, cert: device.cert }));
+  await Promise.all(many.map(({ secure }) => secure));
+  // The ninth is cut at once, long before a CONNECT that does not come times out.
+  const ninth = raw({ key: device.key, cert: device.cert });
+  expect(await Promise.race([ninth.end.then(() => "ninth"), ...many.map(({ end }) => end.then(() => "another"))])).toBe("ninth");
+  for (const { socket } of many) socket.destroy();
+  await until(async () => {
+    const client = await connect(site, device).catch(() => undefined);
+    await client?.endAsync();
+    return client;
+  }, "a connection after the others ended");
+});
+
 test("CONNECT itself may not announce much", async () => {
   const connection = raw({ key: device.key, cert: device.cert });
   await connection.secure;

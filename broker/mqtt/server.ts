@@ -15,6 +15,9 @@ const KEEPALIVE_MAX_S = 300;
 /** How often certificates of live connections are looked at again. */
 const SWEEP_MS = 5000;
 
+/** Connections of one certificate at once: the live one, one that takes over, and some that are dying. */
+const MAX_SOCKETS = 8;
+
 export type MqttHandlers = {
   /** Why this peer may not be connected (revoked, expired, unknown), or undefined. Asked at CONNECT and again by a timer. */
   refuse(peer: CertifiedPeer): string | undefined;
@@ -63,10 +66,14 @@ export async function startMqtt(options: MqttOptions): Promise<MqttServer> {
   });
   state.attach(aedes);
   const server = createTlsServer(options, options.env, (socket, peer) => {
-    state.open(socket, peer);
-    limitPackets(socket, maxPublishBytes(peer.role), (why) =>
-      options.log("warn", "connection cut", { peer: clientId(peer.role, peer.name), address: socket.remoteAddress, why }),
-    );
+    const cut = (why: string) =>
+      options.log("warn", "connection cut", { peer: clientId(peer.role, peer.name), address: socket.remoteAddress, why });
+    if (!state.open(socket, peer)) {
+      cut(`more than ${MAX_SOCKETS} connections with one certificate`);
+      socket.destroy();
+      return;
+    }
+    limitPackets(socket, maxPublishBytes(peer.role), cut);
     aedes.handle(socket);
   });
   await new Promise<void>((resolve, reject) => {
@@ -122,6 +129,7 @@ class Connections {
   // Weak: aedes hands out the Last Will some time after the socket closed, and its owner must still be known then.
   readonly #sockets = new WeakMap<object, Entry>();
   readonly #open = new Set<TLSSocket>();
+  readonly #counts = new Map<string, number>();
   readonly #current = new Map<string, Entry>();
 
   constructor(options: MqttOptions) {
@@ -129,11 +137,17 @@ class Connections {
     this.#log = options.log;
   }
 
-  open(socket: TLSSocket, peer: CertifiedPeer): void {
+  /** False when this certificate has too many connections already. */
+  open(socket: TLSSocket, peer: CertifiedPeer): boolean {
+    const name = clientId(peer.role, peer.name);
+    const count = (this.#counts.get(name) ?? 0) + 1;
+    if (count > MAX_SOCKETS) return false;
+    this.#counts.set(name, count);
     const entry: Entry = { peer, socket, address: socket.remoteAddress ?? "", problem: undefined, link: undefined };
     this.#sockets.set(socket, entry);
     this.#open.add(socket);
     socket.once("close", () => this.#forget(entry));
+    return true;
   }
 
   /** Looks at CONNECT before aedes acts on it. The session is always clean: nothing of record lives in aedes. */
@@ -253,6 +267,9 @@ class Connections {
   #forget(entry: Entry): void {
     const name = clientId(entry.peer.role, entry.peer.name);
     if (this.#current.get(name) === entry) this.#current.delete(name);
+    const count = (this.#counts.get(name) ?? 1) - 1;
+    if (count > 0) this.#counts.set(name, count);
+    else this.#counts.delete(name);
     this.#open.delete(entry.socket);
     if (entry.link) this.#options.handlers.closed(entry.link);
   }

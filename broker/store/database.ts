@@ -25,6 +25,8 @@ export class Store implements Disposable {
     this.db.run("PRAGMA journal_mode = WAL");
     // FULL in WAL mode means one fsync of the WAL at every COMMIT: what was acknowledged survives power loss.
     this.db.run("PRAGMA synchronous = FULL");
+    // After a burst the WAL file shrinks again.
+    this.db.run("PRAGMA journal_size_limit = 67108864");
     try {
       migrate(this.db, path, schema);
     } catch (error) {

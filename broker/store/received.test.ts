@@ -105,11 +105,24 @@ test("a heartbeat that repeats or goes back changes nothing", () => {
   expect(reportEpochs(store, { ...report, lost: none, held: [["epoch000", 3, 20]] })).toEqual(first);
 });
 
+test("a device that invents epochs is held to a number of them, and its sums stay", () => {
+  using store = openStore(":memory:");
+  for (let n = 0; n < 700; n++)
+    markReceived(store, { ...at, epoch: `e${String(n).padStart(7, "0")}`, runs: [[0, 2]], oldest: 0, nowMs: n });
+  markReceived(store, { ...at, device: "gw-2", runs: [[0, 2]], oldest: 0, nowMs: 0 });
+  expect(store.db.query("SELECT COUNT(*) AS n FROM epochs WHERE device = 'gw-1'").get()).toEqual({ n: 512 });
+  expect(store.db.query("SELECT COUNT(*) AS n FROM received WHERE device = 'gw-1'").get()).toEqual({ n: 512 });
+  expect(coverage(store, device)).toMatchObject({ stored: 1400, lost: 0 });
+  expect(coverage(store, "gw-2").stored).toBe(2);
+});
+
 test("epochs nothing was heard of for long are forgotten with their intervals", () => {
   using store = openStore(":memory:");
   markReceived(store, { ...at, runs: [[0, 10]], oldest: 0, nowMs: 100 });
   markReceived(store, { ...at, epoch: "epoch111", runs: [[0, 10]], oldest: 0, nowMs: 300 });
+  const before = coverage(store, device);
   expect(forgetEpochs(store, 200)).toBe(1);
+  expect(coverage(store, device)).toEqual(before);
   expect(unknownRuns(store, device, "epoch000", [[0, 10]])).toEqual([[0, 10]]);
   expect(unknownRuns(store, device, "epoch111", [[0, 10]])).toEqual([]);
 });

@@ -30,10 +30,20 @@ export const receivedMigrations: Migrations = [
     PRIMARY KEY (device, epoch)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- Sums of the epochs that were forgotten, so that a device's coverage does not change with it.
+  CREATE TABLE epochs_forgotten (device TEXT PRIMARY KEY, stored INTEGER NOT NULL, lost INTEGER NOT NULL) STRICT;
+  CREATE INDEX epochs_by_age ON epochs (device, lastMs);
+  `,
 ];
+
+/** Most epochs kept of one device. An agent makes one a start; a stolen device that invents them must not make every look-up slow. */
+const MAX_EPOCHS = 512;
 
 /** [first seq, count], as in a batch header. */
 export type Run = readonly [number, number];
+/** Lost events of an epoch. An eviction on the device leaves a hole here too: the two are counted once. */
+const LOST = "lostKernel + lostShed + MAX(lostBuffer, holes)";
 type Interval = { readonly first: number; readonly next: number };
 
 const selectBelow = "SELECT first, next FROM received WHERE device = ? AND epoch = ? AND first <= ? ORDER BY first DESC";
@@ -86,6 +96,7 @@ export function markReceived(
        ON CONFLICT DO UPDATE SET boot = excluded.boot, lastMs = excluded.lastMs, stored = stored + excluded.stored, floor = MAX(floor, excluded.floor)`,
     )
     .run({ device: of.device, epoch: of.epoch, boot: of.boot, nowMs: of.nowMs, added, oldest: of.oldest });
+  boundEpochs(store, of.device);
 }
 
 /** What a heartbeat says of the epochs a device still holds, and of its losses in the current one. */
@@ -115,6 +126,7 @@ export function reportEpochs(store: Store, report: EpochReport): Coverage {
          lostShed = MAX(lostShed, excluded.lostShed), lostBuffer = MAX(lostBuffer, excluded.lostBuffer)`,
     )
     .run({ device: report.device, epoch: report.epoch, boot: report.boot, nowMs: report.nowMs, ...report.lost });
+  boundEpochs(store, report.device);
   judgeHoles(store, report.device);
   return coverage(store, report.device);
 }
@@ -142,24 +154,42 @@ function judgeHoles(store: Store, device: string): void {
 /** Events of a device: stored, and known to be lost. `unexplained` were numbered by the device but neither arrived nor were reported lost. */
 export type Coverage = { readonly stored: number; readonly lost: number; readonly ratio: number; readonly unexplained: number };
 
-/** An eviction on the device leaves a hole here too: the two are counted once. */
 export function coverage(store: Store, device: string): Coverage {
   const row = store.db
-    .query<{ stored: number; lost: number; unexplained: number }, [string]>(
-      `SELECT COALESCE(SUM(stored), 0) AS stored, COALESCE(SUM(lostKernel + lostShed + MAX(lostBuffer, holes)), 0) AS lost,
-         COALESCE(SUM(MAX(0, holes - lostBuffer)), 0) AS unexplained FROM epochs WHERE device = ?`,
+    .query<{ stored: number; lost: number; unexplained: number }, { device: string }>(
+      `SELECT COALESCE(SUM(stored), 0) AS stored, COALESCE(SUM(lost), 0) AS lost, COALESCE(SUM(unexplained), 0) AS unexplained FROM (
+         SELECT stored, ${LOST} AS lost, MAX(0, holes - lostBuffer) AS unexplained FROM epochs WHERE device = $device
+         UNION ALL SELECT stored, lost, 0 FROM epochs_forgotten WHERE device = $device)`,
     )
-    .get(device)!;
+    .get({ device })!;
   const all = row.stored + row.lost;
   return { ...row, ratio: all === 0 ? 1 : row.stored / all };
 }
 
-/** Forgets epochs nothing was heard of since `beforeMs`. Returns how many. */
-export function forgetEpochs(store: Store, beforeMs: number): number {
-  store.db
-    .query(
-      "DELETE FROM received WHERE EXISTS (SELECT 1 FROM epochs e WHERE e.device = received.device AND e.epoch = received.epoch AND e.lastMs < ?)",
-    )
-    .run(beforeMs);
-  return store.db.query("DELETE FROM epochs WHERE lastMs < ?").run(beforeMs).changes;
+/** Forgets epochs nothing was heard of since `beforeMs`; their sums stay. Returns how many. */
+export const forgetEpochs = (store: Store, beforeMs: number): number =>
+  forget(store, store.db.query<Epoch, [number]>("SELECT device, epoch FROM epochs WHERE lastMs < ?").all(beforeMs));
+
+type Epoch = { readonly device: string; readonly epoch: string };
+
+/** Keeps the number of a device's epochs bounded: those heard of longest ago go. */
+function boundEpochs(store: Store, device: string): void {
+  const count = store.db.query<{ n: number }, [string]>("SELECT COUNT(*) AS n FROM epochs WHERE device = ?").get(device)!.n;
+  if (count <= MAX_EPOCHS) return;
+  const oldest = "SELECT device, epoch FROM epochs WHERE device = ? ORDER BY lastMs LIMIT ?";
+  forget(store, store.db.query<Epoch, [string, number]>(oldest).all(device, count - MAX_EPOCHS));
+}
+
+function forget(store: Store, epochs: readonly Epoch[]): number {
+  for (const { device, epoch } of epochs) {
+    store.db
+      .query(
+        `INSERT INTO epochs_forgotten SELECT device, stored, ${LOST} FROM epochs WHERE device = ? AND epoch = ?
+         ON CONFLICT DO UPDATE SET stored = stored + excluded.stored, lost = lost + excluded.lost`,
+      )
+      .run(device, epoch);
+    store.db.query("DELETE FROM received WHERE device = ? AND epoch = ?").run(device, epoch);
+    store.db.query("DELETE FROM epochs WHERE device = ? AND epoch = ?").run(device, epoch);
+  }
+  return epochs.length;
 }

@@ -1,0 +1,83 @@
+// What the API may ask of the rest.
+import { statfs } from "node:fs/promises";
+import type { SiteStatus } from "@picket/protocol/rest";
+import type { ApiDeps } from "./api/deps.ts";
+import type { Changes } from "./changes.ts";
+import type { Enrolment } from "./enroll/enroll.ts";
+import type { Given } from "./given.ts";
+import type { Outbox } from "./outbox.ts";
+import pkg from "./package.json" with { type: "json" };
+import { readCertificateEnd } from "./pki/peer.ts";
+import type { Sinks } from "./sinks/sinks.ts";
+import { getAlert, judgeAlert, listAlerts } from "./store/alerts.ts";
+import type { Commands } from "./store/commands.ts";
+import { Credentials } from "./store/credentials.ts";
+import { getDevice, listDevices } from "./store/devices.ts";
+import type { Keys } from "./store/keys.ts";
+import { batchesWith, offsetSince, readBatches, readBatchesOf } from "./store/log.ts";
+
+type ApiParts = {
+  readonly enrolment: Enrolment;
+  readonly commands: Commands;
+  readonly keys: Keys;
+  readonly outbox: Outbox;
+  readonly sinks: Sinks;
+  readonly changes: Changes;
+  readonly status: () => SiteStatus;
+  readonly report: (error: unknown) => void;
+};
+
+export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts): ApiDeps {
+  const { enrolment, commands, keys, outbox, sinks, changes, status, report } = parts;
+  return {
+    version: pkg.version,
+    nowMs,
+    report,
+    credentials: new Credentials(store),
+    siteStatus: status,
+    hostFacts: async () => {
+      const disk = await statfs(config.dir);
+      const size = { freeBytes: disk.bavail * disk.bsize, totalBytes: disk.blocks * disk.bsize };
+      return { certificateExpiresMs: readCertificateEnd(site.broker.certificate), disk: size };
+    },
+    enrolment: { ...enrolment, ca: () => site.ca.certificate },
+    devices: {
+      list: () => listDevices(store),
+      get: (id) => getDevice(store, id),
+      revoke: (id) => void enrolment.revoke(id),
+    },
+    alerts: {
+      list: (filter) => listAlerts(store, filter),
+      get: (id) => getAlert(store, id),
+      judge: (id, judgement, operator) => {
+        const alert = judgeAlert(store, id, judgement, { operator, nowMs: nowMs() });
+        if (alert) changes.tell({ kind: "alert", id, created: false });
+        return alert;
+      },
+    },
+    log: {
+      read: ({ offset, device, limit }) =>
+        device === undefined ? readBatches(store, offset, limit) : readBatchesOf(store, device, offset, limit),
+      offsetSince: (sinceMs) => offsetSince(store, sinceMs),
+      holding: (of) => batchesWith(store, of),
+    },
+    commands: {
+      submit: async (of) => {
+        const command = await commands.submit({ ...of, nowMs: nowMs() });
+        outbox.submitted(command);
+        return command;
+      },
+      get: (jti) => commands.get(jti),
+      ofDevice: (device) => commands.ofDevice(device),
+    },
+    keys: {
+      put: async (jws, operator) => {
+        const put = await keys.put(jws, operator, nowMs());
+        outbox.keysChanged();
+        return put;
+      },
+    },
+    sinks: { status: () => sinks.status(), test: (name) => sinks.test(name) },
+    changes,
+  };
+}
