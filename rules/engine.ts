@@ -3,7 +3,7 @@ import type { Rule, RuleFile, RuleProblem } from "./rule.ts";
 import { parseSigma } from "./sigma/parse.ts";
 import { MAX_FILE, splitDocuments } from "./sigma/yaml.ts";
 
-export { compileRules } from "./sigma/compile.ts";
+export { compileRules } from "./matcher.ts";
 export type { Level, Matcher, Rule, RuleFile, RuleProblem } from "./rule.ts";
 
 export type ParsedRules = {

@@ -1,5 +1,6 @@
-// `bun rules/gen.ts`: puts the texts of rules/builtin/**.yml into rules/builtin.gen.ts, since a compiled program has no rules folder beside it.
-import type { RuleFile } from "./rule.ts";
+// `bun rules/gen.ts`: parses rules/builtin/**.yml into rules/builtin.gen.ts, so that a device needs neither the files nor the parser.
+import { parseRules } from "./engine.ts";
+import type { Rule, RuleFile } from "./rule.ts";
 
 const root = new URL("./builtin/", import.meta.url).pathname;
 
@@ -9,10 +10,18 @@ export async function readBuiltin(): Promise<RuleFile[]> {
   return Promise.all(names.sort().map(async (name) => ({ file: `builtin/${name}`, text: await Bun.file(root + name).text() })));
 }
 
-/** The module's text; the same files give the same text. */
-export function generate(files: readonly RuleFile[]): string {
-  const rows = files.map(({ file, text }) => `  { file: ${JSON.stringify(file)}, text: ${JSON.stringify(text)} },`);
-  return `// Generated from rules/builtin/**.yml by \`bun rules/gen.ts\`. Do not edit.\nexport const builtinFiles: readonly { readonly file: string; readonly text: string }[] = [\n${rows.join("\n")}\n];\n`;
+/** Throws when a shipped rule has an error or a warning. */
+export function parseBuiltin(files: readonly RuleFile[]): readonly Rule[] {
+  const { rules, errors, warnings } = parseRules(files);
+  const problem = errors[0] ?? warnings[0];
+  if (problem) throw new Error(`${problem.file}:${problem.line}: ${problem.message}`);
+  return rules;
 }
 
-if (import.meta.main) await Bun.write(new URL("./builtin.gen.ts", import.meta.url), generate(await readBuiltin()));
+/** The module's text; the same rules give the same text. One rule a line, so that a change shows which. */
+export function generate(rules: readonly Rule[]): string {
+  const rows = rules.map((rule) => `  ${JSON.stringify(JSON.stringify(rule))},`);
+  return `// Generated from rules/builtin/**.yml by \`bun rules/gen.ts\`. Do not edit.\nexport const builtinRows: readonly string[] = [\n${rows.join("\n")}\n];\n`;
+}
+
+if (import.meta.main) await Bun.write(new URL("./builtin.gen.ts", import.meta.url), generate(parseBuiltin(await readBuiltin())));

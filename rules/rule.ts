@@ -7,6 +7,7 @@ export type Level = (typeof levels)[number];
 /** What a match adds to a process' score (0-200 and more) when the rule does not say: `picket: { score: N }`. */
 export const scoreOfLevel: Record<Level, number> = { informational: 5, low: 15, medium: 35, high: 55, critical: 80 };
 
+/** Plain data, so that the shipped rules can be parsed when Picket is built and not on every device. */
 export type Rule = {
   readonly id: string;
   readonly title: string;
@@ -56,12 +57,13 @@ export type FieldTest =
   | { readonly kind: "glob"; readonly parts: readonly (readonly (string | null)[])[]; readonly cased: boolean }
   | {
       readonly kind: "regex";
-      readonly matches: (text: string) => boolean;
       readonly source: string;
+      /** Of i, m, s. */
+      readonly flags: string;
       /** Lower case: one of them stands in every text that matches. Absent when none can be told. */
       readonly literals?: readonly string[];
     }
-  | { readonly kind: "cidr"; readonly network: Uint8Array; readonly bits: number }
+  | { readonly kind: "cidr"; readonly network: readonly number[]; readonly bits: number }
   | { readonly kind: "compare"; readonly than: "lt" | "lte" | "gt" | "gte"; readonly number: number }
   | { readonly kind: "exists"; readonly wanted: boolean }
   | { readonly kind: "null" }

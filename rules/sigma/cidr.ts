@@ -1,7 +1,7 @@
 // Networks in CIDR notation (RFC 4632, RFC 4291).
 import { isIP } from "node:net";
 
-export type Network = { readonly network: Uint8Array; readonly bits: number };
+export type Network = { readonly network: readonly number[]; readonly bits: number };
 
 /** Undefined when `text` is not a network. An address alone is a network of one. */
 export function parseNetwork(text: string): Network | undefined {
@@ -9,9 +9,9 @@ export function parseNetwork(text: string): Network | undefined {
   const network = parseAddress(address);
   if (!network || more !== undefined) return undefined;
   const most = network.length * 8;
-  if (length === undefined) return { network, bits: most };
+  if (length === undefined) return { network: [...network], bits: most };
   if (!/^\d{1,3}$/.test(length) || Number(length) > most) return undefined;
-  return { network, bits: Number(length) };
+  return { network: [...network], bits: Number(length) };
 }
 
 /** The bytes of an address; an IPv4 address inside IPv6 (::ffff:a.b.c.d) counts as IPv4, since a socket of either kind may have made it. */

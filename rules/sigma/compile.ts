@@ -4,6 +4,7 @@ import type { Condition, FieldTest, Matcher, Rule } from "../rule.ts";
 import { type Getter, fieldsOf } from "./fields.ts";
 import { namesRequired } from "./names-required.ts";
 import { passesMissing } from "./reach.ts";
+import { lazyRegex } from "./regex.ts";
 import { anyText, compare, containsAny, isText, type TextTest, wantsCase } from "./tests.ts";
 import { type Texts, View } from "./view.ts";
 
@@ -168,7 +169,7 @@ function fieldCheck(field: string, tests: readonly FieldTest[], slots: Slots): C
   if (folded.length > 0) checks.push(onTexts((view) => view.lower(slot, get), anyText(folded)));
   if (exact.length > 0) checks.push(onTexts((view) => view.text(slot, get), anyText(exact)));
   for (const test of tests) {
-    if (test.kind === "regex" && test.literals) checks.push(regexCheck(at, test.matches, test.literals));
+    if (test.kind === "regex" && test.literals) checks.push(regexCheck(at, lazyRegex(test.source, test.flags), test.literals));
     else if (test.kind === "null") checks.push((view) => view.value(slot, get) === undefined);
     else if (test.kind === "exists") checks.push((view) => (view.value(slot, get) !== undefined) === test.wanted);
     else if (test.kind === "fieldref") checks.push(referenceCheck(at, test, slots));

@@ -19,7 +19,7 @@ export type Modifiers = {
   readonly cased: boolean;
   readonly windash: boolean;
   readonly encodings: readonly Encoding[];
-  readonly flags: ReadonlySet<string>;
+  readonly flags: string;
 };
 
 /** Valid Sigma that this engine does not run: the rule is left out with a warning, not an error. */
@@ -58,7 +58,7 @@ export function parseKey(key: string, line: number): { field: string; modifiers:
   if (kinds.length > 0 && (chain.length > 0 || seen.has("windash"))) fail(`encodings and windash cannot be combined with ${kind}`);
   return {
     field,
-    modifiers: { kind, how, all: seen.has("all"), negated: seen.has("neq"), cased: seen.has("cased"), windash: seen.has("windash"), encodings: chain, flags },
+    modifiers: { kind, how, all: seen.has("all"), negated: seen.has("neq"), cased: seen.has("cased"), windash: seen.has("windash"), encodings: chain, flags: [...flags].sort().join("") },
   };
 }
 
@@ -73,8 +73,9 @@ export function testsOf(value: Yaml, modifiers: Modifiers, key: string): FieldTe
   const { kind, cased } = modifiers;
   switch (kind) {
     case "re": {
-      const literals = requiredLiterals(text, modifiers.flags.has("i"));
-      return [{ kind: "regex", source: text, matches: regex(text, modifiers.flags, fail), ...(literals && { literals }) }];
+      checkRegex(text, modifiers.flags, fail);
+      const literals = requiredLiterals(text, modifiers.flags.includes("i"));
+      return [{ kind: "regex", source: text, flags: modifiers.flags, ...(literals && { literals }) }];
     }
     case "cidr": {
       const network = parseNetwork(text) ?? fail(`"${text.slice(0, 60)}" is not a network such as 192.0.2.0/24 or 2001:db8::/32`);
@@ -97,12 +98,12 @@ export function testsOf(value: Yaml, modifiers: Modifiers, key: string): FieldTe
   }
 }
 
-function regex(pattern: string, flags: ReadonlySet<string>, fail: (message: string) => never): (text: string) => boolean {
+function checkRegex(pattern: string, flags: string, fail: (message: string) => never): void {
   try {
-    return linearRegex(pattern, flags);
+    linearRegex(pattern, flags);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return fail(`regular expression not usable (look-around and back-references are not supported): ${why.slice(0, 200)}`);
+    fail(`regular expression not usable (look-around and back-references are not supported): ${why.slice(0, 200)}`);
   }
 }
 

@@ -7,10 +7,19 @@ const MAX_PATTERN = 2048;
  * from an attacker meet here, and a backtracking engine would let the two stop the detector. No look-around or back-references, as in the
  * Sigma specification. Searches; case-sensitive unless `i`. Throws Error with what is wrong.
  */
-export function linearRegex(pattern: string, flags: ReadonlySet<string>): (text: string) => boolean {
+export function linearRegex(pattern: string, flags: string): (text: string) => boolean {
   if (pattern.length > MAX_PATTERN) throw new Error(`longer than ${MAX_PATTERN} characters`);
   const bits =
-    (flags.has("i") ? RE2JS.CASE_INSENSITIVE : 0) | (flags.has("m") ? RE2JS.MULTILINE : 0) | (flags.has("s") ? RE2JS.DOTALL : 0);
+    (flags.includes("i") ? RE2JS.CASE_INSENSITIVE : 0) | (flags.includes("m") ? RE2JS.MULTILINE : 0) | (flags.includes("s") ? RE2JS.DOTALL : 0);
   const regex = RE2JS.compile(pattern, bits);
   return (text) => regex.test(text);
+}
+
+/** The same, compiled when first used: most expressions of a rule set meet no text that could match. */
+export function lazyRegex(pattern: string, flags: string): (text: string) => boolean {
+  let matches: ((text: string) => boolean) | undefined;
+  return (text) => {
+    matches ??= linearRegex(pattern, flags);
+    return matches(text);
+  };
 }

@@ -1,6 +1,7 @@
 // Tests of a rule to functions on text, with the shortest way for the lists that rules are full of.
 import type { FieldTest } from "../rule.ts";
 import { inside, parseAddress } from "./cidr.ts";
+import { lazyRegex } from "./regex.ts";
 import { glob, type How } from "./pattern.ts";
 
 export type TextTest = (text: string) => boolean;
@@ -69,7 +70,7 @@ function textTest(test: TextKind): TextTest {
     case "glob":
       return glob(test.parts);
     case "regex":
-      return test.matches;
+      return lazyRegex(test.source, test.flags);
     case "cidr":
       return (text) => inside(test, parseAddress(text));
     case "compare":
