@@ -30,14 +30,21 @@ test.each(rules.map((rule) => [rule.file, rule] as const))("%s says what an oper
   expect(rule.attack.tactics).toContain(rule.file.split("/")[1]);
 });
 
-test.each(rules.map((rule) => [rule.file, rule] as const))("%s: each sample does what it says, and there are both kinds", async (file, rule) => {
-  const samples = await samplesOf(rule);
-  for (const expected of ["hit", "miss"]) expect(samples.filter((sample) => sample.expect === expected), `${expected} samples of ${file}`).not.toEqual([]);
-  const matcher = compileRules([rule]);
-  for (const { expect: expected, event, line } of samples) {
-    expect(matcher.match(event).length === 1 ? "hit" : "miss", `${file}, sample ${line}`).toBe(expected);
-  }
-});
+test.each(rules.map((rule) => [rule.file, rule] as const))(
+  "%s: each sample does what it says, and there are both kinds",
+  async (file, rule) => {
+    const samples = await samplesOf(rule);
+    for (const expected of ["hit", "miss"])
+      expect(
+        samples.filter((sample) => sample.expect === expected),
+        `${expected} samples of ${file}`,
+      ).not.toEqual([]);
+    const matcher = compileRules([rule]);
+    for (const { expect: expected, event, line } of samples) {
+      expect(matcher.match(event).length === 1 ? "hit" : "miss", `${file}, sample ${line}`).toBe(expected);
+    }
+  },
+);
 
 async function samplesOf(rule: Rule) {
   const text = await Bun.file(root + rule.file.replace(/\.yml$/, ".samples.ndjson")).text();

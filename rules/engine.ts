@@ -40,7 +40,11 @@ export function parseRules(files: readonly RuleFile[]): ParsedRules {
       if (!parsed.rule) continue;
       const first = seen.get(parsed.rule.id);
       if (first) {
-        errors.push({ file, line: parsed.rule.line, message: `id ${parsed.rule.id} is already used by "${first.title}" (${first.file}:${first.line}); this rule is not loaded` });
+        errors.push({
+          file,
+          line: parsed.rule.line,
+          message: `id ${parsed.rule.id} is already used by "${first.title}" (${first.file}:${first.line}); this rule is not loaded`,
+        });
         continue;
       }
       seen.set(parsed.rule.id, parsed.rule);

@@ -26,7 +26,9 @@ export async function loadRules(paths: readonly string[]): Promise<LoadedRules> 
   }
   const parsed = parseRules(files);
   const [yara] = found.yara;
-  const skipped = yara ? [{ file: yara, line: 1, message: `${found.yara.length} YARA file(s) left out: this version reads Sigma rules only` }] : [];
+  const skipped = yara
+    ? [{ file: yara, line: 1, message: `${found.yara.length} YARA file(s) left out: this version reads Sigma rules only` }]
+    : [];
   return { ...parsed, files: files.length, errors: [...found.errors, ...parsed.errors], warnings: [...skipped, ...parsed.warnings] };
 }
 

@@ -67,7 +67,12 @@ export type FieldTest =
   | { readonly kind: "compare"; readonly than: "lt" | "lte" | "gt" | "gte"; readonly number: number }
   | { readonly kind: "exists"; readonly wanted: boolean }
   | { readonly kind: "null" }
-  | { readonly kind: "fieldref"; readonly field: string; readonly how: "equals" | "contains" | "startswith" | "endswith"; readonly cased: boolean };
+  | {
+      readonly kind: "fieldref";
+      readonly field: string;
+      readonly how: "equals" | "contains" | "startswith" | "endswith";
+      readonly cased: boolean;
+    };
 
 /** Something wrong with a rule file. `line` counts from 1. */
 export type RuleProblem = { readonly file: string; readonly line: number; readonly message: string };

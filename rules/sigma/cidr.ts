@@ -27,8 +27,7 @@ export function parseAddress(text: string): Uint8Array | undefined {
 function ipv6(address: string): Uint8Array {
   const dotted = /(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(address);
   const hex = dotted
-    ? address.slice(0, dotted.index) +
-      [0, 2].map((at) => ((Number(dotted[at + 1]) << 8) | Number(dotted[at + 2])).toString(16)).join(":")
+    ? address.slice(0, dotted.index) + [0, 2].map((at) => ((Number(dotted[at + 1]) << 8) | Number(dotted[at + 2])).toString(16)).join(":")
     : address;
   const [head = "", tail] = hex.split("::");
   const groups = (side: string | undefined) => (side ? side.split(":") : []);

@@ -1,7 +1,7 @@
 // Rules to closures, one list for each event type, so that an event meets only the rules that can concern it.
 import type { EventType, SensorEvent } from "@picket/protocol/event";
 import type { Condition, FieldTest, Matcher, Rule } from "../rule.ts";
-import { type Getter, fieldsOf } from "./fields.ts";
+import { fieldsOf, type Getter } from "./fields.ts";
 import { namesRequired } from "./names-required.ts";
 import { passesMissing } from "./reach.ts";
 import { lazyRegex } from "./regex.ts";
@@ -12,7 +12,11 @@ type Check = (view: View) => boolean;
 type Compiled = { readonly rule: Rule; readonly check: Check };
 
 /** The rules of one event type: `byName` for events whose program some rules ask for, `rest` for all others. */
-type TypeRules = { readonly image: Getter | undefined; readonly byName: ReadonlyMap<string, readonly Compiled[]>; readonly rest: readonly Compiled[] };
+type TypeRules = {
+  readonly image: Getter | undefined;
+  readonly byName: ReadonlyMap<string, readonly Compiled[]>;
+  readonly rest: readonly Compiled[];
+};
 
 const none: readonly Rule[] = Object.freeze([]);
 
@@ -23,7 +27,13 @@ export function compileRules(rules: readonly Rule[]): Matcher {
   for (const type of new Set(rules.flatMap((rule) => rule.detection.events))) {
     const slots = new Slots(type, view);
     const own = rules.filter((rule) => rule.detection.events.includes(type));
-    types.set(type, index(own.map((rule) => ({ rule, check: checkOf(rule.detection.condition, slots) })), fieldsOf(type).get("Image")));
+    types.set(
+      type,
+      index(
+        own.map((rule) => ({ rule, check: checkOf(rule.detection.condition, slots) })),
+        fieldsOf(type).get("Image"),
+      ),
+    );
   }
 
   return {

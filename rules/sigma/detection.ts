@@ -12,7 +12,8 @@ export function parseDetection(node: Yaml): ParsedDetection {
   const searches = new Map<string, Condition>();
   for (const { key, value, line } of node.entries) {
     if (key === "condition") continue;
-    if (key === "timeframe") throw new RuleError(line, "timeframe belongs to aggregations, which Sigma 2 does not have; write a correlation rule");
+    if (key === "timeframe")
+      throw new RuleError(line, "timeframe belongs to aggregations, which Sigma 2 does not have; write a correlation rule");
     searches.set(key, search(value, key));
   }
   const conditions = conditionTexts(get(node, "condition"), node.line);
@@ -25,7 +26,8 @@ function conditionTexts(node: Yaml | undefined, line: number): { text: string; l
   const items = node?.kind === "list" ? node.items : node ? [node] : [];
   if (items.length === 0) throw new RuleError(line, "detection has no condition");
   return items.map((item) => {
-    if (item.kind !== "scalar" || item.text.trim() === "") throw new RuleError(item.line, "condition must be a text such as: selection and not filter");
+    if (item.kind !== "scalar" || item.text.trim() === "")
+      throw new RuleError(item.line, "condition must be a text such as: selection and not filter");
     return item;
   });
 }

@@ -8,7 +8,10 @@ test("base64offset finds a text wherever it starts inside a larger one", () => {
   for (const before of ["", "x", "xy", "xyz", "wxyz"]) {
     for (const after of ["", " ", " -i", " -ic"]) {
       const encoded = Buffer.from(`${before}/bin/bash${after}`).toString("base64");
-      expect(forms.some((form) => encoded.includes(form)), `${before}|${after}`).toBe(true);
+      expect(
+        forms.some((form) => encoded.includes(form)),
+        `${before}|${after}`,
+      ).toBe(true);
     }
   }
 });

@@ -48,5 +48,7 @@ const MAX_DASHES = 4;
 export function windash(text: string): string[] | undefined {
   const pieces = text.split(/\B[-/\u2013\u2014\u2015]\b/);
   if (pieces.length - 1 > MAX_DASHES) return undefined;
-  return pieces.slice(1).reduce<string[]>((forms, piece) => forms.flatMap((form) => DASHES.map((dash) => form + dash + piece)), [pieces[0]!]);
+  return pieces
+    .slice(1)
+    .reduce<string[]>((forms, piece) => forms.flatMap((form) => DASHES.map((dash) => form + dash + piece)), [pieces[0]!]);
 }

@@ -45,7 +45,10 @@ test("no text that a shipped expression matches lacks its literals", async () =>
     for (const text of texts) {
       if (!regex.test(text)) continue;
       matched++;
-      expect(literals.some((literal) => text.toLowerCase().includes(literal)), `${source} on ${text}`).toBe(true);
+      expect(
+        literals.some((literal) => text.toLowerCase().includes(literal)),
+        `${source} on ${text}`,
+      ).toBe(true);
     }
   }
   expect(matched).toBeGreaterThan(100);

@@ -52,7 +52,9 @@ export type Source = { readonly events: readonly EventType[]; readonly only?: Co
 
 /** The events of a log source, or why there are none. */
 export function eventsOf({ category, product, service }: Rule["logsource"]): Source | { readonly missing: string } {
-  const name = [product && `product ${product}`, category && `category ${category}`, service && `service ${service}`].filter(Boolean).join(", ");
+  const name = [product && `product ${product}`, category && `category ${category}`, service && `service ${service}`]
+    .filter(Boolean)
+    .join(", ");
   const missing = { missing: `log source (${name || "empty"}) is not one Picket's devices produce` };
   if (product !== undefined && product !== "linux" && product !== "picket") return missing;
   if (category !== undefined) {

@@ -44,10 +44,12 @@ export function parseKey(key: string, line: number): { field: string; modifiers:
   let how: How = "equals";
   for (const name of names) {
     if (hows.has(name)) how = how === "equals" ? (name as How) : fail("only one of contains, startswith, endswith");
-    else if (comparisons.has(name) || name === "re" || name === "cidr" || name === "exists" || name === "fieldref") kinds.push(name as Kind);
+    else if (comparisons.has(name) || name === "re" || name === "cidr" || name === "exists" || name === "fieldref")
+      kinds.push(name as Kind);
     else if (encodings.has(name)) chain.push(name as Encoding);
     else if (Object.hasOwn(regexFlags, name)) flags.add(regexFlags[name]!);
-    else if (name === "expand") throw new Unsupported(line, `"${key}": expand needs a processing pipeline with placeholders, which Picket does not have`);
+    else if (name === "expand")
+      throw new Unsupported(line, `"${key}": expand needs a processing pipeline with placeholders, which Picket does not have`);
     else if (timeParts.has(name)) throw new Unsupported(line, `"${key}": parts of a time (${name}) are not supported`);
     else if (!["all", "cased", "windash", "neq"].includes(name)) fail(`unknown modifier "${name}"`);
   }
@@ -58,7 +60,16 @@ export function parseKey(key: string, line: number): { field: string; modifiers:
   if (kinds.length > 0 && (chain.length > 0 || seen.has("windash"))) fail(`encodings and windash cannot be combined with ${kind}`);
   return {
     field,
-    modifiers: { kind, how, all: seen.has("all"), negated: seen.has("neq"), cased: seen.has("cased"), windash: seen.has("windash"), encodings: chain, flags: [...flags].sort().join("") },
+    modifiers: {
+      kind,
+      how,
+      all: seen.has("all"),
+      negated: seen.has("neq"),
+      cased: seen.has("cased"),
+      windash: seen.has("windash"),
+      encodings: chain,
+      flags: [...flags].sort().join(""),
+    },
   };
 }
 
@@ -68,7 +79,8 @@ export function testsOf(value: Yaml, modifiers: Modifiers, key: string): FieldTe
     throw new RuleError(value.line, `"${key}": ${message}`);
   };
   if (value.kind === "list" || value.kind === "map") return fail("a value must be a text, a number, true, false or null");
-  if (value.kind === "null") return modifiers.kind === "equals" ? [{ kind: "null" }] : fail(`null cannot be combined with ${modifiers.kind}`);
+  if (value.kind === "null")
+    return modifiers.kind === "equals" ? [{ kind: "null" }] : fail(`null cannot be combined with ${modifiers.kind}`);
   const { text } = value;
   const { kind, cased } = modifiers;
   switch (kind) {

@@ -91,11 +91,13 @@ type Meta = Omit<Rule, "logsource" | "detection">;
 
 function metaOf(root: Yaml, title: string, file: string, document: Document, warn: Warn): Meta {
   const id = textOf(root, "id") ?? uuid5("rule", title);
-  if (!get(root, "id")) warn(root.line, `the rule has no id: ${id} is made from its title; write one (uuidgen), or a new title makes a new rule`);
+  if (!get(root, "id"))
+    warn(root.line, `the rule has no id: ${id} is made from its title; write one (uuidgen), or a new title makes a new rule`);
   if (id.length > 128) throw new RuleError(root.line, "id is longer than 128 characters");
   if (title.length > 256) throw new RuleError(root.line, "title is longer than 256 characters");
   const level = textOf(root, "level") ?? "medium";
-  if (!(levels as readonly string[]).includes(level)) throw new RuleError(get(root, "level")!.line, `level "${level}" is not one of ${levels.join(", ")}`);
+  if (!(levels as readonly string[]).includes(level))
+    throw new RuleError(get(root, "level")!.line, `level "${level}" is not one of ${levels.join(", ")}`);
   if (!get(root, "level")) warn(root.line, "the rule has no level: taken as medium");
   const tags = textsOf(root, "tags").map((tag) => tag.toLowerCase());
   const own = picketOf(root);
@@ -131,11 +133,17 @@ function picketOf(root: Yaml): { score?: number; alert?: boolean; todo?: string 
     if (!["score", "alert", "todo"].includes(key)) throw new RuleError(line, `picket has no key "${key}": use score, alert or todo`);
   }
   const score = textOf(node, "score");
-  if (score !== undefined && !/^\d{1,3}$/.test(score)) throw new RuleError(get(node, "score")!.line, "picket.score must be a whole number from 0 to 999");
+  if (score !== undefined && !/^\d{1,3}$/.test(score))
+    throw new RuleError(get(node, "score")!.line, "picket.score must be a whole number from 0 to 999");
   const alert = textOf(node, "alert");
-  if (alert !== undefined && alert !== "true" && alert !== "false") throw new RuleError(get(node, "alert")!.line, "picket.alert must be true or false");
+  if (alert !== undefined && alert !== "true" && alert !== "false")
+    throw new RuleError(get(node, "alert")!.line, "picket.alert must be true or false");
   const todo = textOf(node, "todo")?.trim();
-  return { ...(score !== undefined && { score: Number(score) }), ...(alert !== undefined && { alert: alert === "true" }), ...(todo && { todo }) };
+  return {
+    ...(score !== undefined && { score: Number(score) }),
+    ...(alert !== undefined && { alert: alert === "true" }),
+    ...(todo && { todo }),
+  };
 }
 
 /** Tags as the Sigma specification's "Tags" appendix has them: `attack.t1059.004` is a technique, `attack.g0020` a group, other `attack.*` tactics. */

@@ -42,7 +42,14 @@ test.each([
 
 test("a list of program names compares whole names", () => {
   const test = anyText(["/sh", "/bash"].map((name) => ({ kind: "endswith", text: name, cased: false }) as const));
-  expect(["/bin/sh", "/usr/bin/bash", "/usr/bin/ssh", "/usr/bin/ssh-agent", "sh", "/opt/bash/x"].map(test)).toEqual([true, true, false, false, false, false]);
+  expect(["/bin/sh", "/usr/bin/bash", "/usr/bin/ssh", "/usr/bin/ssh-agent", "sh", "/opt/bash/x"].map(test)).toEqual([
+    true,
+    true,
+    false,
+    false,
+    false,
+    false,
+  ]);
 });
 
 test("many wildcards cost no more than the text is long", () => {

@@ -10,7 +10,9 @@ const MAX_PATTERN = 2048;
 export function linearRegex(pattern: string, flags: string): (text: string) => boolean {
   if (pattern.length > MAX_PATTERN) throw new Error(`longer than ${MAX_PATTERN} characters`);
   const bits =
-    (flags.includes("i") ? RE2JS.CASE_INSENSITIVE : 0) | (flags.includes("m") ? RE2JS.MULTILINE : 0) | (flags.includes("s") ? RE2JS.DOTALL : 0);
+    (flags.includes("i") ? RE2JS.CASE_INSENSITIVE : 0) |
+    (flags.includes("m") ? RE2JS.MULTILINE : 0) |
+    (flags.includes("s") ? RE2JS.DOTALL : 0);
   const regex = RE2JS.compile(pattern, bits);
   return (text) => regex.test(text);
 }

@@ -1,8 +1,8 @@
 // Tests of a rule to functions on text, with the shortest way for the lists that rules are full of.
 import type { FieldTest } from "../rule.ts";
 import { inside, parseAddress } from "./cidr.ts";
-import { lazyRegex } from "./regex.ts";
 import { glob, type How } from "./pattern.ts";
+import { lazyRegex } from "./regex.ts";
 
 export type TextTest = (text: string) => boolean;
 
@@ -87,6 +87,11 @@ export const compare: Record<How, (text: string, wanted: string) => boolean> = {
 
 function comparison(than: "lt" | "lte" | "gt" | "gte", number: number): TextTest {
   // Number("") is 0; a text that is no number is neither less nor more.
-  const holds = { lt: (n: number) => n < number, lte: (n: number) => n <= number, gt: (n: number) => n > number, gte: (n: number) => n >= number }[than];
+  const holds = {
+    lt: (n: number) => n < number,
+    lte: (n: number) => n <= number,
+    gt: (n: number) => n > number,
+    gte: (n: number) => n >= number,
+  }[than];
   return (text) => text.trim() !== "" && holds(Number(text));
 }

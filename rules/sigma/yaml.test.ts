@@ -11,7 +11,13 @@ test("documents keep the lines of their file, and comments alone are none", () =
 
 test("a value knows its line", () => {
   const map = read("a: 1\nb:\n  - x\n  - y: 2\n");
-  expect(get(map, "b")).toMatchObject({ kind: "list", items: [{ text: "x", line: 3 }, { kind: "map", line: 4 }] });
+  expect(get(map, "b")).toMatchObject({
+    kind: "list",
+    items: [
+      { text: "x", line: 3 },
+      { kind: "map", line: 4 },
+    ],
+  });
 });
 
 test("numbers keep how they are written, dates stay texts", () => {

@@ -9,7 +9,12 @@ const MAX_ALIASES = 100;
 /** Counted after aliases are followed, so that ten lines of `[*a, *a]` cannot become a billion values. */
 const MAX_NODES = 50_000;
 
-export type Scalar = { readonly kind: "scalar"; readonly type: "string" | "number" | "boolean"; readonly text: string; readonly line: number };
+export type Scalar = {
+  readonly kind: "scalar";
+  readonly type: "string" | "number" | "boolean";
+  readonly text: string;
+  readonly line: number;
+};
 export type List = { readonly kind: "list"; readonly items: readonly Yaml[]; readonly line: number };
 export type Entry = { readonly key: string; readonly line: number; readonly value: Yaml };
 export type YamlMap = { readonly kind: "map"; readonly entries: readonly Entry[]; readonly line: number };
@@ -37,7 +42,10 @@ export function splitDocuments(text: string): Document[] {
   const end = () => {
     if (lines.some((line) => !/^\s*(#|$)|^%|^\.\.\.\s*$/.test(line))) documents.push({ text: lines.join("\n"), line: first });
   };
-  for (const [index, line] of text.replace(/^\uFEFF/, "").split(/\r?\n/).entries()) {
+  for (const [index, line] of text
+    .replace(/^\uFEFF/, "")
+    .split(/\r?\n/)
+    .entries()) {
     if (/^---(\s|$)/.test(line)) {
       end();
       lines = [line.slice(3)];
@@ -56,7 +64,11 @@ export function readYaml({ text, line: firstLine }: Document): Yaml {
   const document = parseBounded(text, counter, firstLine);
   const lineOf = (node: Node | null | undefined) => firstLine - 1 + (node?.range ? counter.linePos(node.range[0]).line : 1);
   const error = document.errors[0];
-  if (error) throw new RuleError(firstLine - 1 + (error.linePos?.[0].line ?? 1), `not valid YAML: ${error.message.split("\n", 1)[0]?.replace(/ at line.*$/, "")}`);
+  if (error)
+    throw new RuleError(
+      firstLine - 1 + (error.linePos?.[0].line ?? 1),
+      `not valid YAML: ${error.message.split("\n", 1)[0]?.replace(/ at line.*$/, "")}`,
+    );
   return reader(lineOf)(document.contents, 0, firstLine);
 }
 
