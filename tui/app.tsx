@@ -65,6 +65,7 @@ const screenOf = (state: ConsoleState): Screen => (state.prompt ? promptScreen :
 /** A screen's context in a terminal of this size: what header, tabs, status and keys leave is its body. */
 export function contextOf(state: ConsoleState, store: Pick<Store, "dispatch">, act: Actions, columns: number, rows: number): ScreenContext {
   const at: ScreenContext = { state, dispatch: store.dispatch, act, columns, rows: 1 };
-  const around = headerRows(state) + 1 + statusLines(state, columns).length + footerLines(screenOf(state).keys(at), columns).length;
+  const around =
+    headerRows(state, columns) + 1 + statusLines(state, columns).length + footerLines(screenOf(state).keys(at), columns).length;
   return { ...at, rows: Math.max(2, rows - around) };
 }

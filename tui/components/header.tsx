@@ -1,5 +1,5 @@
 import type { Device } from "@picket/protocol/rest";
-import { cellsOf } from "../cells.ts";
+import { cellsOf, wrap } from "../cells.ts";
 import { type Line, line, type Span, span } from "../line.ts";
 import type { ConsoleState } from "../state/state.ts";
 import { clockWords, coverageWords, isDark, isolationOf, spanWords } from "../words.ts";
@@ -9,11 +9,11 @@ type Props = { readonly state: ConsoleState; readonly columns: number };
 
 /** The worst first: what is open, what we cannot see, what was lost. */
 export function Header({ state, columns }: Props) {
-  return <Lines lines={[headerLine(state, columns), ...banners(state)]} columns={columns} />;
+  return <Lines lines={[headerLine(state, columns), ...banners(state, columns)]} columns={columns} />;
 }
 
 /** Rows the header takes now. */
-export const headerRows = (state: ConsoleState) => 1 + banners(state).length;
+export const headerRows = (state: ConsoleState, columns: number) => 1 + banners(state, columns).length;
 
 function headerLine(state: ConsoleState, columns: number): Line {
   const clock = clockWords(state.nowMs);
@@ -23,7 +23,8 @@ function headerLine(state: ConsoleState, columns: number): Line {
   for (const fact of factsOf(state, columns >= 120)) {
     const cells = cellsOf(fact.text) + 2;
     if (used + cells > columns) break;
-    left.push(fact, span("  "));
+    // Good news that may be old is no good news.
+    left.push(state.connection.state === "lost" && fact.tone === "good" ? span(fact.text, "faint") : fact, span("  "));
     used += cells;
   }
   const space = columns - used - cellsOf(clock) - 1;
@@ -57,17 +58,18 @@ function coverageFact(devices: readonly Device[], wide: boolean): Span {
   return span(`coverage ${coverageWords(worst.coverage)}${wide ? ` on ${worst.id}` : ""}`, "bad");
 }
 
-function banners(state: ConsoleState): Line[] {
+/** What makes the rest of the screen less than the truth. */
+function banners(state: ConsoleState, columns: number): Line[] {
   const { connection, site } = state;
   if (connection.state === "lost") {
     const shown = state.dataMs === undefined ? "no data yet" : `showing data of ${clockWords(state.dataMs)}`;
-    const rows = [`! site unreachable for ${spanWords(Math.max(1000, state.nowMs - connection.sinceMs))}, ${shown}`, `  ${connection.why}`];
-    if (connection.hint) rows.push(`  ${connection.hint}`);
-    return rows.map((text) => ({ ...line(text), banner: true }));
+    const away = spanWords(Math.max(1000, state.nowMs - connection.sinceMs));
+    const why = wrap(connection.hint ? `${connection.why} ${connection.hint}` : connection.why, columns - 3).slice(0, 3);
+    return [`! site unreachable for ${away}, ${shown}`, ...why.map((row) => `  ${row}`)].map(banner);
   }
   if (site && !site.detector.connected)
-    return [
-      { ...line(`! the detector is not connected: ${site.detector.lagBatches} batches wait, no new alerts are decided`), banner: true },
-    ];
+    return [banner(`! the detector is not connected: ${site.detector.lagBatches} batches wait, no new alerts are decided`)];
   return [];
 }
+
+const banner = (text: string): Line => ({ ...line(text), banner: true });
