@@ -17,14 +17,13 @@ const OVERFLOW: Detection["rule"] = {
 };
 
 /** What the details cost to make is only paid when an alert is new or gets worse. */
-export type Details = Pick<Detection, "process" | "tree" | "summary">;
+export type Details = Pick<Detection, "attack" | "process" | "tree" | "summary">;
 
 export type Raise = {
   readonly rule: Detection["rule"];
   readonly severity: Severity;
   /** 0-100 */
   readonly score: number;
-  readonly attack: Detection["attack"];
   readonly device: string;
   /** What an operator would call the same thing. */
   readonly group: string;
@@ -96,7 +95,7 @@ export class Alerts {
   }
 
   #make(raise: Raise): void {
-    const { rule, severity, score, attack, device, group, eventId, timeMs, before } = raise;
+    const { rule, severity, score, device, group, eventId, timeMs, before } = raise;
     const firstMs = Math.min(timeMs, before?.firstMs ?? timeMs);
     const detection: Detection = {
       id: alertId({ site: this.#site, rule: rule.id, device, group, anchor: eventId }),
@@ -106,7 +105,6 @@ export class Alerts {
       rule,
       severity,
       score,
-      attack,
       // The deciding one first: a restarted detector looks for it.
       events: [...new Set([eventId, ...(before?.eventIds ?? [])])],
       ...raise.details(),
@@ -158,8 +156,8 @@ export class Alerts {
     if (worse) {
       detection.severity = severities[Math.max(severities.indexOf(raise.severity), severities.indexOf(detection.severity))]!;
       detection.score = Math.max(raise.score, detection.score);
-      detection.attack = unionAttack([detection.attack, raise.attack]);
-      Object.assign(detection, raise.details());
+      const details = raise.details();
+      Object.assign(detection, details, { attack: unionAttack([detection.attack, details.attack]) });
     }
     detection.revision++;
     if (!again) {
@@ -179,9 +177,8 @@ export class Alerts {
       rule: OVERFLOW,
       severity: "high",
       score: 60,
-      attack: { tactics: [], techniques: [] },
       group: "overflow",
-      details: () => ({ tree: [], summary: clean(summary, 1000) }),
+      details: () => ({ attack: { tactics: [], techniques: [] }, tree: [], summary: clean(summary, 1000) }),
     });
   }
 

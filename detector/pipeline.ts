@@ -3,17 +3,17 @@ import type { Detection } from "@picket/protocol/alert";
 import { processOf, type SensorEvent } from "@picket/protocol/event";
 import type { Seen } from "@picket/protocol/feed";
 import type { Matcher } from "@picket/rules/rule";
-import { Alerts, type Grown, groupKey, unionAttack } from "./alerts.ts";
+import { Alerts, type Grown, groupKey, MAX_GROUP_KEY, unionAttack } from "./alerts.ts";
 import { type Completed, chains } from "./correlate/chains.ts";
 import { Correlation } from "./correlate/correlate.ts";
-import { isLive, lineage, type ProcessNode } from "./correlate/node.ts";
+import { isLive, lineage, type ProcessNode, type Step } from "./correlate/node.ts";
 import { alertScore, bandOf, type Score, scoreOf } from "./correlate/score.ts";
 import { Sightings } from "./correlate/sightings.ts";
 import { parentExe, processOfAlert, treeOf } from "./correlate/tree.ts";
 import { sigmaEngine } from "./engines/sigma.ts";
 import { type Arrival, type RuleFacts, severityOf } from "./finding.ts";
 import { actor, deed, MAX_SUMMARY, sentence } from "./sentence.ts";
-import { clean } from "./text.ts";
+import { clean, shortKey } from "./text.ts";
 
 /** Programs a device must have started before rarity says anything about it: on a new device everything is rare. */
 export const WARM_UP_EXECS = 100;
@@ -33,9 +33,11 @@ const SCORE_RULE: RuleFacts = {
 type Story = {
   readonly rule: RuleFacts;
   readonly focus: ProcessNode;
-  /** Processes below it that took part. */
-  readonly nodes: readonly ProcessNode[];
-  readonly before?: { readonly eventIds: readonly string[]; readonly firstMs: number };
+  /** `focus` and its ancestors. */
+  readonly line: readonly ProcessNode[];
+  /** What made a chain, oldest first; empty for a score. */
+  readonly steps: readonly Step[];
+  readonly score: Score;
 };
 
 export type PipelineOptions = {
@@ -54,6 +56,8 @@ export class Pipeline {
   readonly #warmUp: number;
   readonly #cleared = new Map<string, number>();
   readonly #closed: Detection[] = [];
+  /** Made once a rule: cleaning a title costs more than judging an event. */
+  readonly #named = new WeakMap<RuleFacts, Detection["rule"]>();
 
   constructor(options: PipelineOptions) {
     this.#sigma = sigmaEngine(options.rules, options.matcher);
@@ -110,16 +114,16 @@ export class Pipeline {
     const process = processOf(event);
     const parent = process && parentExe(process, node, arrival.receivedMs);
     this.#alerts.raise({
-      rule: describe(rule, "sigma"),
+      rule: this.#describe(rule, "sigma"),
       severity: severityOf(rule),
       score: Math.min(100, Math.max(0, Math.round(rule.score))),
-      attack: unionAttack([rule.attack]),
       device: event.device,
       group: process ? groupKey("process", process.exe, parent) : subjectOf(event),
       eventId: arrival.id,
       timeMs: event.timeMs,
       receivedMs: arrival.receivedMs,
       details: () => ({
+        attack: unionAttack([rule.attack]),
         ...(process ? { process: processOfAlert(process) } : {}),
         tree: node ? treeOf(node, [], arrival.receivedMs) : [],
         summary: sentence(event, parent),
@@ -128,9 +132,9 @@ export class Pipeline {
   }
 
   #raiseChain(chain: Completed, event: SensorEvent, arrival: Arrival): void {
-    const nodes = [...new Set(chain.steps.map((step) => step.node))];
-    const before = { eventIds: chain.steps.map((step) => step.eventId), firstMs: chain.steps[0]!.timeMs };
-    this.#raiseTree({ rule: chain.rule, focus: chain.subject, nodes, before }, event, arrival, (score) => {
+    const score = scoreOf(chain.subject, { timeMs: event.timeMs, receivedMs: arrival.receivedMs }, this.#warmUp);
+    const line = lineage(chain.subject, arrival.receivedMs);
+    this.#raiseTree({ rule: chain.rule, focus: chain.subject, line, steps: chain.steps, score }, event, arrival, () => {
       const links = chain.steps.map((step) => `${step.program} (pid ${step.node.pid}) ${verbs[step.kind]} ${clean(step.object, 120)}`);
       return `${chain.rule.title}: ${links.join(", then ")}. Process score ${score.points}.`;
     });
@@ -138,58 +142,76 @@ export class Pipeline {
 
   /** Raises an alert for a process whose score says more than its rules already did. A chain's alert of the same tree takes it up. */
   #raiseScore(node: ProcessNode, event: SensorEvent, arrival: Arrival): void {
-    const score = scoreOf(node, { timeMs: event.timeMs, receivedMs: arrival.receivedMs }, this.#warmUp);
+    const at = { timeMs: event.timeMs, receivedMs: arrival.receivedMs };
+    const score = scoreOf(node, at, this.#warmUp);
     const alone = score.hits.length === 1 && score.hits[0]!.rule.alerts;
     if (bandOf(score.points) === undefined || alone) return;
-    const at = { timeMs: event.timeMs, receivedMs: arrival.receivedMs };
     const line = lineage(node, arrival.receivedMs);
-    const open = chains.find((rule) => line.some((above) => this.#alerts.isOpen(event.device, rule.id, groupKey(above.key), at)));
-    this.#raiseTree({ rule: open ?? SCORE_RULE, focus: node, nodes: [] }, event, arrival, () => {
+    const open = chains.find((rule) => this.#openRoot(rule, line, event.device, at));
+    this.#raiseTree({ rule: open ?? SCORE_RULE, focus: node, line, steps: [], score }, event, arrival, () => {
       const titles = score.hits.map((hit) => clean(hit.rule.title, 100)).join("; ");
       return `${actor(node, line[1]?.exe)} reached score ${score.points}: ${titles}. Last: ${deed(event)}`;
     });
   }
 
   /** One alert for a tree of processes: an open one of an ancestor grows before another is made. */
-  #raiseTree(of: Story, event: SensorEvent, arrival: Arrival, summary: (score: Score) => string): void {
-    const { rule, focus, nodes } = of;
+  #raiseTree(of: Story, event: SensorEvent, arrival: Arrival, summary: () => string): void {
+    const { rule, focus, line, steps, score } = of;
     const { receivedMs } = arrival;
-    const at = { timeMs: event.timeMs, receivedMs };
-    const score = scoreOf(focus, at, this.#warmUp);
-    const line = lineage(focus, receivedMs);
-    const root = line.find((above) => this.#alerts.isOpen(event.device, rule.id, groupKey(above.key), at)) ?? focus;
-    const firstConnection = score.firstConnection ? [{ tactics: ["command-and-control"], techniques: ["T1071"] }] : [];
-    const process = focus.process ?? processOf(event);
+    const root = this.#openRoot(rule, line, event.device, { timeMs: event.timeMs, receivedMs }) ?? focus;
     this.#alerts.raise({
-      rule: describe(rule, "correlation"),
+      rule: this.#describe(rule, "correlation"),
       severity: bandOf(score.points) ?? "medium",
       score: alertScore(score.points),
-      attack: unionAttack([
-        rule.attack,
-        ...[focus, ...nodes].flatMap((node) => node.hits.filter((hit) => isLive(hit, receivedMs)).map((hit) => hit.rule.attack)),
-        ...firstConnection,
-      ]),
       device: event.device,
-      group: groupKey(root.key),
+      group: shortKey(root.key, MAX_GROUP_KEY),
       eventId: arrival.id,
-      before: of.before,
+      before: steps.length > 0 ? { eventIds: steps.map((step) => step.eventId), firstMs: steps[0]!.timeMs } : undefined,
       timeMs: event.timeMs,
       receivedMs,
-      details: () => ({
-        ...(process ? { process: processOfAlert(process) } : {}),
-        tree: treeOf(focus, nodes, receivedMs),
-        summary: clean(summary(score), MAX_SUMMARY),
-      }),
+      details: () => {
+        const nodes = [...new Set(steps.map((step) => step.node))];
+        const process = focus.process ?? processOf(event);
+        const matched = [focus, ...nodes].flatMap((node) =>
+          node.hits.filter((hit) => isLive(hit, receivedMs)).map((hit) => hit.rule.attack),
+        );
+        return {
+          attack: unionAttack([rule.attack, ...matched, ...(score.firstConnection ? [COMMAND_AND_CONTROL] : [])]),
+          ...(process ? { process: processOfAlert(process) } : {}),
+          tree: treeOf(focus, nodes, receivedMs),
+          summary: clean(summary(), MAX_SUMMARY),
+        };
+      },
     });
+  }
+
+  /** The nearest process of a line that has an open alert of this rule. */
+  #openRoot(
+    rule: RuleFacts,
+    line: readonly ProcessNode[],
+    device: string,
+    at: { timeMs: number; receivedMs: number },
+  ): ProcessNode | undefined {
+    return line.find((node) => this.#alerts.isOpen(device, rule.id, shortKey(node.key, MAX_GROUP_KEY), at));
+  }
+
+  #describe(rule: RuleFacts, engine: Detection["rule"]["engine"]): Detection["rule"] {
+    let named = this.#named.get(rule);
+    if (!named) {
+      named = {
+        id: clean(rule.id, 128),
+        title: clean(rule.title, 256),
+        engine,
+        ...(rule.author === undefined ? {} : { author: clean(rule.author, 256) }),
+      };
+      this.#named.set(rule, named);
+    }
+    return named;
   }
 }
 
+const COMMAND_AND_CONTROL = { tactics: ["command-and-control"], techniques: ["T1071"] } as const;
 const verbs = { shell: "ran", exec: "ran", connect: "connected to", read: "read" } as const;
-
-function describe(rule: RuleFacts, engine: Detection["rule"]["engine"]): Detection["rule"] {
-  const named = { id: clean(rule.id, 128), title: clean(rule.title, 256), engine };
-  return rule.author === undefined ? named : { ...named, author: clean(rule.author, 256) };
-}
 
 /** What an operator would call the same thing, for events that are about no process. */
 function subjectOf(event: SensorEvent): string {

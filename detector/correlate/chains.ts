@@ -127,34 +127,40 @@ const findCredentialAccess: Find = (subject, latest) => {
  * against it, a rule that matched near it or programs that look around.
  */
 const findBurst: Find = (subject, latest) => {
-  if ((latest.kind !== "exec" && latest.kind !== "shell") || !(latest.node === subject || latest.parent === subject)) return undefined;
-  const nowMs = latest.receivedMs;
+  if (latest.kind === "connect" || latest.kind === "read" || !isStartBy(subject, latest)) return undefined;
+  if (subject.steps.length < BURST || !mayBurst(subject, latest.receivedMs)) return undefined;
   const run = startedBy(subject);
   const at = run.indexOf(latest);
-  if (at < 0 || run.length < BURST) return undefined;
   for (let from = Math.max(0, at - BURST + 1); from <= at && from + BURST <= run.length; from++) {
     const five = run.slice(from, from + BURST);
-    if (five[BURST - 1]!.timeMs - five[0]!.timeMs >= BURST_MS) continue;
-    const above = lineage(subject, nowMs);
-    if (above.some((node) => !isRoot(node.exe) && isNoisyTool(node.exe, node.argv)) || isNoisyTool(subject.exe, subject.argv))
-      return undefined;
-    const around = new Set(run.filter((step) => discovery.has(step.program)).map((step) => step.program)).size;
-    const suspicious = [...above, ...five.map((step) => step.node)].some((node) =>
-      node.hits.some((hit) => !hit.chain && isFresh(hit.receivedMs, nowMs, DERIVED_MS)),
-    );
-    if (!isShell(subject.exe) || around >= LOOKING_AROUND || suspicious) return five;
+    if (five[BURST - 1]!.timeMs - five[0]!.timeMs < BURST_MS)
+      return isShell(subject.exe) && !isOdd(subject, run, five, latest.receivedMs) ? undefined : five;
   }
   return undefined;
 };
 
+const isStartBy = (subject: ProcessNode, step: Step): boolean =>
+  (step.kind === "exec" || step.kind === "shell") && (step.node === subject || step.parent === subject);
+
+/** Not a tool that runs programs as its work, nor below one: a service of systemd is not such a tool, though systemd is. */
+const mayBurst = (subject: ProcessNode, nowMs: number): boolean =>
+  lineage(subject, nowMs).every((node, hop) => (hop > 0 && isRoot(node.exe)) || !isNoisyTool(node.exe, node.argv));
+
+/** Whether something speaks against a shell that starts many programs. Chains do not: what rests on a chain must not make another. */
+function isOdd(subject: ProcessNode, run: readonly Step[], five: readonly Step[], nowMs: number): boolean {
+  const looked = new Set(run.map((step) => step.program).filter((program) => discovery.has(program)));
+  if (looked.size >= LOOKING_AROUND) return true;
+  const near = [...lineage(subject, nowMs), ...five.map((step) => step.node)];
+  return near.some((node) => node.hits.some((hit) => !hit.chain && isFresh(hit.receivedMs, nowMs, DERIVED_MS)));
+}
+
 /** Starts by the subject and its children, one a process: `sh -c` that becomes another program is one start. */
 function startedBy(subject: ProcessNode): Step[] {
-  const last = new Map<ProcessNode, Step>();
   const run: Step[] = [];
   for (const step of subject.steps) {
-    if ((step.kind !== "exec" && step.kind !== "shell") || !(step.node === subject || step.parent === subject)) continue;
-    if (last.get(step.node)?.kind === "shell" && step.node !== subject) run.splice(run.indexOf(last.get(step.node)!), 1);
-    last.set(step.node, step);
+    if (!isStartBy(subject, step)) continue;
+    const before = run.findIndex((other) => other.node === step.node && other.kind === "shell" && step.node !== subject);
+    if (before >= 0) run.splice(before, 1);
     run.push(step);
   }
   return run;
