@@ -60,7 +60,7 @@ export function Frame({ at, color }: { readonly at: ScreenContext; readonly colo
   );
 }
 
-const screenOf = (state: ConsoleState): Screen => (state.prompt ? promptScreen : screens[viewOf(state).kind]);
+export const screenOf = (state: ConsoleState): Screen => (state.prompt ? promptScreen : screens[viewOf(state).kind]);
 
 /** A screen's context in a terminal of this size: what header, tabs, status and keys leave is its body. */
 export function contextOf(state: ConsoleState, store: Pick<Store, "dispatch">, act: Actions, columns: number, rows: number): ScreenContext {

@@ -62,7 +62,7 @@ export function eventWords(event: SensorEvent): string {
   }
 }
 
-/** The path the kernel ran, then the arguments after argv[0], quoted where they hold spaces. argv[0] is shown when it claims another name. */
+/** The path the kernel ran, then the arguments after argv[0], quoted where they hold spaces or controls, which are shown as escapes. argv[0] is shown when it claims another name. */
 export function commandLine(process: {
   readonly exe: string;
   readonly argv?: readonly string[] | undefined;
@@ -71,7 +71,7 @@ export function commandLine(process: {
   const [name = process.exe, ...args] = process.argv ?? [];
   const base = (path: string) => path.slice(path.lastIndexOf("/") + 1);
   const alias = base(name.replace(/^-/, "")) === base(process.exe) ? "" : ` [as ${name}]`;
-  const quoted = args.map((arg) => (arg === "" || /[\s'"]/.test(arg) ? JSON.stringify(arg).replaceAll("\\\\", "\\") : arg));
+  const quoted = args.map((arg) => (arg === "" || /[\s'"\p{Control}]/u.test(arg) ? JSON.stringify(arg).replaceAll("\\\\", "\\") : arg));
   return `${process.exe}${alias}${quoted.length > 0 ? ` ${quoted.join(" ")}` : ""}${process.argvTruncated ? " …(more arguments)" : ""}`;
 }
 

@@ -41,11 +41,8 @@ export function devicePage(of: Of): Line[] {
     ...agentLines(device, nowMs),
     fact("certificate", `valid until ${dateWords(device.certificateExpiresMs)}`, device.certificateExpiresMs < nowMs ? "bad" : "plain"),
     fact("enrolled", dateWords(device.enrolledMs)),
+    ...section("Sensor", sensorLines(device.status?.capabilities ?? [], columns)),
     ...section("Open alerts", alertLines(of.alerts, device.id, nowMs)),
-    ...section(
-      "Sensor",
-      (device.status?.capabilities ?? []).flatMap((capability) => capabilityLines(capability, columns)),
-    ),
     ...section("Orders", commandLines(of)),
   ];
 }
@@ -103,26 +100,30 @@ function agentLines(device: Device, nowMs: number): Line[] {
 }
 
 function alertLines(alerts: readonly Alert[], device: string, nowMs: number): Line[] {
-  return alerts
-    .filter((alert) => alert.device === device && alert.status === "open")
-    .sort(worstAlertFirst)
-    .slice(0, 8)
+  const open = alerts.filter((alert) => alert.device === device && alert.status === "open").sort(worstAlertFirst);
+  const rows = open
+    .slice(0, 5)
     .map((alert) =>
       line("  ", severitySpan(alert.severity, 9), column(spanWords(nowMs - alert.lastMs), 8, "plain", "right"), "  ", alert.rule.title),
     );
+  return open.length > 5 ? [...rows, line(span(`  and ${open.length - 5} more`, "faint"))] : rows;
 }
 
-const levels: Record<Capability["level"], { word: string; tone: Tone }> = {
-  live: { word: "live", tone: "good" },
+const levels: Record<Exclude<Capability["level"], "live">, { word: string; tone: Tone }> = {
   degraded: { word: "DEGRADED", tone: "medium" },
   off: { word: "OFF", tone: "bad" },
 };
 
-function capabilityLines({ name, level, why, todo }: Capability, columns: number): Line[] {
-  const { word, tone } = levels[level];
-  const head = line("  ", column(name, 19), " ", column(word, 9, tone), span(level === "live" ? why : "", "faint"));
-  if (level === "live") return [head];
-  return [head, ...wrap(todo ? `${why} To do: ${todo}` : why, columns - 8).map((row) => line("      ", row))];
+/** What does not work in full, with what to do; what works is only named. */
+function sensorLines(capabilities: readonly Capability[], columns: number): Line[] {
+  const live = capabilities.filter(({ level }) => level === "live").map(({ name }) => name);
+  const rest = capabilities.flatMap(({ name, level, why, todo }) => {
+    if (level === "live") return [];
+    const { word, tone } = levels[level];
+    const text = wrap(todo ? `${why} To do: ${todo}` : why, columns - 8);
+    return [line("  ", column(name, 19), " ", span(word, tone)), ...text.map((row) => line("      ", row))];
+  });
+  return live.length > 0 ? [...rest, ...wrapped(column("live", 13, "good"), live.join(", "), columns)] : rest;
 }
 
 function commandLines({ commands, device, nowMs, columns }: Of): Line[] {
