@@ -2,7 +2,7 @@ import { parseRecorded } from "@picket/protocol/recorded";
 import { expect, test } from "vitest";
 import { builtinRules } from "./builtin.ts";
 import { compileRules } from "./engine.ts";
-import { generate, parseBuiltin, readBuiltin } from "./gen.ts";
+import { docs, generate, parseBuiltin, readBuiltin, withTables } from "./gen.ts";
 import type { Rule } from "./rule.ts";
 
 const root = new URL("./", import.meta.url).pathname;
@@ -12,6 +12,11 @@ test("the generated module holds what the rule files say; `bun rules/gen.ts` ren
   const parsed = parseBuiltin(await readBuiltin());
   expect(rules).toEqual(parsed);
   expect(await Bun.file(`${root}builtin.gen.ts`).text()).toBe(generate(parsed));
+});
+
+test("docs/rules.md lists the fields and rules there are; `bun rules/gen.ts` renews it", async () => {
+  const text = await Bun.file(docs).text();
+  expect(text).toBe(withTables(text, rules));
 });
 
 test("no two shipped rules have one title", () => {

@@ -1,6 +1,10 @@
-// `bun rules/gen.ts`: parses rules/builtin/**.yml into rules/builtin.gen.ts, so that a device needs neither the files nor the parser.
+// `bun rules/gen.ts`: parses rules/builtin/**.yml into rules/builtin.gen.ts, so that a device needs neither the files nor the parser,
+// and writes the tables of docs/rules.md.
+import { eventTypes } from "@picket/protocol/event";
 import { parseRules } from "./engine.ts";
 import type { Rule, RuleFile } from "./rule.ts";
+import { fieldsOf, processFieldNames } from "./sigma/fields.ts";
+import { picketCategories, sigmaCategories } from "./sigma/logsource.ts";
 
 const root = new URL("./builtin/", import.meta.url).pathname;
 
@@ -24,4 +28,43 @@ export function generate(rules: readonly Rule[]): string {
   return `// Generated from rules/builtin/**.yml by \`bun rules/gen.ts\`. Do not edit.\nexport const builtinRows: readonly string[] = [\n${rows.join("\n")}\n];\n`;
 }
 
-if (import.meta.main) await Bun.write(new URL("./builtin.gen.ts", import.meta.url), generate(parseBuiltin(await readBuiltin())));
+/** Where docs/rules.md keeps its tables. */
+export const docs = new URL("../docs/rules.md", import.meta.url);
+
+/** The text of docs/rules.md with its tables as the code has them. */
+export function withTables(text: string, rules: readonly Rule[]): string {
+  return between(between(text, "fields", fieldTable()), "shipped", shippedTable(rules));
+}
+
+function between(text: string, name: string, table: string): string {
+  const [start, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
+  if (!text.includes(start) || !text.includes(end)) throw new Error(`docs/rules.md has no ${start} ... ${end}`);
+  return `${text.slice(0, text.indexOf(start) + start.length)}\n${table}\n${text.slice(text.indexOf(end))}`;
+}
+
+function fieldTable(): string {
+  const code = (names: Iterable<string>) => [...names].map((name) => `\`${name}\``).join(", ");
+  const ofProcess = new Set(processFieldNames);
+  const rows = eventTypes.map((type) => {
+    const categories = [sigmaCategories, picketCategories].map((table) => Object.keys(table).filter((name) => table[name]!.includes(type)));
+    const fields = [...fieldsOf(type).keys()].filter((name) => name !== "Computer");
+    const process = processFieldNames.every((name) => fields.includes(name));
+    const own = process ? fields.filter((name) => !ofProcess.has(name)) : fields;
+    return `| \`${type}\` | ${code(categories[0]!)} | ${code(categories[1]!)} | ${[process ? "process" : "", code(own)].filter(Boolean).join(", ")} |`;
+  });
+  return `process: ${code(processFieldNames)}. Every event also has \`Computer\`, the device.\n\n| event | category (linux) | category (picket) | fields |\n|---|---|---|---|\n${rows.join("\n")}`;
+}
+
+function shippedTable(rules: readonly Rule[]): string {
+  const rows = rules.map((rule) => {
+    const path = rule.file.replace(/^builtin\//, "").replace(/\.yml$/, "");
+    return `| [${path}](../rules/${rule.file}) | ${rule.title} | ${rule.level} | ${rule.score} | ${rule.attack.techniques.join(", ")} |`;
+  });
+  return `| rule | what it sees | level | score | ATT&CK |\n|---|---|---|---|---|\n${rows.join("\n")}`;
+}
+
+if (import.meta.main) {
+  const rules = parseBuiltin(await readBuiltin());
+  await Bun.write(new URL("./builtin.gen.ts", import.meta.url), generate(rules));
+  await Bun.write(docs, withTables(await Bun.file(docs).text(), rules));
+}

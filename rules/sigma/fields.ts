@@ -1,4 +1,4 @@
-// What Sigma calls the things our events hold. docs/rules.md shows this table; a test keeps the two the same.
+// What Sigma calls the things our events hold. docs/rules.md shows this table (rules/gen.ts writes it).
 import type { EventOf, EventType, Process, SensorEvent } from "@picket/protocol/event";
 
 export type Value = string | number | boolean | readonly string[] | undefined;
@@ -136,6 +136,9 @@ const maps = new Map<EventType, ReadonlyMap<string, Getter>>(
     new Map([...Object.entries(fields as Fields<SensorEvent>), ["Computer", (event: SensorEvent): Value => event.device]]),
   ]),
 );
+
+/** The fields that every event about a process has. */
+export const processFieldNames: readonly string[] = Object.keys(processFields);
 
 /** Every field that rules may ask of this type of event. */
 export const fieldsOf = (type: EventType): ReadonlyMap<string, Getter> => maps.get(type)!;

@@ -3,7 +3,7 @@ import type { EventType } from "@picket/protocol/event";
 import type { Condition, Rule } from "../rule.ts";
 
 /** Categories of the Sigma taxonomy, with the meaning it gives them, for `product: linux` or none. */
-const sigmaCategories: Record<string, readonly EventType[]> = {
+export const sigmaCategories: Record<string, readonly EventType[]> = {
   process_creation: ["process.exec"],
   process_termination: ["process.exit"],
   process_access: ["process.ptrace"],
@@ -19,7 +19,7 @@ const sigmaCategories: Record<string, readonly EventType[]> = {
 };
 
 /** What Sigma has no category for: `product: picket` only. */
-const picketCategories: Record<string, readonly EventType[]> = {
+export const picketCategories: Record<string, readonly EventType[]> = {
   process_memfd: ["process.memfd"],
   process_setuid: ["process.setuid"],
   file_permission: ["file.chmod"],
