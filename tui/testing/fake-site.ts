@@ -8,6 +8,7 @@ import { madeCommand, madeEvents, madeSite } from "./made-up.ts";
 
 export type FakeSite = {
   readonly access: SiteAccess;
+  readonly certificate: { readonly ca: string; readonly cert: string; readonly key: string };
   readonly alerts: Map<string, Alert>;
   readonly devices: Map<string, Device>;
   readonly commands: CommandRecord[];
@@ -63,6 +64,7 @@ export async function startFakeSite(
 
   const fake: FakeSite = {
     access: { url: `https://127.0.0.1:${server.port}`, ca: certificate.ca, token: TOKEN, site: "lab" },
+    certificate,
     alerts: new Map(),
     devices: new Map(),
     commands: [],
