@@ -1,0 +1,107 @@
+import { encodeBatch } from "@picket/protocol/batch";
+import { Commit, encodeData, type State } from "@picket/protocol/feed";
+import { expect, test } from "vitest";
+import { BOOT, exec, feed, pipelineOf, proc, T0, testRules } from "../testing/events.ts";
+import { encodeCommit } from "./commit.ts";
+import { CREDITS, FeedSession } from "./session.ts";
+
+const rules = testRules("medium medium");
+
+function started(cursor = 1) {
+  const commits: Commit[] = [];
+  const acknowledge: (() => void)[] = [];
+  const wants: unknown[] = [];
+  const logs: string[] = [];
+  const session = new FeedSession({
+    pipeline: pipelineOf(rules),
+    want: (want) => wants.push(want),
+    commit: (payload) => {
+      commits.push(Commit.parse(JSON.parse(payload)));
+      const { promise, resolve } = Promise.withResolvers<void>();
+      acknowledge.push(resolve);
+      return promise;
+    },
+    log: (_, message) => logs.push(message),
+  });
+  session.hello();
+  const state: State = { kind: "state", session: "s", cursor, open: [], seen: [], last: true };
+  session.receive(Buffer.from(JSON.stringify(state)));
+  return { session, commits, acknowledge, wants, logs };
+}
+
+const batch = () => encodeBatch({ boot: BOOT, oldest: 0, events: [exec(0, proc(412, "/usr/bin/medium"))] });
+const data = (offset: number, bytes: Uint8Array = batch(), session = "s") =>
+  encodeData({ kind: "batch", session, offset, receivedMs: T0 }, bytes);
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+test("one commit is in flight; what is decided meanwhile goes together with the next", async () => {
+  const { session, commits, acknowledge } = started();
+  for (const offset of [1, 2, 5]) session.receive(data(offset));
+  expect(commits.map(({ next, read, alerts }) => [next, read, alerts[0]!.detection.count])).toEqual([[2, 1, 1]]);
+  acknowledge[0]!();
+  await settled();
+  expect(commits.slice(1).map(({ next, read, alerts }) => [next, read, alerts[0]!.detection.count])).toEqual([[6, 2, 3]]);
+});
+
+test("what lies before the cursor is read silently, what was decided is not decided again", () => {
+  const { session, commits } = started(3);
+  for (const offset of [1, 2]) session.receive(data(offset));
+  expect(commits).toEqual([]);
+  session.receive(data(3));
+  session.receive(data(3));
+  expect(commits.map(({ read }) => read)).toEqual([1]);
+});
+
+test("batches of an earlier session are left alone", () => {
+  const { session, commits } = started();
+  session.receive(data(1, batch(), "before"));
+  expect(commits).toEqual([]);
+});
+
+test.each([
+  ["garbage", Buffer.from("garbage")],
+  ["nothing", Buffer.alloc(0)],
+  ["a header and no body", batch().subarray(0, batch().indexOf(10) + 1)],
+])("%s instead of a batch is counted and passed by", async (_, bytes) => {
+  const { session, commits, acknowledge, logs } = started();
+  session.receive(data(1, bytes));
+  acknowledge[0]!();
+  await settled();
+  session.receive(data(2));
+  expect(commits.map(({ next, read, refused }) => [next, read, refused])).toEqual([
+    [2, 0, 1],
+    [3, 1, 0],
+  ]);
+  expect(logs).toEqual(["a batch could not be read"]);
+});
+
+test("credits are given back as batches are decided", () => {
+  const { session, wants } = started();
+  for (let offset = 1; offset <= 16; offset++) session.receive(data(offset));
+  expect(wants).toEqual([
+    { kind: "hello", credits: CREDITS },
+    { kind: "more", session: "s", credits: 8 },
+    { kind: "more", session: "s", credits: 8 },
+  ]);
+});
+
+test("what is not of the feed ends the session", () => {
+  expect(() => started().session.receive(Buffer.from("{}\n"))).toThrow();
+});
+
+test("a commit that would not fit loses pictures, never an alert or a count", () => {
+  const pipeline = pipelineOf(rules);
+  feed(
+    pipeline,
+    Array.from({ length: 50 }, (_, at) => exec(at, proc(10 + at, `/${at}/medium`, { argv: ["x".repeat(4000)] }))),
+  );
+  const commit: Commit = { session: "s", next: 2, ...pipeline.take(), read: 50, refused: 0 };
+  expect(Commit.parse(JSON.parse(encodeCommit(commit)))).toEqual(commit);
+  for (const limit of [150_000, 60_000, 10_000]) {
+    const fitted = Commit.parse(JSON.parse(encodeCommit(commit, limit)));
+    expect(fitted.alerts.map(({ detection }) => [detection.id, detection.count])).toEqual(
+      commit.alerts.map(({ detection }) => [detection.id, detection.count]),
+    );
+    expect(JSON.stringify(fitted).length).toBeLessThan(JSON.stringify(commit).length);
+  }
+});
