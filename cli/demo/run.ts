@@ -5,9 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { initSite } from "@picket/broker/site";
 import { createClient, type SiteClient } from "@picket/tui/client/client";
 import { readAccess } from "../access.ts";
+import { openConsole } from "../console.ts";
 import { agentCommand } from "../executables.ts";
-import { initOperator, loadOperator, loadPublic } from "../operator/keys.ts";
-import { signCommand } from "../operator/sign.ts";
+import { initOperator, loadPublic } from "../operator/keys.ts";
 import { interrupted, startSite } from "../site-processes.ts";
 import { type Supervised, supervise } from "../supervise.ts";
 import { BadDemo } from "./bad-demo.ts";
@@ -29,7 +29,9 @@ export async function runDemo(of: { headless: boolean }): Promise<number> {
   const demo = await startDemo(resolve(".picket"), say, of.headless ? (_, line) => console.error(line) : undefined);
   try {
     const end = Promise.race([interrupted(), demo.failed]);
-    const reason = await (of.headless ? end : Promise.race([end, openConsole(demo)]));
+    const reason = await (of.headless
+      ? end
+      : Promise.race([end, openConsole({ ...demo, demoAttack: () => demoAttack(() => undefined) }).then(() => undefined)]));
     if (reason === undefined) return 0;
     console.error(`picket: the demo cannot go on: ${reason}`);
     return 1;
@@ -92,18 +94,6 @@ async function prepareSite(dir: string, home: string, say: (text: string) => voi
   const text = `# Made by picket up --demo.\n[broker]\ndir = ${JSON.stringify(site)}\nhost = "${HOST_IP}"\nmqttPort = ${MQTT_PORT}\nhttpsPort = ${HTTPS_PORT}\n\n[detector]\ndir = ${JSON.stringify(site)}\nport = ${MQTT_PORT}\n`;
   if (!existsSync(config)) writeFileSync(config, text);
   return config;
-}
-
-/** The console, until its operator quits. */
-async function openConsole(demo: Demo): Promise<undefined> {
-  const { runConsole } = await import("@picket/tui/main");
-  const operator = await loadOperator(demo.home);
-  await runConsole({
-    client: demo.client,
-    sign: async (device, action) => (await signCommand(operator, { device, action })).jws,
-    operator: OPERATOR,
-    demoAttack: () => demoAttack(() => undefined),
-  });
 }
 
 const agentConfig = (dir: string) => join(dir, "agent.toml");

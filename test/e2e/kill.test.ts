@@ -1,11 +1,11 @@
 // Promise 1, on the real thing: kill -9 of any process loses no buffered event and makes none twice, and each alert exists once.
 import { Database } from "bun:sqlite";
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { SensorEvent } from "../../protocol/event.ts";
 import { createNetwork, type Network } from "./network.ts";
-import { eventually, type Program, run } from "./program.ts";
+import { eventually, run } from "./program.ts";
 import { createSite, type Site } from "./site.ts";
 
 const root = process.getuid?.() === 0;
@@ -41,13 +41,20 @@ async function mark(): Promise<void> {
   await run(network.on("device", [odd]));
 }
 
-/** What the agent holds on disk: the promise covers exactly this. */
+/** What the agent holds on disk: the promise covers exactly this. A running agent has the file to itself, so a copy is read. */
 function buffered(): string[] {
-  using db = new Database(join(site.agentState, "buffer.db"), { readonly: true });
-  return db
-    .query<{ epoch: string; seq: number }, []>("SELECT epoch, seq FROM events")
-    .all()
-    .map(({ epoch, seq }) => `${epoch}:${seq}`);
+  const copy = mkdtempSync("/tmp/picket-buffer-");
+  try {
+    for (const file of ["buffer.db", "buffer.db-wal"])
+      if (existsSync(join(site.agentState, file))) copyFileSync(join(site.agentState, file), join(copy, file));
+    using db = new Database(join(copy, "buffer.db"));
+    const rows = db.query<{ epoch: string; seq: number }, []>(
+      "SELECT epoch, events.id - base AS seq FROM events JOIN epochs ON base = (SELECT max(base) FROM epochs WHERE base <= events.id)",
+    );
+    return rows.all().map(({ epoch, seq }) => `${epoch}:${seq}`);
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
 }
 
 async function everything(): Promise<SensorEvent[]> {
