@@ -27,8 +27,8 @@ export interface Processes {
   forked(head: Head, child: number, sibling: boolean): void;
   /** Takes the new image and describes the process with all its ancestors. */
   executed(head: Head, executed: Executed): Process;
-  /** Forgets a process and describes it a last time. Undefined for kernel threads. */
-  exited(head: Head): { process: Process; durationMs: number } | undefined;
+  /** Forgets a process and describes it a last time. Undefined for kernel threads, and with `onlyKnown` for one already forgotten. */
+  exited(head: Head, onlyKnown: boolean): { process: Process; durationMs: number } | undefined;
   /** True while other threads of the process run. */
   hasThreads(pid: number): boolean;
   /** The process a record is about, complete but for ancestors. */

@@ -1,5 +1,5 @@
 // The sensor as the rest of the agent sees it: kernel records in, complete event drafts out.
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import type { EventDraft } from "@picket/protocol/event";
 import type { Capability } from "@picket/protocol/status";
 import { type Kernel, type LossName, openKernel, probeKernel } from "./bpf/kernel.ts";
@@ -10,7 +10,7 @@ import { isNear } from "./bpf/watch.ts";
 import { wallTimeAt } from "./clock.ts";
 import type { Context, Handler } from "./collectors/collector.ts";
 import { execCollector } from "./collectors/exec.ts";
-import { exitCollector } from "./collectors/exit.ts";
+import { onExit } from "./collectors/exit.ts";
 import { fileCollector } from "./collectors/file.ts";
 import { onFork } from "./collectors/fork.ts";
 import { listenCollector, onConnect } from "./collectors/net.ts";
@@ -56,7 +56,7 @@ const TURN_RECORDS = 5_000;
 export function startSensor(options: SensorOptions, emit: (draft: EventDraft) => void): Sensor {
   let kernel: Kernel;
   const users = parsePasswd(readOr("/etc/passwd"));
-  const watch = { read: expandHomes(options.watchRead, users), write: expandHomes(options.watchWrite, users) };
+  const watch = { read: expandHomes(options.watchRead, users, isDirectory), write: expandHomes(options.watchWrite, users, isDirectory) };
   try {
     kernel = openKernel({
       ignorePid: options.ignorePid,
@@ -193,7 +193,7 @@ function handlersFor(watch: { read: readonly string[]; write: readonly string[] 
     args: exec.onArgs,
     interpreter: exec.onInterpreter,
     exec: exec.onExec,
-    exit: exitCollector(),
+    exit: onExit,
     path: file.onPath,
     result: file.onResult,
     connect: onConnect,
@@ -226,3 +226,5 @@ function readOr(path: string): string {
     return "";
   }
 }
+
+const isDirectory = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;

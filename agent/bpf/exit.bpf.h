@@ -2,55 +2,21 @@
 #pragma once
 #include "tree.bpf.h"
 
-struct fate {
-  enum exit_cause cause;
-  __s32 value;
-};
-
-struct {
-  __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, 8192);
-  __type(key, __u32); // pid
-  __type(value, struct fate);
-} fates SEC(".maps");
-
-// The last signal sent to a task that would end it. A fatal signal reaches every thread as SIGKILL: only this remembers SIGTERM.
-struct {
-  __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, 4096);
-  __type(key, __u32); // tid it was sent to: the leader's for kill(2)
-  __type(value, __u32);
-} killers SEC(".maps");
-
-// Processes whose first thread ended on its own while others may run. Only used where the kernel does not tell the last thread.
-struct {
-  __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, 1024);
-  __type(key, __u32); // pid
-  __type(value, __u32);
-} leaderless SEC(".maps");
-
-static __always_inline void forget_fate(__u32 pid) { bpf_map_delete_elem(&fates, &pid); }
-
 static __always_inline int decide(enum exit_cause cause, __s32 value) {
   __u32 pid = bpf_get_current_pid_tgid() >> 32;
+  struct fate *before = bpf_map_lookup_elem(&fates, &pid);
+  if (before && before->cause == EXIT_THREAD) { // one thread's exit(2) gives way to the end of all
+    before->value = value;
+    before->cause = cause;
+    return 0;
+  }
   struct fate fate = {.cause = cause, .value = value};
   bpf_map_update_elem(&fates, &pid, &fate, BPF_NOEXIST); // the first to decide it is right
   return 0;
 }
 
 SEC("tracepoint/syscalls/sys_enter_exit_group")
-int enter_exit_group(struct enter *ctx) {
-  // A thread's own exit(2) gives way to the group's.
-  __u32 pid = bpf_get_current_pid_tgid() >> 32;
-  struct fate *before = bpf_map_lookup_elem(&fates, &pid);
-  if (before && before->cause == EXIT_THREAD) {
-    before->value = (__s32)ctx->args[0] & 0xff;
-    before->cause = EXIT_GROUP;
-    return 0;
-  }
-  return decide(EXIT_GROUP, (__s32)ctx->args[0] & 0xff);
-}
+int enter_exit_group(struct enter *ctx) { return decide(EXIT_GROUP, (__s32)ctx->args[0] & 0xff); }
 
 SEC("tracepoint/syscalls/sys_enter_exit")
 int enter_exit(struct enter *ctx) {

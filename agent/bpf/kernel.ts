@@ -33,16 +33,24 @@ export type Kernel = Disposable & {
 /** Loads, attaches and starts filling the ring. Throws `Unsupported` when this host cannot run it at all. */
 export function openKernel(options: KernelOptions): Kernel {
   const size = ringBytes(options.ringBytes);
+  let unwatched = 0;
+  const prepare = (before: Loaded) => {
+    unwatched = writeWatch(before.lib, { watch: before.mapFd("watch"), names: before.mapFd("names") }, options.watch);
+  };
   const loaded = withTracefs((tracefs) =>
     load({ object: objectBytes(), tracefs, ringBytes: size, ignorePid: options.ignorePid, without: options.without ?? [], prepare }),
   );
-  function prepare(before: Loaded): void {
-    writeWatch(before.lib, { watch: before.mapFd("watch"), names: before.mapFd("names") }, options.watch);
-  }
   const ring = new Ring(loaded.mapFd("ring"), size);
   const lost = loaded.mapFd("lost");
   const nears = loaded.mapFd("nears");
   const health = new Map(collectorNames.map((name) => [name, healthOf(name, loaded.failures)]));
+  if (unwatched > 0 && health.get("file")?.level === "live") {
+    health.set("file", {
+      level: "degraded",
+      why: `the kernel's table is full: ${unwatched} entries are not watched`,
+      todo: "watch fewer prefixes",
+    });
+  }
   let closed = false;
   return {
     health,

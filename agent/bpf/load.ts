@@ -12,6 +12,7 @@ export type LoadOptions = {
   readonly tracefs: string;
   readonly ringBytes: number;
   readonly ignorePid: number;
+  /** Programs, and keys of `config`, to go without as if this kernel lacked them. */
   readonly without: readonly string[];
   /** Called when the maps exist and no program runs yet. */
   readonly prepare: (loaded: Loaded) => void;
@@ -95,6 +96,7 @@ function configFor(options: LoadOptions, list: readonly Program[], failures: Map
   for (const { name, event } of list) {
     if (tracepointId(options.tracefs, event) === undefined) failures.set(name, `this kernel has no tracepoint ${event}`);
     for (const [key, field, required] of fields[name] ?? []) {
+      if (options.without.includes(key)) continue;
       const offset = fieldOffset(options.tracefs, event, field);
       if (offset !== undefined) values.writeUInt32LE(offset, layout[key as keyof typeof layout]);
       else if (required && !failures.has(name)) failures.set(name, `${event} has no field ${field}`);

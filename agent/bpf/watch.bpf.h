@@ -6,7 +6,7 @@
 // Watched prefixes. User space puts into each value the bits of all shorter prefixes that cover it.
 struct {
   __uint(type, BPF_MAP_TYPE_LPM_TRIE);
-  __uint(max_entries, 1024);
+  __uint(max_entries, 16384);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __type(key, struct watch_key);
   __type(value, __u32);
@@ -15,7 +15,8 @@ struct {
 // FNV-1a of a name or path. Two with the same hash cost one needless record.
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, 4096);
+  __uint(max_entries, 65536);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
   __type(key, __u64);
   __type(value, __u32);
 } names SEC(".maps");

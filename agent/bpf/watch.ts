@@ -49,24 +49,26 @@ export function isNear(directory: string, prefixes: readonly string[]): boolean 
   return prefixes.some((prefix) => prefix.startsWith(inside) || inside.startsWith(prefix));
 }
 
-/** Fills the kernel's filter. Throws when it is full. */
-export function writeWatch(lib: Libbpf, fds: { watch: number; names: number }, watch: Watch): void {
+/** Fills the kernel's filter. Returns how many entries did not fit. */
+export function writeWatch(lib: Libbpf, fds: { watch: number; names: number }, watch: Watch): number {
   const value = Buffer.alloc(4);
+  let refused = 0;
+  const put = (map: number, entry: Buffer, bits: number) => {
+    value.writeUInt32LE(bits);
+    if (lib.bpf_map_update_elem(map, entry, value, 0n) !== 0) refused++;
+  };
   for (const [prefix, bits] of trieOf(watch)) {
     const entry = Buffer.alloc(watchKey.size);
     entry.writeUInt32LE(prefix.length * 8, watchKey.bits);
     entry.write(prefix, watchKey.path, "latin1");
-    value.writeUInt32LE(bits);
-    if (lib.bpf_map_update_elem(fds.watch, entry, value, 0n) !== 0)
-      throw new Error(`watching ${prefix}: the kernel's table is full; watch fewer prefixes`);
+    put(fds.watch, entry, bits);
   }
   for (const [hash, bits] of namesOf(watch)) {
     const entry = Buffer.alloc(8);
     entry.writeBigUInt64LE(hash);
-    value.writeUInt32LE(bits);
-    if (lib.bpf_map_update_elem(fds.names, entry, value, 0n) !== 0)
-      throw new Error("the kernel's table of watched names is full; watch fewer prefixes");
+    put(fds.names, entry, bits);
   }
+  return refused;
 }
 
 /** Tells the kernel that this process can (not) reach watched paths through its working directory. */

@@ -12,33 +12,17 @@ export type Exit = {
   readonly maybeAlive: boolean;
 };
 
-const MAX_LEADERLESS = 1024;
-
 /** Reports the end of every process, when its last thread is gone. */
-export function exitCollector(): Handler {
-  // Processes whose first thread ended alone: what it said is what wait(2) will tell.
-  const leaderless = new Map<number, Exit>();
-  return (record, { processes, wallTime, emit }) => {
-    const head = decodeHead(record);
-    let exit = decodeExit(record);
-    if (exit.maybeAlive) {
-      exit = leaderless.get(head.pid) ?? exit;
-      if (processes.hasThreads(head.pid)) {
-        if (leaderless.size < MAX_LEADERLESS) leaderless.set(head.pid, exit);
-        return;
-      }
-    }
-    leaderless.delete(head.pid);
-    const last = processes.exited(head);
-    if (!last) return;
-    const { process, durationMs } = last;
-    emit({
-      type: "process.exit",
-      timeMs: wallTime(head.bootNs),
-      body: { process, exitCode: exit.exitCode, signal: exit.signal, durationMs },
-    });
-  };
-}
+export const onExit: Handler = (record, { processes, wallTime, emit }) => {
+  const head = decodeHead(record);
+  const exit = decodeExit(record);
+  if (exit.maybeAlive && processes.hasThreads(head.pid)) return; // Its last thread will tell.
+  const last = processes.exited(head, exit.maybeAlive);
+  if (!last) return;
+  const { process, durationMs } = last;
+  const { exitCode, signal } = exit;
+  emit({ type: "process.exit", timeMs: wallTime(head.bootNs), body: { process, exitCode, signal, durationMs } });
+};
 
 export function decodeExit(record: DataView): Exit {
   const cause = record.getUint32(at.cause, true);

@@ -30,6 +30,7 @@ const MAX_PENDING = 4096;
 
 /** Reports reading below `watch.read` and changes below `watch.write`. Calls that failed are not reported. */
 export function fileCollector(watch: FileWatch): FileCollector {
+  const births = new Births();
   const pending = new Map<number, { head: Head; call: PathCall }>();
   return {
     onPath(record) {
@@ -43,7 +44,7 @@ export function fileCollector(watch: FileWatch): FileCollector {
       const begun = pending.get(tid);
       pending.delete(tid);
       const value = Number(record.getBigInt64(resultRecord.value, true));
-      if (begun && value >= 0) finished(begun.head, begun.call, value, watch, context);
+      if (begun && value >= 0) finished({ ...begun, value, watch, births }, context);
     },
   };
 }
@@ -60,20 +61,28 @@ export function decodePath(record: DataView): PathCall {
   };
 }
 
-function finished(of: Head, call: PathCall, value: number, watch: FileWatch, context: Context): void {
+type Finished = {
+  readonly head: Head;
+  readonly call: PathCall;
+  readonly value: number;
+  readonly watch: FileWatch;
+  readonly births: Births;
+};
+
+function finished(done: Finished, context: Context): void {
+  const { head: of, call } = done;
   const { processes } = context;
-  if (call.op === pathOp.open) opened(of, call, value, watch, context);
-  else if (call.op === pathOp.delete) changed(of, call, watch, context, "file.delete");
-  else if (call.op === pathOp.link) changed(of, call, watch, context, "file.create");
-  else if (call.op === pathOp.rename) renamed(of, call, watch, context);
+  if (call.op === pathOp.open) opened(done, context);
+  else if (call.op === pathOp.delete) changed(done, context, "file.delete");
+  else if (call.op === pathOp.link) changed(done, context, "file.create");
+  else if (call.op === pathOp.rename) renamed(done, context);
   else if (call.op === pathOp.chdir) processes.movedTo(of, processes.resolve(of, call.dirFd, call.path));
   else if (call.op === pathOp.fchdir) processes.movedTo(of, processes.resolve(of, call.dirFd, "."));
 }
 
 const within = (path: string, prefixes: readonly string[]) => prefixes.some((prefix) => path.startsWith(prefix));
 
-function opened(of: Head, call: PathCall, fd: number, watch: FileWatch, context: Context): void {
-  const { processes, wallTime, emit } = context;
+function opened({ head: of, call, value: fd, watch, births }: Finished, { processes, wallTime, emit }: Context): void {
   const resolved = processes.resolve(of, call.dirFd, call.path);
   const handle = (call.flags & (O_PATH | O_DIRECTORY)) !== 0;
   if (handle && resolved !== undefined) processes.openedDirectory(of, fd, resolved);
@@ -85,7 +94,7 @@ function opened(of: Head, call: PathCall, fd: number, watch: FileWatch, context:
   const writes = !handle && (call.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) !== 0;
   const timeMs = wallTime(of.bootNs);
   if (writes && resolved !== undefined && within(path, watch.write)) {
-    const type = isNew(call.flags, processes.visible(of, path), timeMs) ? "file.create" : "file.modify";
+    const type = births.isNew(call.flags, path, processes.visible(of, path), timeMs) ? "file.create" : "file.modify";
     emit({ type, timeMs, body: { process: processes.describe(of), file: { path } } });
   }
   const reads = (call.flags & O_ACCMODE) !== O_WRONLY && !(directory && call.flags & O_PATH);
@@ -101,28 +110,46 @@ const named = (path: string, prefixes: readonly string[]) => {
   return prefixes.some((prefix) => !prefix.endsWith("/") && prefix.slice(prefix.lastIndexOf("/") + 1) === last);
 };
 
-function changed(of: Head, call: PathCall, watch: FileWatch, context: Context, type: "file.delete" | "file.create"): void {
+function changed({ head: of, call, watch, births }: Finished, context: Context, type: "file.delete" | "file.create"): void {
   const path = context.processes.resolve(of, call.dirFd, call.path);
   if (path === undefined || !within(path, watch.write)) return;
+  births.forget(path);
   context.emit({ type, timeMs: context.wallTime(of.bootNs), body: { process: context.processes.describe(of), file: { path } } });
 }
 
-function renamed(of: Head, call: PathCall, watch: FileWatch, { processes, wallTime, emit }: Context): void {
+function renamed({ head: of, call, watch, births }: Finished, { processes, wallTime, emit }: Context): void {
   const path = processes.resolve(of, call.dirFd, call.path);
   const to = processes.resolve(of, call.toDirFd, call.to);
   const matters = (path !== undefined && within(path, watch.write)) || (to !== undefined && within(to, watch.write));
   if (!matters) return;
+  if (path !== undefined) births.forget(path);
   const file = { path: path ?? call.path, to: to ?? call.to };
   emit({ type: "file.rename", timeMs: wallTime(of.bootNs), body: { process: processes.describe(of), file } });
 }
 
 // File systems stamp with the tick before, up to 10 ms early.
 const STAMP_SLACK_MS = 25;
+const MAX_BIRTHS = 1024;
 
-/** Whether an open that may create did: nothing at the call tells, but the file's birth does, where the file system keeps it (statx(2)). */
-function isNew(flags: number, path: string, openedMs: number): boolean {
-  if ((flags & O_CREAT) === 0) return false;
-  if ((flags & O_EXCL) !== 0) return true;
+/** Tells an open that created its file from one that found it: nothing at the call does, but the file's birth does, where the file system keeps it (statx(2)). */
+class Births {
+  // What was reported as new: the next open comes perhaps within the slack.
+  readonly #reported = new Set<string>();
+
+  isNew(flags: number, path: string, visible: string, openedMs: number): boolean {
+    if ((flags & O_CREAT) === 0) return false;
+    if ((flags & O_EXCL) === 0 && (this.#reported.has(path) || !bornAt(visible, openedMs))) return false;
+    this.#reported.add(path);
+    if (this.#reported.size > MAX_BIRTHS) this.#reported.delete(this.#reported.keys().next().value!);
+    return true;
+  }
+
+  forget(path: string): void {
+    this.#reported.delete(path);
+  }
+}
+
+function bornAt(path: string, openedMs: number): boolean {
   try {
     return statSync(path).birthtimeMs >= openedMs - STAMP_SLACK_MS;
   } catch {

@@ -100,8 +100,9 @@ export class ProcessTree implements Processes {
     return ancestors.length > 0 ? { ...process, ancestors } : process;
   }
 
-  exited(head: Head): { process: Process; durationMs: number } | undefined {
-    const node = this.#live.get(head.pid) ?? this.#node(head);
+  exited(head: Head, onlyKnown: boolean): { process: Process; durationMs: number } | undefined {
+    if (onlyKnown && !this.#live.has(head.pid)) return undefined;
+    const node = this.#node(head);
     this.#live.delete(head.pid);
     if (node.kernelThread) return undefined;
     const durationMs = Math.max(0, Number((head.bootNs - node.bornNs) / 1_000_000n));

@@ -40,9 +40,9 @@ export function userNames(path: string, nowMs: () => number): (uid: number) => s
   };
 }
 
-/** Replaces a leading "~/" by every home directory there is. */
-export function expandHomes(prefixes: readonly string[], users: readonly User[]): string[] {
-  const homes = new Set(users.map(({ home }) => home.replace(/\/+$/, "")).filter((home) => home.startsWith("/")));
+/** Replaces a leading "~/" by every home directory that is one. */
+export function expandHomes(prefixes: readonly string[], users: readonly User[], isDirectory: (path: string) => boolean): string[] {
+  const homes = new Set(users.map(({ home }) => home.replace(/\/+$/, "")).filter((home) => home.startsWith("/") && isDirectory(home)));
   return [
     ...new Set(prefixes.flatMap((prefix) => (prefix.startsWith("~/") ? [...homes].map((home) => home + prefix.slice(1)) : [prefix]))),
   ];
