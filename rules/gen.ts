@@ -44,23 +44,30 @@ function between(text: string, name: string, table: string): string {
 
 function fieldTable(): string {
   const code = (names: Iterable<string>) => [...names].map((name) => `\`${name}\``).join(", ");
-  const ofProcess = new Set(processFieldNames);
   const rows = eventTypes.map((type) => {
     const categories = [sigmaCategories, picketCategories].map((table) => Object.keys(table).filter((name) => table[name]!.includes(type)));
     const fields = [...fieldsOf(type).keys()].filter((name) => name !== "Computer");
-    const process = processFieldNames.every((name) => fields.includes(name));
-    const own = process ? fields.filter((name) => !ofProcess.has(name)) : fields;
-    return `| \`${type}\` | ${code(categories[0]!)} | ${code(categories[1]!)} | ${[process ? "process" : "", code(own)].filter(Boolean).join(", ")} |`;
+    const ofProcess = processFieldNames.every((name) => fields.includes(name));
+    const own = ofProcess ? fields.filter((name) => !processFieldNames.includes(name)) : fields;
+    return [code([type]), ...categories.map(code), [ofProcess ? "process" : "", code(own)].filter(Boolean).join(", ")];
   });
-  return `process: ${code(processFieldNames)}. Every event also has \`Computer\`, the device.\n\n| event | category (linux) | category (picket) | fields |\n|---|---|---|---|\n${rows.join("\n")}`;
+  const head = `process: ${code(processFieldNames)}. Every event also has \`Computer\`, the device.`;
+  return `\n${head}\n\n${table(["event", "category (linux)", "category (picket)", "fields"], rows)}\n`;
 }
 
 function shippedTable(rules: readonly Rule[]): string {
   const rows = rules.map((rule) => {
     const path = rule.file.replace(/^builtin\//, "").replace(/\.yml$/, "");
-    return `| [${path}](../rules/${rule.file}) | ${rule.title} | ${rule.level} | ${rule.score} | ${rule.attack.techniques.join(", ")} |`;
+    return [`[${path}](../rules/${rule.file})`, rule.title, rule.level, String(rule.score), rule.attack.techniques.join(", ")];
   });
-  return `| rule | what it sees | level | score | ATT&CK |\n|---|---|---|---|---|\n${rows.join("\n")}`;
+  return `\n${table(["rule", "what it sees", "level", "score", "ATT&CK"], rows)}\n`;
+}
+
+/** A Markdown table padded as the formatter pads it. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((_, column) => Math.max(3, ...[head, ...rows].map((row) => row[column]!.length)));
+  const line = (cells: readonly string[]) => `| ${cells.map((cell, column) => cell.padEnd(widths[column]!)).join(" | ")} |`;
+  return [line(head), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n");
 }
 
 if (import.meta.main) {
