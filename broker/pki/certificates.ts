@@ -1,5 +1,5 @@
 // X.509 as Picket uses it: P-256, one site CA, leaves whose role is OU and whose name is CN. The site decides every field; a CSR gives only its key.
-import "reflect-metadata";
+import "./reflect.ts";
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,

@@ -1,5 +1,5 @@
 // Who is at the other end, as the site CA says it.
-import "reflect-metadata";
+import "./reflect.ts";
 import { X509Certificate } from "@peculiar/x509";
 import { deviceId, roles } from "@picket/protocol/names";
 import type { CertifiedPeer } from "../peer.ts";
