@@ -1,7 +1,8 @@
 // The payload of `.../events`: one line of JSON header, then one zstd frame of NDJSON. The header can be read, and a duplicate dropped, without inflating anything.
 import { zstdDecompressSync } from "node:zlib";
 import * as z from "zod";
-import { SensorEvent } from "./event.ts";
+import { type Accept, accepter } from "./accept.ts";
+import { Hit, Process, SensorEvent } from "./event.ts";
 import { bootId, deviceId, epochId } from "./names.ts";
 
 /** Most events in one batch. */
@@ -119,7 +120,7 @@ export function decodeBatch(bytes: Uint8Array): { header: BatchHeader; events: S
   const lines = inflateBatch(body).toString("utf8").split("\n");
   if (lines.length !== countOf(header)) throw new BadBatch(`${countOf(header)} events announced, ${lines.length} lines found`);
   const events: SensorEvent[] = [];
-  const processes: unknown[] = [];
+  const processes: Processes = { values: [], accepted: new Set() };
   let refused = 0;
   let previousMs = 0;
   let line = 0;
@@ -127,16 +128,21 @@ export function decodeBatch(bytes: Uint8Array): { header: BatchHeader; events: S
     for (let seq = start; seq < start + count; seq++, line++) {
       const json = parseLine(lines[line]!, processes);
       if (typeof json?.timeMs === "number") previousMs += json.timeMs;
-      const event = SensorEvent.safeParse({ ...json, v: 1, device: header.device, epoch: header.epoch, seq, timeMs: previousMs });
-      if (event.success) events.push(event.data);
+      const event = json && check({ ...json, v: 1, device: header.device, epoch: header.epoch, seq, timeMs: previousMs }, processes);
+      if (event) events.push(event);
       else refused++;
     }
   }
   return { header, events, refused };
 }
 
+type Line = { timeMs?: unknown; body?: unknown };
+
+/** Processes of a batch by number, and those already found valid: a process is checked once, however many lines are about it. */
+type Processes = { readonly values: unknown[]; readonly accepted: Set<unknown> };
+
 /** One line as an object, its process put back; undefined when it is no JSON object or names a process that is not there. */
-function parseLine(line: string, processes: unknown[]): { timeMs?: unknown; body?: unknown } | undefined {
+function parseLine(line: string, processes: Processes): Line | undefined {
   let json: { timeMs?: unknown; p?: unknown; body?: { process?: unknown } } | null;
   try {
     json = JSON.parse(line);
@@ -144,11 +150,56 @@ function parseLine(line: string, processes: unknown[]): { timeMs?: unknown; body
     return undefined;
   }
   if (typeof json !== "object" || json === null || Array.isArray(json)) return undefined;
-  const { p, ...rest } = json;
-  if (p === undefined) {
-    if (rest.body?.process !== undefined) processes.push(rest.body.process);
-    return rest;
+  if (json.p === undefined) {
+    if (json.body?.process !== undefined) processes.values.push(json.body.process);
+    return json as Line;
   }
-  const process = typeof p === "number" ? processes[p] : undefined;
+  const { p, ...rest } = json;
+  const process = typeof p === "number" ? processes.values[p] : undefined;
   return process === undefined ? { timeMs: rest.timeMs } : { ...rest, body: { ...rest.body, process } };
+}
+
+const acceptProcess = accepter(Process);
+const acceptHits = accepter(Hit.array().max(64));
+/** Bodies by event type, less their process, which is checked apart. */
+const acceptBody = new Map<unknown, { readonly rest: Accept; readonly process: "none" | "maybe" | "always" }>(
+  SensorEvent.options.map(({ shape: { type, body } }) => {
+    const { process, ...rest } = body.shape as Record<string, z.ZodType>;
+    const kind = process === undefined ? "none" : process === Process ? "always" : "maybe";
+    return [type.value, { rest: accepter(z.object(rest)), process: kind }];
+  }),
+);
+
+type Checked = Pick<SensorEvent, "v" | "device" | "epoch" | "seq" | "timeMs"> & {
+  readonly type?: unknown;
+  readonly body?: unknown;
+  readonly hits?: unknown;
+};
+
+/** A valid event, or undefined. What is plainly right is taken as it is; all else is zod's to judge. Identity and number come from the header. */
+function check(json: Checked, processes: Processes): SensorEvent | undefined {
+  if (isPlain(json, processes)) return json as SensorEvent;
+  const event = SensorEvent.safeParse(json);
+  return event.success ? event.data : undefined;
+}
+
+const PLAIN_KEYS = 7;
+
+function isPlain(json: Checked, processes: Processes): boolean {
+  const body = acceptBody.get(json.type);
+  if (!body || typeof json.body !== "object" || json.body === null || Array.isArray(json.body)) return false;
+  if (!Number.isSafeInteger(json.timeMs) || json.timeMs < 0) return false;
+  let keys = 0;
+  for (const _ in json) keys++;
+  // v, device, epoch, seq, timeMs, type, body, and hits where there are any.
+  if (keys !== PLAIN_KEYS + (json.hits === undefined ? 0 : 1)) return false;
+  if (json.hits !== undefined && !acceptHits(json.hits)) return false;
+  if (body.process === "none") return body.rest(json.body);
+  const { process, ...rest } = json.body as { process?: unknown };
+  if (process === undefined) return body.process === "maybe" && !("process" in json.body) && body.rest(rest);
+  if (!processes.accepted.has(process)) {
+    if (!acceptProcess(process)) return false;
+    processes.accepted.add(process);
+  }
+  return body.rest(rest);
 }
