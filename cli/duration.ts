@@ -4,7 +4,8 @@ const unitMs: Record<string, number> = { s: 1000, m: 60_000, h: 3600_000, d: 86_
 export function parseDuration(text: string): number {
   const [, count, unit] = /^(\d{1,9})([smhd])$/.exec(text.trim()) ?? [];
   const ms = Number(count) * (unitMs[unit ?? ""] ?? Number.NaN);
-  if (!Number.isSafeInteger(ms) || ms <= 0) throw new Error(`${JSON.stringify(text)} is not a duration: use a number and s, m, h or d, such as 30m or 24h`);
+  if (!Number.isSafeInteger(ms) || ms <= 0)
+    throw new Error(`${JSON.stringify(text)} is not a duration: use a number and s, m, h or d, such as 30m or 24h`);
   return ms;
 }
 

@@ -26,7 +26,12 @@ export function explain(error: unknown): { lines: string[]; exitCode: 1 | 2 } {
 function partsOf(error: unknown): [message: string, hint: string | undefined, exitCode: 1 | 2] {
   if (error instanceof Failure) return [error.message, error.hint, error.exitCode];
   if (error instanceof SiteError) return [error.message, error.hint, 1];
-  if (error instanceof BadConfig) return [`the configuration cannot be used:\n${error.message}`, "Correct the lines above; `picket site show --config FILE` prints what is read.", 1];
+  if (error instanceof BadConfig)
+    return [
+      `the configuration cannot be used:\n${error.message}`,
+      "Correct the lines above; `picket site show --config FILE` prints what is read.",
+      1,
+    ];
   // Errors of other parts (operator keys, broker, demo) carry their advice in the message or in `hint`.
   if (error instanceof Error) return [error.message, hintOf(error), 1];
   return [String(error), undefined, 1];

@@ -18,7 +18,10 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   const clean = [head, ...rows].map((row) => row.map((text) => cut(text, 400)));
   const widths = head.map((_, index) => Math.max(...clean.map((row) => cellsOf(row[index] ?? ""))));
   return clean.map((row) => {
-    const text = row.map((value, index) => (index === head.length - 1 ? value : cell(value, widths[index]!))).join("  ").trimEnd();
+    const text = row
+      .map((value, index) => (index === head.length - 1 ? value : cell(value, widths[index]!)))
+      .join("  ")
+      .trimEnd();
     return Number.isFinite(width) ? cut(text, width) : text;
   });
 }
