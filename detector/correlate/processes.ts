@@ -47,33 +47,47 @@ export class Processes {
   }
 
   #own(process: Process, nowMs: number, isExec: boolean): ProcessNode {
-    const key = `${this.#boot}:${process.pid}:${process.startTicks}`;
-    const known = this.#byKey.get(key);
+    const known = this.#find(process.pid, process.startTicks);
     // Without start ticks a pid alone names the process: a new program after its exit is a new process.
     const reused = known?.exited === true && isExec && process.startTicks === 0;
     if (known && !reused && isFresh(known.seenMs, nowMs)) {
-      this.#byKey.delete(key);
-      this.#byKey.set(key, known);
+      this.#touch(known, nowMs);
       return known;
     }
     if (known) this.#forget(known);
+    const key = this.#keyOf(process.pid, process.startTicks);
     return this.#promote(key, process.pid, process.startTicks, nowMs) ?? this.#keep(this.#make(key, process, nowMs));
+  }
+
+  #keyOf(pid: number, startTicks: number | "?"): string {
+    return `${this.#boot}:${pid}:${startTicks}`;
+  }
+
+  /** The last process of this pid is nearly always the one meant: that saves making a key. */
+  #find(pid: number, startTicks: number): ProcessNode | undefined {
+    const last = this.#byPid.get(pid);
+    return last?.startTicks === startTicks ? last : this.#byKey.get(this.#keyOf(pid, startTicks));
+  }
+
+  /** Moves it to the young end, once for all that was received together. */
+  #touch(node: ProcessNode, nowMs: number): void {
+    if (node.seenMs === nowMs) return;
+    node.seenMs = nowMs;
+    this.#byKey.delete(node.key);
+    this.#byKey.set(node.key, node);
   }
 
   /** A process known through its child. */
   #mention(ancestor: Ancestor, nowMs: number): ProcessNode {
     const { pid, startTicks } = ancestor;
-    const known =
-      pid <= 0 ? undefined : startTicks === undefined ? this.#byPid.get(pid) : this.#byKey.get(`${this.#boot}:${pid}:${startTicks}`);
+    const known = pid <= 0 ? undefined : startTicks === undefined ? this.#byPid.get(pid) : this.#find(pid, startTicks);
     if (known && isFresh(known.seenMs, nowMs)) {
-      known.seenMs = nowMs;
+      this.#touch(known, nowMs);
       if (known.process === undefined && known.argv.length === 0 && ancestor.argv) known.argv = ancestor.argv;
-      this.#byKey.delete(known.key);
-      this.#byKey.set(known.key, known);
       return known;
     }
     if (known) this.#forget(known);
-    const key = `${this.#boot}:${pid}:${startTicks ?? "?"}`;
+    const key = this.#keyOf(pid, startTicks ?? "?");
     if (pid <= 0) return this.#make(key, ancestor, nowMs);
     const promoted = startTicks === undefined ? undefined : this.#promote(key, pid, startTicks, nowMs);
     return promoted ?? this.#keep(this.#make(key, ancestor, nowMs));
