@@ -5,12 +5,12 @@ import type { Capability, OnlineStatus } from "@picket/protocol/status";
 import { EventBuffer } from "./buffer/buffer.ts";
 import { bootNowMs } from "./clock.ts";
 import type { AgentConfig } from "./config.ts";
-import { expiresMs, renewInMs } from "./enroll/certificate.ts";
-import { renew } from "./enroll/enroll.ts";
 import { readIdentity } from "./enroll/files.ts";
+import { expiresMs, renewInMs } from "./enroll/validity.ts";
 import { thisHost, version } from "./host.ts";
 import { localRules } from "./local-rules.ts";
 import type { Log } from "./log.ts";
+import { keepSmall } from "./memory.ts";
 import { createPipeline } from "./pipeline.ts";
 import { startRenewal } from "./renewal.ts";
 import { createResponse, type Response } from "./response/index.ts";
@@ -95,12 +95,15 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
   const renewal = startRenewal({
     dueInMs: () => renewInMs(credentials.cert, Date.now()),
     renew: async () => {
+      // Loaded when it is needed, every few weeks: it brings an X.509 library with it.
+      const { renew } = await import("./enroll/enroll.ts");
       credentials = await renew({ dir: config.state, identity, credentials, nowMs: Date.now(), via: response?.brokerAddresses()[0] });
       log("info", "certificate renewed", { until: new Date(expiresMs(credentials.cert)).toISOString() });
       uplink.reconnect();
     },
     onFailure: (error, nextMs) => log("warn", "the certificate could not be renewed", { error: message(error), retryS: nextMs / 1000 }),
   });
+  const memory = keepSmall();
   const losses = setInterval(countLoss, LOSS_EVERY_MS);
   const statuses = setInterval(saveStatus, config.heartbeatS * 1000);
   saveStatus();
@@ -109,6 +112,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
   return {
     stop: async (why) => {
       for (const timer of [losses, statuses]) clearInterval(timer);
+      memory[Symbol.dispose]();
       renewal[Symbol.dispose]();
       sensor?.poll();
       sensor?.[Symbol.dispose]();

@@ -4,6 +4,7 @@ import type { AgentConfig } from "./config.ts";
 import { hostLabel, thisHost, version } from "./host.ts";
 import { localRules } from "./local-rules.ts";
 import type { Log } from "./log.ts";
+import { keepSmall } from "./memory.ts";
 import { createPipeline } from "./pipeline.ts";
 import { type Sensor, startSensor } from "./sensor.ts";
 import { createShedder } from "./shed.ts";
@@ -46,9 +47,11 @@ export function printEvents(config: AgentConfig, output: Output, log: Log): { st
     const count = pipeline.takeShed();
     if (count > 0) emit({ type: "sensor.lost", timeMs: Date.now(), body: { collector: "agent", count, where: "shed" } });
   };
+  const memory = keepSmall();
   const losses = setInterval(countLoss, LOSS_EVERY_MS);
   return {
     stop: (why) => {
+      memory[Symbol.dispose]();
       clearInterval(losses);
       sensor?.poll();
       sensor?.[Symbol.dispose]();

@@ -1,14 +1,11 @@
 // Keys, requests and checks of X.509, as a device needs them.
-import "reflect-metadata";
+import "./reflect.ts";
 import { PemConverter, Pkcs10CertificateRequestGenerator, X509Certificate } from "@peculiar/x509";
 import type { EnrolResponse } from "@picket/protocol/enroll";
 import type { Credentials } from "./files.ts";
 
 const EC = { name: "ECDSA", namedCurve: "P-256" } as const;
 const SIGNING = { name: "ECDSA", hash: "SHA-256" } as const;
-const DAY_MS = 86_400_000;
-/** Device certificates are issued for this long. notBefore says nothing: it lies years back, for boards without a clock. */
-const LIFE_MS = 30 * DAY_MS;
 
 /** A new P-256 key, PKCS #8 PEM. */
 export async function makeKey(): Promise<string> {
@@ -52,12 +49,3 @@ export async function checkIssued(credentials: Credentials, device: EnrolRespons
   if (role.join() !== "device") throw new Error(`the certificate's role is ${role.join() || "missing"}, not device`);
   if (name.join() !== device) throw new Error(`the certificate names ${name.join() || "nobody"}, not ${device}`);
 }
-
-/** Milliseconds until the certificate should be renewed (a third of its life has passed), negative when that time has come. */
-export function renewInMs(cert: string, nowMs: number): number {
-  const { notBefore, notAfter } = new X509Certificate(cert);
-  const lifeMs = Math.min(notAfter.getTime() - notBefore.getTime(), LIFE_MS);
-  return notAfter.getTime() - (lifeMs * 2) / 3 - nowMs;
-}
-
-export const expiresMs = (cert: string) => new X509Certificate(cert).notAfter.getTime();

@@ -6,11 +6,11 @@ import { RENEW_TYP } from "@picket/protocol/enroll";
 import { compactVerify } from "jose";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { testCa } from "../uplink/testing/pki.ts";
-import { renewInMs } from "./certificate.ts";
 import { enroll, renew } from "./enroll.ts";
 import { NotEnrolled, readIdentity } from "./files.ts";
 import { call, Refused } from "./request.ts";
 import { anchor, type Lies, SECRET, startTestSite } from "./testing/site.ts";
+import { expiresMs, renewInMs } from "./validity.ts";
 
 let dir: string;
 beforeEach(() => {
@@ -163,6 +163,7 @@ test.each([
     notAfter: new Date(nowMs + toDays * day),
   });
   expect(renewInMs(cert, nowMs) / day).toBeCloseTo(days, 5);
+  expect(expiresMs(cert)).toBe(nowMs + toDays * day);
 });
 
 const address = (token: string) => (JSON.parse(Buffer.from(token.slice(8), "base64url").toString()) as { https: string }).https;
