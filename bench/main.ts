@@ -4,9 +4,14 @@ import type { Bench, Result } from "./result.ts";
 
 const benches: Record<string, () => Promise<{ default: Bench }>> = {
   wire: () => import("./wire.ts"),
+  ingest: () => import("./ingest.ts"),
+  detector: () => import("./detector.ts"),
 };
 
-const { values, positionals } = parseArgs({ options: { json: { type: "boolean", default: false } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { json: { type: "boolean", default: false }, rules: { type: "string", default: process.env.PICKET_BENCH_RULES } },
+  allowPositionals: true,
+});
 const names = positionals.length > 0 ? positionals : Object.keys(benches);
 
 for (const name of names) {
@@ -16,7 +21,7 @@ for (const name of names) {
     process.exit(2);
   }
   const { default: run } = await load();
-  for await (const result of run()) print({ bench: name, ...result });
+  for await (const result of run({ rules: values.rules })) print({ bench: name, ...result });
 }
 
 function print(result: { bench: string } & Result): void {

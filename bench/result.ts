@@ -6,7 +6,23 @@ export type Result = {
   readonly peer?: string;
   readonly ratio?: number;
 };
-export type Bench = () => AsyncIterable<Result>;
+export type BenchOptions = {
+  /** Rule folders to add to the shipped rules. */
+  readonly rules?: string | undefined;
+};
+export type Bench = (options: BenchOptions) => AsyncIterable<Result>;
+
+/** Something a reader of the figures must know, such as a peer that is not installed. On standard error: standard output holds figures only. */
+export const note = (text: string): void => console.error(text);
+
+/** Our figure with its ratio to the peer's, then the peer's own; ours alone where there is no peer. */
+export function* beside(of: { metric: string; unit: string; value: number }, peer: string, theirs: number | undefined): Iterable<Result> {
+  if (theirs === undefined) yield of;
+  else {
+    yield { ...of, peer, ratio: Number((of.value / theirs).toFixed(3)) };
+    yield { metric: `${peer}_${of.metric}`, value: theirs, unit: of.unit };
+  }
+}
 
 /** The middle value; of an even count the lower one. Throws on none. */
 export function median(values: readonly number[]): number {

@@ -31,7 +31,7 @@ export function fileEvents(count: number, of: { device: string; epoch: string; s
 export const workloadBoot = boot;
 
 /** Numerical Recipes' linear congruential generator: good enough to vary a workload, the same everywhere. */
-function lcg(seed: number): () => number {
+export function lcg(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
