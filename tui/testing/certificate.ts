@@ -1,8 +1,8 @@
-import "reflect-metadata";
-import * as x509 from "@peculiar/x509";
-
 /** A CA and a server certificate for 127.0.0.1, good for an hour. PEM. */
 export async function testCertificate(): Promise<{ ca: string; cert: string; key: string }> {
+  // One after the other: Bun runs CommonJS modules of one graph in any order, and x509 needs the polyfill first.
+  await import("reflect-metadata");
+  const x509 = await import("@peculiar/x509");
   const alg = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
   const caKeys = await crypto.subtle.generateKey(alg, true, ["sign", "verify"]);
   const keys = await crypto.subtle.generateKey(alg, true, ["sign", "verify"]);
