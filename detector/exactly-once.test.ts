@@ -23,6 +23,7 @@ test("the streams make what they are to test", async () => {
   expect([...ids]).toEqual(
     expect.arrayContaining([
       "picket-chain-reverse-shell",
+      "picket-chain-burst",
       "picket-chain-credential-access",
       "picket-process-score",
       "local-a",

@@ -6,7 +6,7 @@ import type { Matcher } from "@picket/rules/rule";
 import { Alerts, type Grown, groupKey, MAX_GROUP_KEY, unionAttack } from "./alerts.ts";
 import { type Completed, chains } from "./correlate/chains.ts";
 import { Correlation } from "./correlate/correlate.ts";
-import { isLive, lineage, type ProcessNode, type Step } from "./correlate/node.ts";
+import { anyRare, isLive, lineage, type ProcessNode, type Step } from "./correlate/node.ts";
 import { alertScore, bandOf, type Score, scoreOf } from "./correlate/score.ts";
 import { Sightings } from "./correlate/sightings.ts";
 import { parentExe, processOfAlert, treeOf } from "./correlate/tree.ts";
@@ -79,7 +79,7 @@ export class Pipeline {
     const { node, completed, scored } = this.#correlation.take(event, rules, arrival);
     if (arrival.silent) return;
     for (const rule of rules) if (rule.alerts) this.#raiseRule(rule, event, node, arrival);
-    for (const chain of completed) this.#raiseChain(chain, event, arrival);
+    for (const chain of completed) if (anyRare(chain.ifRare)) this.#raiseChain(chain, event, arrival);
     if (node && scored) this.#raiseScore(node, event, arrival);
   }
 

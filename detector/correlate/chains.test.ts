@@ -128,6 +128,7 @@ describe("burst", () => {
     ["a build tool", run(child(440, "/usr/bin/make", bash), five, 10), []],
     ["below a build tool", [exec(0, built), ...run(built, five, 10)], []],
     ["a shell script", run(bash, five, 100), []],
+    ["one process that becomes five programs", five.map((name, at) => exec(at, child(700, `/usr/bin/${name}`, app))), []],
     ["a login", run(proc(460, "/usr/sbin/sshd"), five, 10), []],
     ["children of different parents", [...run(app, five.slice(0, 3), 10), ...run(python, five.slice(3), 10, 800)], []],
   ])("%s", (_, events, expected) => {
@@ -138,5 +139,17 @@ describe("burst", () => {
     const rules = testRules("low a3");
     expect(alertsOf(run(bash, five, 100), rules)).toEqual(hit);
     expect(alertsOf(run(bash, ["a1", "a2", "a4", "a5", "a6"], 100), rules)).toEqual([]);
+  });
+
+  test("what a service does every day", () => {
+    const round = (at: number) => five.map((name, of) => exec(at * 60_000 + of, child(700 + at * 10 + of, `/usr/bin/${name}`, app)));
+    const week = Array.from({ length: 8 }, (_, at) => round(at));
+    expect(alertsOf(week.flat())).toEqual(["picket-chain-burst x6"]);
+    expect(
+      alertsOf([
+        ...week.flat(),
+        ...run(app, ["a1", "a2", "a3", "a4", "new"], 10, 900).map((event) => ({ ...event, timeMs: event.timeMs + 1_000_000 })),
+      ]),
+    ).toEqual(["picket-chain-burst x6", "picket-chain-burst x1"]);
   });
 });

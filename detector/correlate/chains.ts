@@ -4,6 +4,7 @@ import { DERIVED_MS, isFresh, STEP_MS } from "../freshness.ts";
 import { baseName } from "../text.ts";
 import { isWithin, lineage, type ProcessNode, type Step } from "./node.ts";
 import { discovery, isInterpreter, isNoisyTool, isRoot, isShell, isUsualPort } from "./programs.ts";
+import type { Sighting } from "./sightings.ts";
 
 /** Longest time from the first to the last step of a chain. */
 export const CHAIN_MS = 30_000;
@@ -40,7 +41,13 @@ export const burst = chain("picket-chain-burst", "Burst of program starts", 60, 
 export const chains: readonly RuleFacts[] = [reverseShell, credentialAccess, burst];
 
 /** A chain that one step completed: on `subject`, by `steps`, oldest first. */
-export type Completed = { readonly rule: RuleFacts; readonly subject: ProcessNode; readonly steps: readonly Step[] };
+export type Completed = {
+  readonly rule: RuleFacts;
+  readonly subject: ProcessNode;
+  readonly steps: readonly Step[];
+  /** Where given, it is nothing unless one of these was rare. */
+  readonly ifRare: readonly Sighting[] | undefined;
+};
 
 /**
  * Remembers a step with its process and that one's ancestors, and returns the chains it completes: each at most once, on the
@@ -54,8 +61,8 @@ export function addStep(step: Step): Completed[] {
     if (!insert(subject.steps, step)) continue;
     for (const [rule, find] of patterns) {
       if (completed.some((done) => done.rule === rule)) continue;
-      const steps = find(subject, step);
-      if (steps) completed.push({ rule, subject, steps });
+      const found = find(subject, step);
+      if (found) completed.push({ rule, subject, ...found });
     }
   }
   return completed;
@@ -76,7 +83,9 @@ function insert(steps: Step[], step: Step): boolean {
 
 const isBefore = (a: Step, b: Step): boolean => a.timeMs < b.timeMs || (a.timeMs === b.timeMs && a.seq < b.seq);
 
-type Find = (subject: ProcessNode, latest: Step) => Step[] | undefined;
+type Found = Pick<Completed, "steps" | "ifRare">;
+type Find = (subject: ProcessNode, latest: Step) => Found | undefined;
+const found = (steps: readonly Step[], ifRare?: readonly Sighting[]): Found => ({ steps, ifRare });
 
 /** The subject is a shell; it or a descendant connects out; then a shell is started by the one that connected. */
 const findReverseShell: Find = (subject, latest) => {
@@ -90,7 +99,7 @@ const findReverseShell: Find = (subject, latest) => {
     for (let k = j + 1; k < steps.length; k++) {
       const shell = steps[k]!;
       if (shell.kind !== "shell" || !(latest === first || latest === connection || latest === shell)) continue;
-      if (isLed(connection, shell, latest.receivedMs)) return [first, connection, shell];
+      if (isLed(connection, shell, latest.receivedMs)) return found([first, connection, shell]);
     }
   }
   return undefined;
@@ -116,15 +125,16 @@ const findCredentialAccess: Find = (subject, latest) => {
     if (!own) continue;
     for (let j = i + 1; j < steps.length; j++) {
       const run = steps[j]!;
-      if ((run.kind === "exec" || run.kind === "shell") && (latest === read || latest === run)) return [read, run];
+      if ((run.kind === "exec" || run.kind === "shell") && (latest === read || latest === run)) return found([read, run]);
     }
   }
   return undefined;
 };
 
 /**
- * Five programs started in under ten seconds by the subject itself. Every shell script does that: for a shell something else must speak
- * against it, a rule that matched near it or programs that look around.
+ * Five processes started in under ten seconds by the subject itself. What a service does every day is no burst: a pair of parent and child among them
+ * must be rare on the device. Every shell script starts programs: for a shell something else must speak against it, a rule that
+ * matched near it or programs that look around.
  */
 const findBurst: Find = (subject, latest) => {
   if (latest.kind === "connect" || latest.kind === "read" || !isStartBy(subject, latest)) return undefined;
@@ -133,11 +143,20 @@ const findBurst: Find = (subject, latest) => {
   const at = run.indexOf(latest);
   for (let from = Math.max(0, at - BURST + 1); from <= at && from + BURST <= run.length; from++) {
     const five = run.slice(from, from + BURST);
-    if (five[BURST - 1]!.timeMs - five[0]!.timeMs < BURST_MS)
-      return isShell(subject.exe) && !isOdd(subject, run, five, latest.receivedMs) ? undefined : five;
+    if (five[BURST - 1]!.timeMs - five[0]!.timeMs < BURST_MS) return judgeBurst(subject, run, five, latest.receivedMs);
   }
   return undefined;
 };
+
+function judgeBurst(subject: ProcessNode, run: readonly Step[], five: readonly Step[], nowMs: number): Found | undefined {
+  const looked = new Set(run.map((step) => step.program).filter((program) => discovery.has(program)));
+  if (isShell(subject.exe) && looked.size >= LOOKING_AROUND) return found(five);
+  if (isShell(subject.exe) && !isOdd(subject, five, nowMs)) return undefined;
+  return found(
+    five,
+    five.flatMap((step) => step.pair ?? []),
+  );
+}
 
 const isStartBy = (subject: ProcessNode, step: Step): boolean =>
   (step.kind === "exec" || step.kind === "shell") && (step.node === subject || step.parent === subject);
@@ -146,20 +165,18 @@ const isStartBy = (subject: ProcessNode, step: Step): boolean =>
 const mayBurst = (subject: ProcessNode, nowMs: number): boolean =>
   lineage(subject, nowMs).every((node, hop) => (hop > 0 && isRoot(node.exe)) || !isNoisyTool(node.exe, node.argv));
 
-/** Whether something speaks against a shell that starts many programs. Chains do not: what rests on a chain must not make another. */
-function isOdd(subject: ProcessNode, run: readonly Step[], five: readonly Step[], nowMs: number): boolean {
-  const looked = new Set(run.map((step) => step.program).filter((program) => discovery.has(program)));
-  if (looked.size >= LOOKING_AROUND) return true;
+/** Whether a rule matched near a shell. Chains do not count: what rests on a chain must not make another. */
+function isOdd(subject: ProcessNode, five: readonly Step[], nowMs: number): boolean {
   const near = [...lineage(subject, nowMs), ...five.map((step) => step.node)];
   return near.some((node) => node.hits.some((hit) => !hit.chain && isFresh(hit.receivedMs, nowMs, DERIVED_MS)));
 }
 
-/** Starts by the subject and its children, one a process: `sh -c` that becomes another program is one start. */
+/** Starts by the subject and its children, the last of each process: wrappers that become each other are one start. */
 function startedBy(subject: ProcessNode): Step[] {
   const run: Step[] = [];
   for (const step of subject.steps) {
     if (!isStartBy(subject, step)) continue;
-    const before = run.findIndex((other) => other.node === step.node && other.kind === "shell" && step.node !== subject);
+    const before = run.findIndex((other) => other.node === step.node);
     if (before >= 0) run.splice(before, 1);
     run.push(step);
   }

@@ -39,8 +39,8 @@ export class Correlation {
     for (const rule of rules) addHit(node, { rule, chain: false, timeMs: event.timeMs, receivedMs: arrival.receivedMs });
     const step = stepOf(event, node, arrival);
     const completed = step ? addStep(step) : [];
-    for (const { rule, subject } of completed) {
-      addHit(subject, { rule, chain: true, timeMs: event.timeMs, receivedMs: arrival.receivedMs });
+    for (const { rule, subject, ifRare } of completed) {
+      addHit(subject, { rule, chain: true, ifRare, timeMs: event.timeMs, receivedMs: arrival.receivedMs });
     }
     if (event.type === "process.exit") processes.exited(node);
     return { node, completed, scored: rules.length > 0 || (isNew && node.hits.length > 0) };

@@ -2,13 +2,15 @@
 import type { Process } from "@picket/protocol/event";
 import type { RuleFacts } from "../finding.ts";
 import { DERIVED_MS, isFresh, LINK_MS, WINDOW_MS } from "../freshness.ts";
-import type { Sighting } from "./sightings.ts";
+import { ordinalOf, RARE, type Sighting } from "./sightings.ts";
 
 /** A rule or chain that matched on a process. */
 export type ScoredHit = {
   readonly rule: RuleFacts;
   /** True for a chain: it adds the points of a matching sequence. */
   readonly chain: boolean;
+  /** Where given, it only counts if one of these was still rare. Asked when it is used: only after the silent re-read is the answer known. */
+  readonly ifRare?: readonly Sighting[] | undefined;
   readonly timeMs: number;
   readonly receivedMs: number;
 };
@@ -19,6 +21,8 @@ export type Step = {
   readonly node: ProcessNode;
   /** The parent when it happened. */
   readonly parent: ProcessNode | undefined;
+  /** How rare its parent and it were, where it is a start. */
+  readonly pair: Sighting | undefined;
   /** Program name then: a later exec changes the process. */
   readonly program: string;
   /** Started, or is, a tool that runs many programs or fetches and runs as its work. */
@@ -72,7 +76,12 @@ export type ProcessNode = {
 export const MAX_HOPS = 8;
 
 /** Whether a hit still counts. */
-export const isLive = (hit: ScoredHit, nowMs: number): boolean => isFresh(hit.receivedMs, nowMs, hit.chain ? DERIVED_MS : WINDOW_MS);
+export const isLive = (hit: ScoredHit, nowMs: number): boolean =>
+  isFresh(hit.receivedMs, nowMs, hit.chain ? DERIVED_MS : WINDOW_MS) && anyRare(hit.ifRare);
+
+/** Whether something among them was seen at most six times; true where nothing is asked. */
+export const anyRare = (sightings: readonly Sighting[] | undefined): boolean =>
+  sightings === undefined || sightings.some((sighting) => ordinalOf(sighting) <= RARE);
 
 /** The parent, as far as recent events tell. */
 export function parentOf(node: ProcessNode, nowMs: number): ProcessNode | undefined {

@@ -2,7 +2,7 @@
 import type { Severity } from "@picket/protocol/alert";
 import { isFresh } from "../freshness.ts";
 import { isLive, lineage, type ProcessNode, type ScoredHit } from "./node.ts";
-import { ordinalOf } from "./sightings.ts";
+import { ordinalOf, RARE } from "./sightings.ts";
 
 /** Hits remembered for a process, newest kept. */
 export const MAX_HITS = 64;
@@ -27,7 +27,7 @@ export const decay = (gapMs: number): number => DECAY * Math.max(0, Math.floor((
 export function rarityPoints(ordinal: number): number {
   if (ordinal <= 1) return 25;
   if (ordinal <= 3) return 15;
-  return ordinal <= 6 ? 8 : 0;
+  return ordinal <= RARE ? 8 : 0;
 }
 
 export type Score = {

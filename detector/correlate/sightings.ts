@@ -6,6 +6,8 @@ import { shortKey } from "../text.ts";
 export const SATURATED = 1000;
 /** Different things remembered for a device and kind; what comes after them is never taken for rare. */
 export const MAX_KEYS = 4096;
+/** A thing seen more often than this on a device is its habit. */
+export const RARE = 6;
 const MAX_KEY = 512;
 
 /** How the broker's totals are split: parent and child programs, programs that connect, and execs at all. */

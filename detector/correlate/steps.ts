@@ -34,6 +34,7 @@ function step(kind: Step["kind"], event: SensorEvent, node: ProcessNode, arrival
     kind,
     node,
     parent: parentOf(node, arrival.receivedMs),
+    pair: event.type === "process.exec" ? node.pair : undefined,
     program: baseName(node.exe),
     noisy: isNoisyTool(node.exe, node.argv),
     port,

@@ -79,10 +79,26 @@ export function randomLog(seed: number, batches: number): Stored[] {
       };
     return { ...envelope, type: "process.exit", body: { process: parent, exitCode: 0, signal: 0, durationMs: 1 } };
   };
+  const burst = (device: (typeof devices)[number], atMs: number): SensorEvent[] => {
+    const parent = pick(device.living);
+    return Array.from({ length: 6 }, (_, at) => {
+      const process = child(++pid, pick(PROGRAMS), parent);
+      return {
+        v: 1,
+        device: device.name,
+        epoch: "abcdefgh",
+        seq: device.seq++,
+        timeMs: Math.max(0, atMs + at + device.clockMs),
+        type: "process.exec",
+        body: { process },
+      };
+    });
+  };
   while (log.length < batches) {
     nowMs += Math.floor(random() ** 4 * 150_000);
     const device = pick(devices);
     const drawn = Array.from({ length: 1 + Math.floor(random() * 8) }, (_, at) => draw(device, nowMs - Math.floor(random() * 4000) + at));
+    if (random() < 0.2) drawn.push(...burst(device, nowMs));
     const events = [...device.held, ...drawn];
     device.held = [];
     const urgent = events.filter((event) => event.hits);
