@@ -70,6 +70,14 @@ test.each([-1, 1, 0.5, "0", null, "__proto__", "length"])("a line that names pro
   expect(result).toMatchObject({ refused: 1, events: [{ seq: 0 }] });
 });
 
+test("a process put into a text or a list costs nothing: it is refused", () => {
+  const first = { type: "file.open", timeMs: 5, body: { process: {} } };
+  for (const body of ["a".repeat(15 << 20), Array.from({ length: 7 << 20 }, () => 1)]) {
+    const lines = [first, { type: "file.open", timeMs: 2, p: 0, body }].map((line) => JSON.stringify(line));
+    expect(decodeBatch(forge({ ...header, runs: [[0, 2]] }, lines.join("\n"))).refused).toBe(2);
+  }
+});
+
 test("an unknown event keeps its number and hides no neighbour", () => {
   const lines = [
     { type: "new.kind", timeMs: 5, body: {} },
@@ -98,6 +106,7 @@ test.each([
     ),
   ],
   ["more events than allowed", forge({ ...header, runs: [[0, 501]] }, "{}")],
+  ["a run no number can count through", forge({ ...header, runs: [[Number.MAX_SAFE_INTEGER, 2]] }, "{}\n{}")],
   ["a body that is not zstd", Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), Buffer.from("garbage")])],
   ["an empty body", Buffer.from(`${JSON.stringify(header)}\n`)],
   ["fewer lines than announced", forge({ ...header, runs: [[0, 3]] }, "{}\n{}")],

@@ -88,6 +88,8 @@ export function openBatch(bytes: Uint8Array): { header: BatchHeader; body: Uint8
   for (const [start, count] of header.data.runs) {
     if (start < next) throw new BadBatch("runs overlap or go back");
     next = start + count;
+    // Beyond 2^53 a number plus one is the same number, and whoever counts through the run would never end.
+    if (!Number.isSafeInteger(next)) throw new BadBatch("a run ends beyond what can be counted");
   }
   return { header: header.data, body: bytes.subarray(end + 1) };
 }
@@ -156,7 +158,9 @@ function parseLine(line: string, processes: Processes): Line | undefined {
   }
   const { p, ...rest } = json;
   const process = typeof p === "number" ? processes.values[p] : undefined;
-  return process === undefined ? { timeMs: rest.timeMs } : { ...rest, body: { ...rest.body, process } };
+  // Only an object takes a process: spreading a text of megabytes would make an object of millions of keys.
+  const isObject = rest.body === undefined || (typeof rest.body === "object" && !Array.isArray(rest.body));
+  return process === undefined || !isObject ? { timeMs: rest.timeMs } : { ...rest, body: { ...rest.body, process } };
 }
 
 const acceptProcess = accepter(Process);
