@@ -1,0 +1,75 @@
+// From draft to disk: rules, shedding, numbers, buffer; and what was lost on that way.
+import { join } from "node:path";
+import type { EventDraft } from "@picket/protocol/event";
+import { EventBuffer } from "./buffer/buffer.ts";
+import type { AgentConfig } from "./config.ts";
+import { thisHost, version } from "./host.ts";
+import { localRules } from "./local-rules.ts";
+import type { Log } from "./log.ts";
+import { createPipeline } from "./pipeline.ts";
+import { createShedder } from "./shed.ts";
+import { createStamp, newEpoch } from "./stamp.ts";
+
+/** How often counted loss becomes an event. */
+const LOSS_EVERY_MS = 1000;
+
+export type Recorder = Disposable & {
+  readonly epoch: string;
+  readonly buffer: EventBuffer;
+  /** Never throws. */
+  emit(draft: EventDraft): void;
+  /** Events numbered so far. */
+  produced(): number;
+  lost(): { shed: number; buffer: number };
+  /** Why the buffer does not work as it should. */
+  trouble(): string | undefined;
+};
+
+/** Opens the buffer and records `agent.start`. Throws `BufferBusy`, or an error when the folder cannot be written. */
+export function startRecorder(config: AgentConfig, device: string, log: Log): Recorder {
+  const { boot, arch, kernel } = thisHost();
+  const epoch = newEpoch();
+  const lost = { shed: 0, buffer: 0 };
+  let trouble: string | undefined;
+  const onTrouble = (why: string | undefined) => {
+    trouble = why;
+    log(why === undefined ? "info" : "error", why === undefined ? "the buffer works again" : `buffer: ${why}`);
+    const level = why === undefined ? ("live" as const) : ("degraded" as const);
+    const body = { collector: "buffer", level, why: (why ?? "works again").slice(0, 512) };
+    // Later: the buffer reports damage while it is being opened, before there is anything to number events with.
+    queueMicrotask(() => pipeline.emit({ type: "sensor.state", timeMs: Date.now(), body }));
+  };
+  const buffer = new EventBuffer({ path: join(config.state, "buffer.db"), ...config.buffer, epoch: { epoch, boot, device }, onTrouble });
+  const stamp = createStamp(device, epoch);
+  const pipeline = createPipeline({
+    stamp,
+    match: config.rules.local ? localRules() : () => [],
+    keeps: createShedder(config.eventsPerS, () => performance.now()),
+    sink: (event) => buffer.append(event),
+    onFailure: (error, draft) => log("error", "an event could not be taken", { type: draft.type, error: String(error) }),
+  });
+  const countLoss = () => {
+    const now = { shed: pipeline.takeShed(), buffer: buffer.takeEvicted() };
+    for (const where of ["shed", "buffer"] as const) {
+      lost[where] += now[where];
+      const body = { collector: "agent", count: now[where], where };
+      if (body.count > 0) pipeline.emit({ type: "sensor.lost", timeMs: Date.now(), body });
+    }
+  };
+  pipeline.emit({ type: "agent.start", timeMs: Date.now(), body: { version, bootId: boot, arch, kernel } });
+  const timer = setInterval(countLoss, LOSS_EVERY_MS);
+  return {
+    epoch,
+    buffer,
+    emit: pipeline.emit,
+    produced: () => stamp.next,
+    lost: () => lost,
+    trouble: () => trouble,
+    [Symbol.dispose]: () => {
+      clearInterval(timer);
+      buffer.flush();
+      countLoss();
+      buffer.flush();
+    },
+  };
+}

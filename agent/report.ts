@@ -1,0 +1,111 @@
+// What the agent says of itself: to the site with every heartbeat, and to `picket-agent status`.
+import type { Capability, OnlineStatus } from "@picket/protocol/status";
+import { bootNowMs } from "./clock.ts";
+import type { AgentConfig } from "./config.ts";
+import type { Identity } from "./enroll/files.ts";
+import { thisHost, version } from "./host.ts";
+import type { Log } from "./log.ts";
+import type { Recorder } from "./recorder.ts";
+import type { Response } from "./response/index.ts";
+import type { Sensor } from "./sensor.ts";
+import { startTicksOf, statusPath, writeStatus } from "./status-file.ts";
+
+type Parts = {
+  readonly config: AgentConfig;
+  readonly identity: Identity;
+  readonly recorder: Recorder;
+  readonly sensor: Sensor | undefined;
+  readonly response: Response | undefined;
+  readonly certificateExpiresMs: () => number;
+  readonly log: Log;
+};
+
+export type Report = Disposable & {
+  status(): OnlineStatus;
+  /** Notes and logs a change of the connection: one line when something changed, not one an attempt. */
+  connection(connected: boolean, why?: string): void;
+};
+
+/** Writes the status file now, at every change of the connection, and as often as a heartbeat. */
+export function startReport(parts: Parts): Report {
+  const { config, identity, log } = parts;
+  const path = statusPath(config.state);
+  const self = {
+    pid: process.pid,
+    startTicks: startTicksOf(process.pid) ?? 0,
+    device: identity.device,
+    site: identity.site,
+    broker: identity.mqtt,
+  };
+  const connection: { connected: boolean; sinceMs: number; why: string | undefined } = {
+    connected: false,
+    sinceMs: Date.now(),
+    why: undefined,
+  };
+  let writable = true;
+  const save = () => {
+    if (!writable) return;
+    try {
+      writeStatus(path, { ...self, ...connection, certificateExpiresMs: parts.certificateExpiresMs(), online: statusOf(parts) });
+    } catch (error) {
+      writable = false;
+      log("warn", `${path} cannot be written: picket-agent status will not know`, { error: String(error) });
+    }
+  };
+  const timer = setInterval(save, config.heartbeatS * 1000);
+  save();
+  return {
+    status: () => statusOf(parts),
+    connection: (connected, why) => {
+      if (connected === connection.connected && why === connection.why) return;
+      if (connected !== connection.connected) connection.sinceMs = Date.now();
+      Object.assign(connection, { connected, why });
+      if (connected) log("info", "connected", { broker: identity.mqtt });
+      else log("warn", "not connected", { broker: identity.mqtt, why });
+      save();
+    },
+    [Symbol.dispose]: () => clearInterval(timer),
+  };
+}
+
+function statusOf({ recorder, sensor, response, config }: Parts): OnlineStatus {
+  const { boot, arch, kernel } = thisHost();
+  const { user, system } = process.cpuUsage();
+  return {
+    v: 1,
+    state: "online",
+    timeMs: Date.now(),
+    boot,
+    epoch: recorder.epoch,
+    version,
+    arch,
+    kernel,
+    uptimeS: bootNowMs() / 1000,
+    capabilities: capabilities(recorder, sensor, response, config),
+    isolation: response?.isolation() ?? { state: "off" },
+    keysVersion: response?.keysVersion() ?? 0,
+    produced: recorder.produced(),
+    lost: { kernel: sensor?.lost().kernel ?? 0, ...recorder.lost() },
+    buffer: recorder.buffer.size(),
+    epochs: recorder.buffer.epochs(),
+    rssBytes: process.memoryUsage.rss(),
+    cpuS: (user + system) / 1e6,
+  };
+}
+
+const noSensor: Capability = { name: "sensor", level: "off", why: "the sensor could not be started", todo: "run picket-agent check" };
+const noResponse: Capability = {
+  name: "isolation",
+  level: "off",
+  why: "the response state could not be opened",
+  todo: "see the agent's log",
+};
+
+function capabilities(recorder: Recorder, sensor: Sensor | undefined, response: Response | undefined, config: AgentConfig): Capability[] {
+  const trouble = recorder.trouble();
+  const buffer: Capability =
+    trouble === undefined
+      ? { name: "buffer", level: "live", why: `keeps up to ${config.buffer.maxEvents} events while the site cannot be reached` }
+      : { name: "buffer", level: "degraded", why: trouble.slice(0, 512), todo: "check the disk of the state folder" };
+  return [...(sensor?.capabilities() ?? [noSensor]), response?.capability() ?? noResponse, buffer].slice(0, 64);
+}
