@@ -6,6 +6,7 @@ const benches: Record<string, () => Promise<{ default: Bench }>> = {
   wire: () => import("./wire.ts"),
   ingest: () => import("./ingest.ts"),
   detector: () => import("./detector.ts"),
+  latency: () => import("./latency.ts"),
 };
 
 const { values, positionals } = parseArgs({

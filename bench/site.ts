@@ -8,11 +8,14 @@ import { addCertificate, addDevice } from "../broker/store/devices.ts";
 import { logTotals } from "../broker/store/log.ts";
 import { openStore } from "../broker/store/schema.ts";
 import { initOperator } from "../cli/operator/keys.ts";
+import { routes } from "../protocol/rest.ts";
 import { type Program, start } from "./program.ts";
 
 export const SITE = "bench";
 const HOST = "127.0.0.1";
 const root = new URL("..", import.meta.url).pathname;
+const PICKET = [process.execPath, `${root}cli/main.ts`];
+const AGENT = [process.execPath, `${root}agent/main.ts`];
 
 export type DeviceIdentity = { readonly name: string; readonly key: string; readonly cert: string };
 
@@ -26,6 +29,10 @@ export type BenchSite = Disposable & {
   /** Enrols devices by the store itself: a bench needs their certificates, not their enrolment. Before the broker starts. */
   addDevices(names: readonly string[]): Promise<DeviceIdentity[]>;
   startBroker(): Promise<RunningBroker>;
+  /** The detector of a running broker, with rule files of its own beside the shipped rules. Resolves when it follows the log. */
+  startDetector(broker: RunningBroker, rules: readonly string[]): Promise<Program>;
+  /** Enrols this machine over HTTPS with a real token and runs its agent. Resolves when it is connected. Needs root. */
+  startAgent(broker: RunningBroker, name: string): Promise<Program>;
   /** Events in the broker's log, on disk. */
   storedEvents(): number;
 };
@@ -44,6 +51,8 @@ export async function createSite(): Promise<BenchSite> {
     token: made.token,
     addDevices: (names) => addDevices(dir, names),
     startBroker: () => startBroker(folder, dir),
+    startDetector: (broker, rules) => startDetector({ folder, dir, port: broker.mqttPort, rules }),
+    startAgent: (broker, name) => startAgent({ folder, name, token: () => createToken(broker, made) }),
     storedEvents: () => {
       using store = openStore(join(dir, "site.db"));
       return logTotals(store).events;
@@ -72,7 +81,37 @@ async function addDevices(dir: string, names: readonly string[]): Promise<Device
 async function startBroker(folder: string, dir: string): Promise<RunningBroker> {
   const config = join(folder, "site.toml");
   writeFileSync(config, `[broker]\ndir = ${JSON.stringify(dir)}\nhost = "${HOST}"\nmqttPort = 0\nhttpsPort = 0\n`);
-  const program: Program = start([process.execPath, `${root}cli/main.ts`, "broker", "--config", config]);
+  const program = start([...PICKET, "broker", "--config", config]);
   const { mqtt, https } = JSON.parse(await program.line(/"broker listens"/)) as { mqtt: number; https: number };
   return { pid: program.pid, mqttPort: mqtt, httpsPort: https, [Symbol.asyncDispose]: () => program[Symbol.asyncDispose]() };
+}
+
+async function startDetector(of: { folder: string; dir: string; port: number; rules: readonly string[] }): Promise<Program> {
+  const config = join(of.folder, "detector.toml");
+  writeFileSync(config, `[detector]\ndir = ${JSON.stringify(of.dir)}\nport = ${of.port}\nrules = ${JSON.stringify(of.rules)}\n`);
+  const program = start([...PICKET, "detector", "--config", config]);
+  await program.line(/following the broker/);
+  return program;
+}
+
+async function createToken(broker: RunningBroker, access: { ca: string; token: string }): Promise<string> {
+  const response = await fetch(`https://${HOST}:${broker.httpsPort}${routes.createToken.path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${access.token}` },
+    body: "{}",
+    tls: { ca: access.ca },
+  });
+  if (!response.ok) throw new Error(`no token: the API answered ${response.status} ${await response.text()}`);
+  return routes.createToken.response.parse(await response.json()).token;
+}
+
+async function startAgent(of: { folder: string; name: string; token: () => Promise<string> }): Promise<Program> {
+  const state = join(of.folder, of.name);
+  const file = join(of.folder, `${of.name}.token`);
+  writeFileSync(file, await of.token(), { mode: 0o600 });
+  const enrolled = Bun.spawnSync([...AGENT, "--state", state, "enroll", "--name", of.name, "--token-file", file], { stderr: "pipe" });
+  if (enrolled.exitCode !== 0) throw new Error(`enrolment failed: ${enrolled.stderr.toString()}`);
+  const program = start([...AGENT, "--state", state, "run"]);
+  await program.line(/"connected"/);
+  return program;
 }
