@@ -50,7 +50,8 @@ export function raise(
   const rule = brokerRules[of.rule];
   const id = alertId({ site: of.site, rule: rule.id, device: of.device, group: "", anchor: String(of.anchorMs) });
   const before = getAlert(store, id);
-  const count = (before?.count ?? 0) + of.add;
+  // A device may claim any loss; a count beyond this would make the list of alerts unreadable.
+  const count = Math.min((before?.count ?? 0) + of.add, Number.MAX_SAFE_INTEGER);
   const detection: Detection = {
     id,
     site: of.site,

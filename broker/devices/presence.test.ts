@@ -1,9 +1,10 @@
+import { routes } from "@picket/protocol/rest";
 import { DeviceStatus, OFFLINE_AFTER_S } from "@picket/protocol/status";
 import { expect, test } from "vitest";
 import { type Change, Changes } from "../changes.ts";
 import { listAlerts } from "../store/alerts.ts";
 import type { Store } from "../store/database.ts";
-import { addDevice, getDevice, revokeDevice } from "../store/devices.ts";
+import { addDevice, getDevice, listDevices, revokeDevice } from "../store/devices.ts";
 import { openStore } from "../store/schema.ts";
 import { makeStatus } from "../testing/site.ts";
 import { Presence } from "./presence.ts";
@@ -146,6 +147,21 @@ test("loss shows in the coverage and counts up in one alert an hour", async () =
   clock.nowMs += HOUR_MS;
   await say(lost(26));
   expect(alerts().map(({ count }) => count)).toEqual([1, 25]);
+});
+
+test("a device that claims all the loss there can be, in one epoch after another, hides nobody", async () => {
+  using store = openStore(":memory:");
+  const { clock, say, row, alerts } = setup(store);
+  const most = Number.MAX_SAFE_INTEGER;
+  for (let n = 0; n < 600; n++) {
+    clock.nowMs += 1000;
+    await say(makeStatus(String(n).padStart(8, "0"), { lost: { kernel: most, shed: most, buffer: most } }));
+  }
+  const listed = routes.devices.response.parse({ devices: listDevices(store) });
+  expect(listed.devices).toMatchObject([{ id: "gw-1", coverage: { lost: most, ratio: 0 } }]);
+  expect(row().presence).toBe("online");
+  expect(alerts()).toMatchObject([{ rule: "picket-broker-loss", count: most }]);
+  routes.alerts.response.parse({ alerts: listAlerts(store, { limit: 10 }) });
 });
 
 test("two agents with one certificate raise an alert", async () => {

@@ -44,6 +44,8 @@ const MAX_EPOCHS = 512;
 export type Run = readonly [number, number];
 /** Lost events of an epoch. An eviction on the device leaves a hole here too: the two are counted once. */
 const LOST = "lostKernel + lostShed + MAX(lostBuffer, holes)";
+/** A device may claim any loss, in every epoch: sums stop here, where they are still exact in JSON. An overflow would hide the whole site's devices. */
+const MAX_SUM = String(Number.MAX_SAFE_INTEGER);
 type Interval = { readonly first: number; readonly next: number };
 
 const selectBelow = "SELECT first, next FROM received WHERE device = ? AND epoch = ? AND first <= ? ORDER BY first DESC";
@@ -157,7 +159,7 @@ export type Coverage = { readonly stored: number; readonly lost: number; readonl
 export function coverage(store: Store, device: string): Coverage {
   const row = store.db
     .query<{ stored: number; lost: number; unexplained: number }, { device: string }>(
-      `SELECT COALESCE(SUM(stored), 0) AS stored, COALESCE(SUM(lost), 0) AS lost, COALESCE(SUM(unexplained), 0) AS unexplained FROM (
+      `SELECT MIN(TOTAL(stored), ${MAX_SUM}) AS stored, MIN(TOTAL(lost), ${MAX_SUM}) AS lost, MIN(TOTAL(unexplained), ${MAX_SUM}) AS unexplained FROM (
          SELECT stored, ${LOST} AS lost, MAX(0, holes - lostBuffer) AS unexplained FROM epochs WHERE device = $device
          UNION ALL SELECT stored, lost, 0 FROM epochs_forgotten WHERE device = $device)`,
     )
@@ -184,8 +186,8 @@ function forget(store: Store, epochs: readonly Epoch[]): number {
   for (const { device, epoch } of epochs) {
     store.db
       .query(
-        `INSERT INTO epochs_forgotten SELECT device, stored, ${LOST} FROM epochs WHERE device = ? AND epoch = ?
-         ON CONFLICT DO UPDATE SET stored = stored + excluded.stored, lost = lost + excluded.lost`,
+        `INSERT INTO epochs_forgotten SELECT device, stored, MIN(${LOST}, ${MAX_SUM}) FROM epochs WHERE device = ? AND epoch = ?
+         ON CONFLICT DO UPDATE SET stored = stored + excluded.stored, lost = MIN(lost + excluded.lost, ${MAX_SUM})`,
       )
       .run(device, epoch);
     store.db.query("DELETE FROM received WHERE device = ? AND epoch = ?").run(device, epoch);
