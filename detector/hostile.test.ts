@@ -51,6 +51,23 @@ test("a flood of processes, ancestors and exits stays within its bound", () => {
   expect(processes.size).toBe(MAX_PROCESSES);
 });
 
+test("of the largest events a device can forge little is remembered", () => {
+  const argv = Array.from({ length: 32 }, () => "a".repeat(4096));
+  const above = { pid: 1, startTicks: 1, exe: "/bin/x", argv };
+  const processes = new Processes(BOOT);
+  const process = proc(10, "/bin/x", {
+    argv,
+    parent: above,
+    ancestors: Array.from({ length: 16 }, (_, at) => ({ ...above, pid: 2 + at })),
+  });
+  const node = processes.note(process, { id: "e", boot: BOOT, receivedMs: 0, silent: false }, true);
+  let bytes = JSON.stringify(node.process).length;
+  for (let one: typeof node | undefined = node; one; one = one.parent) bytes += one.argv.join().length;
+  expect(JSON.stringify(process).length).toBeGreaterThan(2_000_000);
+  expect(bytes).toBeLessThan(200_000);
+  expect(node.argv.slice(0, 2)).toEqual(argv.slice(0, 2));
+});
+
 test("sixty-four invented hits on each of five hundred events fit into one commit", () => {
   const pipeline = pipelineOf(rules);
   const events = Array.from({ length: 500 }, (_, at) =>

@@ -1,11 +1,17 @@
 // The processes of one boot of one device, as its events tell them. Bounded; least recently mentioned go first.
-import type { Ancestor, Process } from "@picket/protocol/event";
+import { type Ancestor, MAX_TEXT, type Process } from "@picket/protocol/event";
 import type { Arrival } from "../finding.ts";
 import { isFresh, LINK_MS } from "../freshness.ts";
 import type { ProcessNode } from "./node.ts";
+import { boundedArgv, processOfAlert } from "./tree.ts";
 
 /** Processes remembered for one boot of one device. */
 export const MAX_PROCESSES = 4096;
+/**
+ * Argument text remembered of one process: the kernel side sends 4 KiB at most, but a forged event may hold 2 MiB of it with its ancestors',
+ * and ten thousand of those would be the end of the detector. Enough for argv[0] and argv[1] whole.
+ */
+const MAX_ARGV = 2 * (MAX_TEXT + 1);
 /** Every so many mentions the oldest are looked at, so that a quiet device shrinks. */
 const TRIM_EVERY = 64;
 
@@ -29,9 +35,10 @@ export class Processes {
     const node = process.pid > 0 ? this.#own(process, nowMs, isExec) : this.#make(`${this.#boot}:${arrival.id}`, process, nowMs);
     if (isExec || node.process === undefined) {
       node.exe = process.exe;
-      node.argv = process.argv;
+      node.argv = kept(process.argv);
     }
-    node.process = process;
+    const isSmall = !process.ancestors && isShort(process.argv) && isShort(process.parent?.argv ?? []);
+    node.process = isSmall ? process : processOfAlert(process, MAX_ARGV);
     node.seenMs = nowMs;
     const parent = process.parent ? this.#mention(process.parent, nowMs) : this.#byPid.get(process.ppid);
     if (parent) this.#link(node, parent, nowMs);
@@ -83,7 +90,7 @@ export class Processes {
     const known = pid <= 0 ? undefined : startTicks === undefined ? this.#byPid.get(pid) : this.#find(pid, startTicks);
     if (known && isFresh(known.seenMs, nowMs)) {
       this.#touch(known, nowMs);
-      if (known.process === undefined && known.argv.length === 0 && ancestor.argv) known.argv = ancestor.argv;
+      if (known.process === undefined && known.argv.length === 0 && ancestor.argv) known.argv = kept(ancestor.argv);
       return known;
     }
     if (known) this.#forget(known);
@@ -149,7 +156,7 @@ export class Processes {
       pid: of.pid,
       startTicks: of.startTicks,
       exe: of.exe,
-      argv: of.argv ?? [],
+      argv: kept(of.argv ?? []),
       process: undefined,
       seenMs: nowMs,
       exited: false,
@@ -188,3 +195,11 @@ export class Processes {
     node.steps = [];
   }
 }
+
+function isShort(argv: readonly string[]): boolean {
+  let length = 0;
+  for (const arg of argv) length += arg.length;
+  return length <= MAX_ARGV;
+}
+
+const kept = (argv: readonly string[]): readonly string[] => (isShort(argv) ? argv : boundedArgv(argv, MAX_ARGV));
