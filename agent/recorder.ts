@@ -13,16 +13,18 @@ import { createStamp, newEpoch } from "./stamp.ts";
 /** How often counted loss becomes an event. */
 const LOSS_EVERY_MS = 1000;
 
-export type Recorder = Disposable & {
+export type Recorder = {
   readonly epoch: string;
   readonly buffer: EventBuffer;
-  /** Never throws. */
+  /** Never throws. Does nothing after `stop`. */
   emit(draft: EventDraft): void;
   /** Events numbered so far. */
   produced(): number;
   lost(): { shed: number; buffer: number };
   /** Why the buffer does not work as it should. */
   trouble(): string | undefined;
+  /** Counts the last loss, records `agent.stop`, after which nothing comes, and puts all on disk. The buffer stays open. */
+  stop(why: string): void;
 };
 
 /** Opens the buffer and records `agent.start`. Throws `BufferBusy`, or an error when the folder cannot be written. */
@@ -31,6 +33,7 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
   const epoch = newEpoch();
   const lost = { shed: 0, buffer: 0 };
   let trouble: string | undefined;
+  let stopped = false;
   const onTrouble = (why: string | undefined) => {
     trouble = why;
     log(why === undefined ? "info" : "error", why === undefined ? "the buffer works again" : `buffer: ${why}`);
@@ -61,14 +64,18 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
   return {
     epoch,
     buffer,
-    emit: pipeline.emit,
+    emit: (draft) => {
+      if (!stopped) pipeline.emit(draft);
+    },
     produced: () => stamp.next,
     lost: () => lost,
     trouble: () => trouble,
-    [Symbol.dispose]: () => {
+    stop: (why) => {
       clearInterval(timer);
       buffer.flush();
       countLoss();
+      pipeline.emit({ type: "agent.stop", timeMs: Date.now(), body: { why } });
+      stopped = true;
       buffer.flush();
     },
   };

@@ -84,13 +84,14 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
   return {
     stop: async (why) => {
       for (const part of [memory, renewal]) part[Symbol.dispose]();
-      sensor?.[Symbol.dispose]();
-      emit({ type: "agent.stop", timeMs: Date.now(), body: { why } });
-      recorder[Symbol.dispose]();
+      sensor?.poll();
+      recorder.stop(why);
       stopResults?.();
       await uplink.stop(DRAIN_MS);
       await response?.[Symbol.asyncDispose]();
       report[Symbol.dispose]();
+      // Last: the kernel takes seconds to detach programs, and the site should not wait for that to hear that we stop.
+      sensor?.[Symbol.dispose]();
       buffer[Symbol.dispose]();
       log("info", "agent stopped", { why });
     },

@@ -53,7 +53,6 @@ export function printEvents(config: AgentConfig, output: Output, log: Log): { st
     stop: (why) => {
       memory[Symbol.dispose]();
       clearInterval(losses);
-      sensor?.poll();
       sensor?.[Symbol.dispose]();
       countLoss();
       emit({ type: "agent.stop", timeMs: Date.now(), body: { why } });
