@@ -55,7 +55,7 @@ export function accepter(schema: z.ZodType): Accept {
     case "array":
       return arrayOf(def);
     case "object":
-      return plain(def, objectOf(def.shape!));
+      return objectAccepter(schema);
     case "union": {
       // Only of scalars: of two object shapes zod takes the first that fits, and this could take the other.
       const options = def.options!.map((option) => (/^(string|number|boolean|null)$/.test(defOf(option).type) ? accepter(option) : never));
@@ -111,26 +111,29 @@ function arrayOf(def: Def): Accept {
   };
 }
 
-function objectOf(shape: Readonly<Record<string, z.ZodType>>): Accept {
-  const fields = Object.entries(shape).map(([key, schema]) => {
-    const def = defOf(schema);
-    const optional = def.type === "optional";
-    return { key, optional, accept: optional ? accepter(def.innerType!) : accepter(schema) };
+/** As `accepter`, for an object whose key `except` the caller judges. */
+export function objectAccepter(schema: z.ZodType, except?: string): Accept {
+  const def = defOf(schema);
+  if (def.type !== "object" || def.catchall) return never;
+  const fields = Object.entries(def.shape!).map(([key, field]) => {
+    const inner = defOf(field);
+    const optional = key === except || inner.type === "optional";
+    return { key, optional, accept: key === except ? always : accepter(inner.type === "optional" ? inner.innerType! : field) };
   });
-  return (value) => {
+  return plain(def, (value) => {
     if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
     const record = value as Record<string, unknown>;
-    let known = 0;
+    let unknown = 0;
     for (let at = 0; at < fields.length; at++) {
       const { key, optional, accept } = fields[at]!;
       const field = record[key];
       if (field !== undefined) {
         if (!accept(field)) return false;
-        known++;
+        unknown--;
       } else if (!optional) return false;
     }
     // A key that is not in the schema is dropped by zod, and must not get past it here.
-    for (const _ in record) known--;
-    return known === 0;
-  };
+    for (const _ in record) unknown++;
+    return unknown === 0;
+  });
 }

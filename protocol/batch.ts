@@ -1,7 +1,7 @@
 // The payload of `.../events`: one line of JSON header, then one zstd frame of NDJSON. The header can be read, and a duplicate dropped, without inflating anything.
 import { zstdDecompressSync } from "node:zlib";
 import * as z from "zod";
-import { type Accept, accepter } from "./accept.ts";
+import { type Accept, accepter, objectAccepter } from "./accept.ts";
 import { Hit, Process, SensorEvent } from "./event.ts";
 import { bootId, deviceId, epochId } from "./names.ts";
 
@@ -130,7 +130,7 @@ export function decodeBatch(bytes: Uint8Array): { header: BatchHeader; events: S
     for (let seq = start; seq < start + count; seq++, line++) {
       const json = parseLine(lines[line]!, processes);
       if (typeof json?.timeMs === "number") previousMs += json.timeMs;
-      const event = json && check({ ...json, v: 1, device: header.device, epoch: header.epoch, seq, timeMs: previousMs }, processes);
+      const event = json && readEvent(json, header, seq, previousMs, processes);
       if (event) events.push(event);
       else refused++;
     }
@@ -138,14 +138,14 @@ export function decodeBatch(bytes: Uint8Array): { header: BatchHeader; events: S
   return { header, events, refused };
 }
 
-type Line = { timeMs?: unknown; body?: unknown };
+type Line = { type?: unknown; timeMs?: unknown; p?: unknown; body?: { process?: unknown }; hits?: unknown };
 
 /** Processes of a batch by number, and those already found valid: a process is checked once, however many lines are about it. */
 type Processes = { readonly values: unknown[]; readonly accepted: Set<unknown> };
 
-/** One line as an object, its process put back; undefined when it is no JSON object or names a process that is not there. */
+/** One line as an object, its process put back; undefined when it is no JSON object. A line whose process is not there keeps no body. */
 function parseLine(line: string, processes: Processes): Line | undefined {
-  let json: { timeMs?: unknown; p?: unknown; body?: { process?: unknown } } | null;
+  let json: Line | null;
   try {
     json = JSON.parse(line);
   } catch {
@@ -154,56 +154,53 @@ function parseLine(line: string, processes: Processes): Line | undefined {
   if (typeof json !== "object" || json === null || Array.isArray(json)) return undefined;
   if (json.p === undefined) {
     if (json.body?.process !== undefined) processes.values.push(json.body.process);
-    return json as Line;
+    return json;
   }
-  const { p, ...rest } = json;
-  const process = typeof p === "number" ? processes.values[p] : undefined;
-  // Only an object takes a process: spreading a text of megabytes would make an object of millions of keys.
-  const isObject = rest.body === undefined || (typeof rest.body === "object" && !Array.isArray(rest.body));
-  return process === undefined || !isObject ? { timeMs: rest.timeMs } : { ...rest, body: { ...rest.body, process } };
+  const process = typeof json.p === "number" ? processes.values[json.p] : undefined;
+  if (process === undefined) return { timeMs: json.timeMs };
+  if (isRecord(json.body)) json.body.process = process;
+  else json.body = { process };
+  return json;
 }
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 
 const acceptProcess = accepter(Process);
 const acceptHits = accepter(Hit.array().max(64));
 /** Bodies by event type, less their process, which is checked apart. */
 const acceptBody = new Map<unknown, { readonly rest: Accept; readonly process: "none" | "maybe" | "always" }>(
   SensorEvent.options.map(({ shape: { type, body } }) => {
-    const { process, ...rest } = body.shape as Record<string, z.ZodType>;
+    const process = (body.shape as Record<string, z.ZodType>).process;
     const kind = process === undefined ? "none" : process === Process ? "always" : "maybe";
-    return [type.value, { rest: accepter(z.object(rest)), process: kind }];
+    return [type.value, { rest: objectAccepter(body, "process"), process: kind }];
   }),
 );
 
-type Checked = Pick<SensorEvent, "v" | "device" | "epoch" | "seq" | "timeMs"> & {
-  readonly type?: unknown;
-  readonly body?: unknown;
-  readonly hits?: unknown;
-};
-
 /** A valid event, or undefined. What is plainly right is taken as it is; all else is zod's to judge. Identity and number come from the header. */
-function check(json: Checked, processes: Processes): SensorEvent | undefined {
-  if (isPlain(json, processes)) return json as SensorEvent;
-  const event = SensorEvent.safeParse(json);
+function readEvent(json: Line, { device, epoch }: BatchHeader, seq: number, timeMs: number, processes: Processes): SensorEvent | undefined {
+  if (isPlain(json, timeMs, processes)) {
+    const { type, body, hits } = json;
+    return (
+      hits === undefined ? { v: 1, device, epoch, seq, timeMs, type, body } : { v: 1, device, epoch, seq, timeMs, type, body, hits }
+    ) as SensorEvent;
+  }
+  const event = SensorEvent.safeParse({ ...json, v: 1, device, epoch, seq, timeMs });
   return event.success ? event.data : undefined;
 }
 
-const PLAIN_KEYS = 7;
-
-function isPlain(json: Checked, processes: Processes): boolean {
-  const body = acceptBody.get(json.type);
-  if (!body || typeof json.body !== "object" || json.body === null || Array.isArray(json.body)) return false;
-  if (!Number.isSafeInteger(json.timeMs) || json.timeMs < 0) return false;
-  let keys = 0;
-  for (const _ in json) keys++;
-  // v, device, epoch, seq, timeMs, type, body, and hits where there are any.
-  if (keys !== PLAIN_KEYS + (json.hits === undefined ? 0 : 1)) return false;
+function isPlain(json: Line, timeMs: number, processes: Processes): boolean {
+  const accept = acceptBody.get(json.type);
+  if (!accept || !isRecord(json.body) || !Number.isSafeInteger(timeMs) || timeMs < 0) return false;
+  // Type, timeMs, body, and what else is known: a key too many is zod's to drop.
+  let unknown = -3 - (json.p === undefined ? 0 : 1) - (json.hits === undefined ? 0 : 1);
+  for (const _ in json) unknown++;
+  if (unknown !== 0 || json.timeMs === undefined) return false;
   if (json.hits !== undefined && !acceptHits(json.hits)) return false;
-  if (body.process === "none") return body.rest(json.body);
-  const { process, ...rest } = json.body as { process?: unknown };
-  if (process === undefined) return body.process === "maybe" && !("process" in json.body) && body.rest(rest);
-  if (!processes.accepted.has(process)) {
+  const { process } = json.body;
+  if (process === undefined ? accept.process === "always" : accept.process === "none") return false;
+  if (process !== undefined && !processes.accepted.has(process)) {
     if (!acceptProcess(process)) return false;
     processes.accepted.add(process);
   }
-  return body.rest(rest);
+  return accept.rest(json.body);
 }
