@@ -30,6 +30,9 @@ export async function makeRequest(key: string): Promise<string> {
   return request.toString("pem");
 }
 
+/** The first certificate of a text, written anew: nothing else that the text holds is left. Throws when it holds none. */
+export const onlyCertificate = (pem: string): string => new X509Certificate(pem).toString("pem");
+
 /** SHA-256 of the SubjectPublicKeyInfo (RFC 7469, section 2.4), base64url. Throws when the text is no certificate. */
 export function spkiHash(pem: string): string {
   return new Bun.CryptoHasher("sha256").update(new Uint8Array(new X509Certificate(pem).publicKey.rawData)).digest("base64url");

@@ -54,6 +54,15 @@ test("someone in the middle who shows the true CA, but cannot prove it, never se
   expect(site.received).toEqual([]);
 });
 
+test("someone in the middle who shows the true CA and his own behind it is not trusted for the company", async () => {
+  const [ca, evil] = [await testCa(), await testCa("elsewhere")];
+  const server = await evil.issue({ name: "lab", role: "site", hosts: ["127.0.0.1"] });
+  await using site = await startTestSite({ server, shownCa: `${ca.cert}\n${evil.cert}` }, "127.0.0.1", ca);
+  await expect(enroll({ token: site.token, dir })).rejects.toThrow(/certificate/);
+  expect(site.received).toEqual([]);
+  expect(existsSync(dir)).toBe(false);
+});
+
 test("a device of the site posing as the site is not given the secret", async () => {
   const ca = await testCa();
   await using site = await startTestSite({

@@ -2,7 +2,7 @@ import { anchorHash } from "@picket/protocol/command";
 import { EnrolResponse, parseToken, RENEW_TYP, RenewResponse } from "@picket/protocol/enroll";
 import { routes } from "@picket/protocol/rest";
 import { CompactSign } from "jose";
-import { checkIssued, makeKey, makeRequest, readKey, spkiHash } from "./certificate.ts";
+import { checkIssued, makeKey, makeRequest, onlyCertificate, readKey, spkiHash } from "./certificate.ts";
 import { type Credentials, type Identity, writeCertificate, writeIdentity } from "./files.ts";
 import { call } from "./request.ts";
 
@@ -33,21 +33,22 @@ export async function enroll(of: { token: string; dir: string; name?: string | u
   return identity;
 }
 
-/** The only call that trusts nobody: what it brings is believed for its hash. */
+/** The only call that trusts nobody: what it brings is believed for its hash. Only the certificate with that hash is kept of it. */
 async function fetchCa(address: string, hash: string): Promise<string> {
   const { json } = await call({ method: "GET", path: routes.ca.path, address, ca: undefined });
   const parsed = routes.ca.response.safeParse(json);
-  let found: string | undefined;
+  let ca: string | undefined;
   try {
-    found = parsed.success ? spkiHash(parsed.data.ca) : undefined;
+    // TLS would trust every certificate of a text that holds two: the site's for its hash, and somebody else's behind it.
+    ca = parsed.success ? onlyCertificate(parsed.data.ca) : undefined;
   } catch {
     // No certificate at all: said below.
   }
-  if (!parsed.success || found !== hash)
+  if (ca === undefined || spkiHash(ca) !== hash)
     throw new Error(
       `${address} is not the site this token was made for: its CA has another key. The token's secret was not sent. Check the address, or ask for a new token`,
     );
-  return parsed.data.ca;
+  return ca;
 }
 
 /**
