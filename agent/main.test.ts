@@ -185,3 +185,19 @@ test("run --stdout prints whole events with no site, and ends cleanly when its r
   child.kill("SIGTERM");
   expect(await child.exited).toBe(0);
 });
+
+test("output that nobody takes is known, so that it can be shed instead of filling memory", async () => {
+  const code = `
+    const { countedOutput } = await import(${JSON.stringify(new URL("stdout.ts", import.meta.url).pathname)});
+    const output = countedOutput((text, done) => void process.stdout.write(text, done));
+    output.write("x".repeat(1 << 20));
+    setTimeout(() => { console.error(output.unreadBytes()); process.exit(0); }, 200);`;
+  // A pipe of our own would be read ahead by Bun: sleep really reads nothing.
+  const child = Bun.spawn(["sh", "-c", '"$0" -e "$1" | sleep 2', process.execPath, code], {
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  expect(Number(await new Response(child.stderr).text())).toBe(1 << 20);
+  await child.exited;
+});

@@ -118,13 +118,13 @@ async function runForSite(command: Command): Promise<void> {
 }
 
 async function runToStdout(command: Command): Promise<void> {
-  const { printEvents } = await import("./stdout.ts");
+  const { countedOutput, printEvents } = await import("./stdout.ts");
   const config = configOf(command);
   const log = createLog(config.log, (line) => void process.stderr.write(line));
   const closed = Promise.withResolvers<string>();
   // The reader has gone (`| head`): that is an end, not an error.
   process.stdout.on("error", () => closed.resolve("the reader closed the pipe"));
-  const output = { write: (text: string) => void process.stdout.write(text), unreadBytes: () => process.stdout.writableLength };
+  const output = countedOutput((text, done) => void process.stdout.write(text, done));
   const signalled = nextSignal(() => true);
   const events = printEvents(config, output, log);
   const why = await Promise.race([signalled, closed.promise]);

@@ -20,6 +20,21 @@ export type Output = {
   unreadBytes(): number;
 };
 
+/** Counts what a stream has not taken yet. Bun's `writableLength` stays 0 for a pipe, however much waits. `write` calls back when it is out. */
+export function countedOutput(write: (text: string, done: () => void) => void): Output {
+  let unread = 0;
+  return {
+    write: (text) => {
+      const bytes = Buffer.byteLength(text);
+      unread += bytes;
+      write(text, () => {
+        unread -= bytes;
+      });
+    },
+    unreadBytes: () => unread,
+  };
+}
+
 /** Prints every event until `stop`. */
 export function printEvents(config: AgentConfig, output: Output, log: Log): { stop(why: string): void } {
   const host = thisHost();
