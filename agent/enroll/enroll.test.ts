@@ -94,6 +94,11 @@ test.each<{ name: string; lies: Lies; why: RegExp }>([
     },
     why: /the token was used. make a new one/,
   },
+  {
+    name: "a refusal that would steer the terminal",
+    lies: { answer: { status: 403, body: JSON.stringify({ type: "x", title: "t", status: 403, detail: "no\u001B[8m\u009B2J\u202E" }) } },
+    why: /^no\uFFFD\[8m\uFFFD2J\uFFFD$/,
+  },
 ])("refused, and nothing written: $name", async ({ lies, why }) => {
   await using site = await startTestSite(lies);
   await expect(enroll({ token: site.token, dir })).rejects.toThrow(why);

@@ -17,6 +17,8 @@ export class Refused extends Error {
 
 const MAX_ANSWER_BYTES = 256 << 10;
 const TIMEOUT_MS = 20_000;
+/** Of a refusal's text. */
+const MAX_SHOWN = 1000;
 
 export type Call = {
   readonly method: "GET" | "POST";
@@ -108,5 +110,6 @@ function parse(text: string): unknown {
 function describe(status: number, json: unknown): string {
   const problem = Problem.safeParse(json);
   if (!problem.success) return `the site answered ${status}`;
-  return [problem.data.detail, problem.data.hint].filter(Boolean).join(". ");
+  // Whoever answers before the site has proved itself must not steer the terminal this is shown on.
+  return [problem.data.detail, problem.data.hint].filter(Boolean).join(". ").slice(0, MAX_SHOWN).replaceAll(/\p{C}/gu, "\uFFFD");
 }
