@@ -126,20 +126,19 @@ export class Alerts {
     });
   }
 
-  /** Forgets alerts of a device (of all, without one) that cannot grow any more at this time, and returns them. */
-  close(nowMs: number, device?: string): Detection[] {
+  /** Forgets alerts of a device that cannot grow any more at this time, and returns them. Not before the silent re-read is over. */
+  close(nowMs: number, device: string): Detection[] {
+    this.#unanchored.clear();
+    const groups = this.#devices.get(device);
+    if (!groups) return [];
     const closed: Detection[] = [];
-    const of = device === undefined ? [...this.#devices] : [[device, this.#devices.get(device)] as const];
-    for (const [name, groups] of of) {
-      for (const [key, list] of groups ?? []) {
-        const open = list.filter((group) => isOpen(group, nowMs));
-        if (open.length === list.length) continue;
-        for (const group of list) if (!open.includes(group)) closed.push(group.detection);
-        if (open.length > 0) groups!.set(key, open);
-        else groups!.delete(key);
-      }
-      if (groups?.size === 0) this.#devices.delete(name);
+    for (const [key, list] of groups) {
+      const open = list.filter((group) => isOpen(group, nowMs));
+      for (const group of list) if (!open.includes(group)) closed.push(group.detection);
+      if (open.length > 0) groups.set(key, open);
+      else groups.delete(key);
     }
+    if (groups.size === 0) this.#devices.delete(device);
     return closed;
   }
 

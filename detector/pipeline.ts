@@ -44,6 +44,8 @@ export type PipelineOptions = {
   readonly site: string;
   readonly rules: readonly RuleFacts[];
   readonly matcher: Matcher;
+  /** False where each device's time of receipt is its own, so that none can be called quiet by another's. Default true. */
+  readonly oneClock?: boolean;
   /** Default `WARM_UP_EXECS`. */
   readonly warmUpExecs?: number | undefined;
 };
@@ -54,6 +56,7 @@ export class Pipeline {
   readonly #sightings = new Sightings();
   readonly #correlation = new Correlation(this.#sightings);
   readonly #warmUp: number;
+  readonly #oneClock: boolean;
   readonly #cleared = new Map<string, number>();
   readonly #closed: Detection[] = [];
   /** Made once a rule: cleaning a title costs more than judging an event. */
@@ -62,6 +65,7 @@ export class Pipeline {
   constructor(options: PipelineOptions) {
     this.#sigma = sigmaEngine(options.rules, options.matcher);
     this.#alerts = new Alerts(options.site);
+    this.#oneClock = options.oneClock ?? true;
     this.#warmUp = options.warmUpExecs ?? WARM_UP_EXECS;
   }
 
@@ -83,19 +87,14 @@ export class Pipeline {
     if (node && scored) this.#raiseScore(node, event, arrival);
   }
 
-  /** Alerts and totals that wait to be taken. */
-  get pending(): { alerts: number; seen: number } {
-    return { alerts: this.#alerts.pending, seen: this.#sightings.pending };
+  /** What waits to be taken. */
+  get pending(): { alerts: number; seen: number; closed: number } {
+    return { alerts: this.#alerts.pending, seen: this.#sightings.pending, closed: this.#closed.length };
   }
 
-  /** Alerts made or grown, and totals that changed, since the last call. */
-  take(): { alerts: Grown[]; seen: Seen[] } {
-    return { alerts: this.#alerts.take(), seen: this.#sightings.take() };
-  }
-
-  /** Alerts that can no longer grow, since the last call. */
-  takeClosed(): Detection[] {
-    return this.#closed.splice(0);
+  /** Alerts made or grown, totals that changed, and alerts that can no longer grow, since the last call. */
+  take(): { alerts: Grown[]; seen: Seen[]; closed: Detection[] } {
+    return { alerts: this.#alerts.take(), seen: this.#sightings.take(), closed: this.#closed.splice(0) };
   }
 
   /** All alerts that could still grow. */
@@ -108,6 +107,7 @@ export class Pipeline {
     if (last !== undefined && Math.abs(nowMs - last) < CLEAR_EVERY_MS) return;
     this.#cleared.set(device, nowMs);
     this.#closed.push(...this.#alerts.close(nowMs, device));
+    if (this.#oneClock) this.#correlation.forgetQuiet(nowMs);
   }
 
   #raiseRule(rule: RuleFacts, event: SensorEvent, node: ProcessNode | undefined, arrival: Arrival): void {

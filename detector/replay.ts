@@ -12,13 +12,15 @@ export type ReplayOptions = Omit<PipelineOptions, "site"> & {
 };
 
 const MAX_ID = 160;
+/** Nobody stores what is decided step by step here: past this it is let go. */
+const MAX_PENDING = 5000;
 
 /**
  * The alerts of a recording, each once, in its final revision: as soon as it cannot grow any more, the rest at the end, oldest first.
  * Memory is bounded by what the pipeline remembers of each device. Ids that events bring are kept.
  */
 export async function* replay(events: AsyncIterable<Recorded> | Iterable<Recorded>, options: ReplayOptions): AsyncGenerator<Alert> {
-  const pipeline = createPipeline({ ...options, site: options.site ?? "replay" });
+  const pipeline = createPipeline({ ...options, site: options.site ?? "replay", oneClock: false });
   const clocks = new Map<string, DeviceClock>();
   // A recording has no boot ids but those its agents said at their start; without one, an epoch is taken for a boot.
   const boots = new Map<string, string>();
@@ -38,8 +40,8 @@ export async function* replay(events: AsyncIterable<Recorded> | Iterable<Recorde
       receivedMs,
       silent: false,
     });
-    if (pipeline.pending.alerts + pipeline.pending.seen > 5000) pipeline.take();
-    for (const detection of pipeline.takeClosed()) yield asAlert(detection);
+    const { alerts, seen, closed } = pipeline.pending;
+    if (closed > 0 || alerts + seen > MAX_PENDING) for (const detection of pipeline.take().closed) yield asAlert(detection);
     options.onEvent?.();
   }
   const rest = pipeline.growing().sort((a, b) => a.timeMs - b.timeMs || (a.id < b.id ? -1 : 1));

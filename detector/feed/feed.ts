@@ -35,12 +35,15 @@ export function followFeed(options: FeedOptions): RunningFeed {
   let session: FeedSession | undefined;
   const loop = async () => {
     let failures = 0;
+    let cursor = 0;
     while (!options.signal.aborted) {
       const reason = await follow(options, (begun) => {
         session = begun;
-        failures = 0;
+        cursor = begun.committed;
         ready.resolve();
       });
+      // A session that is accepted and then refused its first commit is a failure too, or it would begin again every 50 ms.
+      if (session && session.committed > cursor) failures = 0;
       session = undefined;
       if (options.signal.aborted) return;
       const pauseMs = backoffMs(++failures, options.random);

@@ -95,7 +95,8 @@ test("a commit that would not fit loses pictures, never an alert or a count", ()
     pipeline,
     Array.from({ length: 50 }, (_, at) => exec(at, proc(10 + at, `/${at}/medium`, { argv: ["x".repeat(4000)] }))),
   );
-  const commit: Commit = { session: "s", next: 2, ...pipeline.take(), read: 50, refused: 0 };
+  const { alerts, seen } = pipeline.take();
+  const commit: Commit = { session: "s", next: 2, alerts, seen, read: 50, refused: 0 };
   expect(Commit.parse(JSON.parse(encodeCommit(commit)))).toEqual(commit);
   for (const limit of [150_000, 60_000, 10_000]) {
     const fitted = Commit.parse(JSON.parse(encodeCommit(commit, limit)));

@@ -136,7 +136,8 @@ export class FeedSession {
     if (this.#committing || this.#failed || this.#next === this.#committed) return;
     this.#committing = true;
     const next = this.#next;
-    const payload = encodeCommit({ session: this.#id!, next, ...this.#ports.pipeline.take(), read: this.#read, refused: this.#refused });
+    const { alerts, seen } = this.#ports.pipeline.take();
+    const payload = encodeCommit({ session: this.#id!, next, alerts, seen, read: this.#read, refused: this.#refused });
     this.#read = this.#refused = 0;
     this.#ports.commit(payload).then(
       () => {
