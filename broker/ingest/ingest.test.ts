@@ -3,6 +3,7 @@ import type { SensorEvent } from "@picket/protocol/event";
 import { expect, test } from "vitest";
 import type { Store } from "../store/database.ts";
 import { countDeadLetters, listDeadLetters, readBatches } from "../store/log.ts";
+import { coverage, markReceived, type Run } from "../store/received.ts";
 import { openStore } from "../store/schema.ts";
 import { BOOT, makeBatch, makeEvents } from "../testing/site.ts";
 import { createIngest } from "./ingest.ts";
@@ -134,3 +135,19 @@ test("trimming keeps lines it does not understand, and the time of those around 
   expect(kept).toMatchObject({ refused: 2, events: [{ seq: 2, timeMs: 1012, body: { message: "2" } }], header: { runs: [[1, 3]] } });
   expect(() => trimBatch({ ...read, runs: [[0, 9]] }, inflated, [[8, 1]])).toThrow(BadBatch);
 });
+
+test("a device that leaves a gap with every number fills a bounded place, and its next start is heard", async () => {
+  using store = openStore(":memory:");
+  const { ingest, told } = setup(store);
+  const every2nd = (from: number, count: number) => Array.from({ length: count }, (_, at): Run => [from + 2 * at, 1]);
+  const of = { device, boot: BOOT, oldest: 0, nowMs: 1 };
+  markReceived(store, { ...of, epoch: EPOCH, runs: every2nd(0, (1 << 18) - 1) });
+  await ingest.events(device, makeBatch(device, EPOCH, 1_000_000, 1));
+  await ingest.events(device, makeBatch(device, EPOCH, 1_000_002, 1));
+  expect(told).toEqual(["stored", expect.stringMatching(/^dead: gw-1: more than 262144 gaps/)]);
+  expect(inLog(store)).toHaveLength(1);
+  await ingest.events(device, makeBatch(device, "epoch111", 0, 20));
+  expect(inLog(store)).toHaveLength(21);
+  expect(coverage(store, device).stored).toBe((1 << 18) + 20);
+  expect(store.db.query("SELECT COUNT(*) AS n FROM received").get()).toEqual({ n: 1 });
+}, 20_000);

@@ -2,7 +2,7 @@
 import { BadBatch, type BatchHeader, countLines, countOf, inflateBatch, openBatch } from "@picket/protocol/batch";
 import type { Store } from "../store/database.ts";
 import { addDeadLetter, appendBatch } from "../store/log.ts";
-import { markReceived, type Run, unknownRuns } from "../store/received.ts";
+import { markReceived, type Run, TooScattered, unknownRuns } from "../store/received.ts";
 import { trimBatch } from "./trim.ts";
 
 export type IngestPorts = {
@@ -40,7 +40,12 @@ export function createIngest(ports: IngestPorts): Ingest {
         if (!(error instanceof BadBatch)) throw error;
         return reject(device, "events", payload, error.message);
       }
-      if (await ports.store.commitSoon(() => storeBatch(ports, batch))) ports.stored();
+      try {
+        if (await ports.store.commitSoon(() => storeBatch(ports, batch))) ports.stored();
+      } catch (error) {
+        if (!(error instanceof TooScattered)) throw error;
+        return reject(device, "events", payload, error.message);
+      }
     },
   };
 }

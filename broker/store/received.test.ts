@@ -45,6 +45,7 @@ test("intervals agree with a plain set of numbers, whatever arrives in whatever 
     // Neighbours are merged: a device that sends in order needs one row.
     for (const [index, row] of rows.entries()) if (index > 0) expect(row.first).toBeGreaterThan(rows[index - 1]!.next);
     expect(coverage(store, device).stored).toBe(model.size);
+    expect(store.db.query("SELECT intervals FROM epochs").get()).toEqual({ intervals: rows.length });
   }
 });
 

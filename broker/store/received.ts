@@ -35,10 +35,22 @@ export const receivedMigrations: Migrations = [
   CREATE TABLE epochs_forgotten (device TEXT PRIMARY KEY, stored INTEGER NOT NULL, lost INTEGER NOT NULL) STRICT;
   CREATE INDEX epochs_by_age ON epochs (device, lastMs);
   `,
+  `
+  -- Rows of the epoch in \`received\`.
+  ALTER TABLE epochs ADD COLUMN intervals INTEGER NOT NULL DEFAULT 0;
+  UPDATE epochs SET intervals = (SELECT COUNT(*) FROM received r WHERE r.device = epochs.device AND r.epoch = epochs.epoch);
+  `,
 ];
 
 /** Most epochs kept of one device. An agent makes one a start; a stolen device that invents them must not make every look-up slow. */
 const MAX_EPOCHS = 512;
+/** Most intervals kept of one device. Events that overtake leave a gap each, and at most half of a full buffer can; a stolen device could leave one with every number. */
+const MAX_INTERVALS = 1 << 18;
+
+/** Numbers of one epoch with so many gaps that keeping them would fill the disk. No agent counts like that. */
+export class TooScattered extends Error {
+  override name = "TooScattered";
+}
 
 /** [first seq, count], as in a batch header. */
 export type Run = readonly [number, number];
@@ -75,12 +87,13 @@ export function unknownRuns(store: Store, device: string, epoch: string, runs: r
   return unknown.filter(([, count]) => count > 0);
 }
 
-/** Marks runs as stored; call in the transaction that stores them. `oldest` is the header's: the device holds nothing below. */
+/** Marks runs as stored; call in the transaction that stores them. `oldest` is the header's: the device holds nothing below. Throws `TooScattered`. */
 export function markReceived(
   store: Store,
   of: { device: string; epoch: string; boot: string; runs: readonly Run[]; oldest: number; nowMs: number },
 ): void {
   let added = 0;
+  let intervals = 0;
   for (const [start, count] of of.runs) {
     let first = start;
     let next = start + count;
@@ -88,17 +101,21 @@ export function markReceived(
       first = Math.min(first, have.first);
       next = Math.max(next, have.next);
       store.db.query("DELETE FROM received WHERE device = ? AND epoch = ? AND first = ?").run(of.device, of.epoch, have.first);
+      intervals--;
     }
     store.db.query("INSERT INTO received VALUES (?, ?, ?, ?)").run(of.device, of.epoch, first, next);
+    intervals++;
     added += count;
   }
   store.db
     .query(
-      `INSERT INTO epochs (device, epoch, boot, firstMs, lastMs, stored, floor) VALUES ($device, $epoch, $boot, $nowMs, $nowMs, $added, $oldest)
-       ON CONFLICT DO UPDATE SET boot = excluded.boot, lastMs = excluded.lastMs, stored = stored + excluded.stored, floor = MAX(floor, excluded.floor)`,
+      `INSERT INTO epochs (device, epoch, boot, firstMs, lastMs, stored, floor, intervals) VALUES ($device, $epoch, $boot, $nowMs, $nowMs, $added, $oldest, $intervals)
+       ON CONFLICT DO UPDATE SET boot = excluded.boot, lastMs = excluded.lastMs, stored = stored + excluded.stored,
+         floor = MAX(floor, excluded.floor), intervals = intervals + excluded.intervals`,
     )
-    .run({ device: of.device, epoch: of.epoch, boot: of.boot, nowMs: of.nowMs, added, oldest: of.oldest });
+    .run({ device: of.device, epoch: of.epoch, boot: of.boot, nowMs: of.nowMs, added, oldest: of.oldest, intervals });
   boundEpochs(store, of.device);
+  boundIntervals(store, of.device, of.epoch);
 }
 
 /** What a heartbeat says of the epochs a device still holds, and of its losses in the current one. */
@@ -180,6 +197,19 @@ function boundEpochs(store: Store, device: string): void {
   if (count <= MAX_EPOCHS) return;
   const oldest = "SELECT device, epoch FROM epochs WHERE device = ? ORDER BY lastMs LIMIT ?";
   forget(store, store.db.query<Epoch, [string, number]>(oldest).all(device, count - MAX_EPOCHS));
+}
+
+/** Keeps a device's intervals bounded: other epochs go first, those heard of longest ago before others. Throws `TooScattered` when that is not enough. */
+function boundIntervals(store: Store, device: string, current: string): void {
+  const sum = store.db.query<{ n: number }, [string]>("SELECT SUM(intervals) AS n FROM epochs WHERE device = ?");
+  const oldest = store.db.query<Epoch, [string, string]>(
+    "SELECT device, epoch FROM epochs WHERE device = ? AND epoch <> ? AND intervals > 0 ORDER BY lastMs LIMIT 1",
+  );
+  while (sum.get(device)!.n > MAX_INTERVALS) {
+    const other = oldest.get(device, current);
+    if (!other) throw new TooScattered(`more than ${MAX_INTERVALS} gaps between the numbers of epoch ${current}`);
+    forget(store, [other]);
+  }
 }
 
 function forget(store: Store, epochs: readonly Epoch[]): number {
