@@ -1,9 +1,10 @@
 import { decodeBatch } from "@picket/protocol/batch";
+import { eventId, type SensorEvent } from "@picket/protocol/event";
 import { expect, test } from "vitest";
 import { appendBatch } from "../store/log.ts";
 import { openStore } from "../store/schema.ts";
 import { events, log } from "../testing/samples.ts";
-import { eventsById, type LogPort, queryEvents } from "./events.ts";
+import { eventsById, type LogPort, MAX_ANSWER_CHARS, queryEvents } from "./events.ts";
 import { logPort } from "./testing/site.ts";
 
 function filled(batches: number, each: number): { port: LogPort; reads: () => number } {
@@ -54,6 +55,24 @@ test("a type, a device and a time narrow it down", async () => {
   expect((await queryEvents(port, { limit: 9, device: "kiosk-2", type: "log.line" })).events.map((event) => event.seq)).toEqual([1, 3]);
   expect((await queryEvents(port, { limit: 9, device: "kiosk-2", sinceMs: 3_000 })).events.map((event) => event.seq)).toEqual([2, 3]);
   expect((await queryEvents(port, { limit: 9, sinceMs: 6_000 })).events).toEqual([]);
+});
+
+test("a batch that unfolds into a gigabyte of events is given out in bounded pieces", async () => {
+  const argv = Array.from({ length: 32 }, () => "a".repeat(4096));
+  const above = { pid: 1, startTicks: 1, exe: "/x", argv };
+  const process = { pid: 2, startTicks: 1, ppid: 1, uid: 0, exe: "/x", argv, ancestors: Array.from({ length: 16 }, () => above) };
+  const store = openStore(":memory:");
+  const forged = Array.from({ length: 100 }, (_, seq): SensorEvent => {
+    return { v: 1, device: "gw-1", epoch: "abcdefgh", seq, timeMs: 1, type: "process.exec", body: { process } };
+  });
+  log(store, forged, 1);
+  const port = logPort(store);
+  const first = await queryEvents(port, { limit: 1000 });
+  expect(JSON.stringify(first.events).length).toBeLessThan(2 * MAX_ANSWER_CHARS);
+  expect((await all(port, { limit: 1000 })).seqs).toEqual(forged.map(({ seq }) => seq));
+  const evidence = await eventsById(port, forged.map(eventId));
+  expect(evidence.length).toBeGreaterThan(0);
+  expect(JSON.stringify(evidence).length).toBeLessThan(2 * MAX_ANSWER_CHARS);
 });
 
 test("events say when the broker got them", async () => {

@@ -27,6 +27,10 @@ export type EventQuery = {
 const MAX_BATCHES = 64;
 /** Batches decoded in one go. Between pages ingest has its turn. */
 const PAGE = 4;
+/**
+ * JSON text of one answer. A forged batch of 600 bytes holds 1.2 GB of it: five hundred events about one huge process. Thousands of usual events fit.
+ */
+export const MAX_ANSWER_CHARS = 8 << 20;
 /** Events of a batch in a cursor: above `MAX_BATCH_EVENTS`, so that a cursor is one number that rises. */
 const SLOTS = 1024;
 
@@ -37,12 +41,13 @@ const SLOTS = 1024;
 export async function queryEvents(log: LogPort, query: EventQuery): Promise<{ events: SensorEvent[]; after: number }> {
   let after = query.after ?? (query.sinceMs === undefined ? 0 : log.offsetSince(query.sinceMs) * SLOTS);
   const events: SensorEvent[] = [];
+  const room = new Room();
   for (let looked = 0; looked < MAX_BATCHES; ) {
     const page = log.read({ offset: Math.floor(after / SLOTS), device: query.device, limit: PAGE });
     for (const row of page) {
       const from = row.offset === Math.floor(after / SLOTS) ? after % SLOTS : 0;
-      after = row.offset * SLOTS + takeFrom(row, from, query, events);
-      if (events.length >= query.limit) return { events, after };
+      after = row.offset * SLOTS + takeFrom(row, from, query, events, room);
+      if (events.length >= query.limit || room.full) return { events, after };
     }
     looked += page.length;
     // The page begins with the batch the cursor is in, so one that is not full ends the log.
@@ -52,31 +57,49 @@ export async function queryEvents(log: LogPort, query: EventQuery): Promise<{ ev
   return { events, after };
 }
 
+/** What is left of an answer's size. */
+class Room {
+  #left = MAX_ANSWER_CHARS;
+  get full(): boolean {
+    return this.#left <= 0;
+  }
+  /** The first one always fits, or nobody would get past it. */
+  take(event: SensorEvent): void {
+    this.#left -= JSON.stringify(event).length;
+  }
+}
+
 /** Adds what fits and matches. Returns how many of the batch's events are done with. */
-function takeFrom(row: LoggedBatch, from: number, query: EventQuery, into: SensorEvent[]): number {
+function takeFrom(row: LoggedBatch, from: number, query: EventQuery, into: SensorEvent[], room: Room): number {
   const all = eventsOf(row);
   for (let at = from; at < all.length; at++) {
-    if (into.length >= query.limit) return at;
+    if (into.length >= query.limit || room.full) return at;
     const event = all[at]!;
     if (query.type !== undefined && event.type !== query.type) continue;
     if (query.sinceMs !== undefined && event.timeMs < query.sinceMs) continue;
     into.push(event);
+    room.take(event);
   }
   return all.length;
 }
 
-/** The events with these ids that the log still has, in the order of the ids. No batch is decoded twice, nor more than `MAX_BATCHES`. */
+/** The events with these ids that the log still has and an answer can hold, in the order of the ids. No batch is decoded twice, nor more than `MAX_BATCHES`. */
 export async function eventsById(log: LogPort, ids: readonly string[]): Promise<SensorEvent[]> {
   const wanted = new Set(ids);
   const found = new Map<string, SensorEvent>();
   const decoded = new Set<number>();
+  const room = new Room();
   for (const id of ids) {
     const parts = partsOf(id);
     if (!parts || found.has(id)) continue;
     for (const row of log.holding(parts)) {
       if (decoded.has(row.offset) || decoded.size >= MAX_BATCHES) continue;
       decoded.add(row.offset);
-      for (const event of eventsOf(row)) if (wanted.has(eventId(event))) found.set(eventId(event), event);
+      for (const event of eventsOf(row)) {
+        if (room.full || !wanted.has(eventId(event))) continue;
+        room.take(event);
+        found.set(eventId(event), event);
+      }
       await setImmediate();
     }
   }
