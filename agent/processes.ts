@@ -42,6 +42,8 @@ export interface Processes {
   movedTo(head: Head, path: string | undefined): void;
   /** The process opened a directory that later calls can start from. */
   openedDirectory(head: Head, fd: number, path: string): void;
+  /** `to` is now the same directory as `from`. */
+  duplicated(head: Head, from: number, to: number): void;
 }
 
 /** The descriptor number that means "from the working directory" (openat(2)). */

@@ -6,6 +6,9 @@
 #define O_CREAT 0100
 #define O_TRUNC 01000
 #define O_PATH 010000000
+#define O_NONBLOCK 04000
+#define F_DUPFD 0
+#define F_DUPFD_CLOEXEC 1030
 #define AT_REMOVEDIR 0x200
 
 struct call {
@@ -17,12 +20,13 @@ struct call {
   __u64 to; // 0: the call takes one path
 };
 
-static __always_inline __u32 loss_of(__u32 op) { return op == PATH_CHDIR || op == PATH_FCHDIR ? LOSS_TREE : LOSS_FILE; }
+static __always_inline __u32 loss_of(__u32 op) { return op >= PATH_CHDIR ? LOSS_TREE : LOSS_FILE; }
 
 static __always_inline enum intent intent_of(__u32 op, __u32 flags) {
   if (op != PATH_OPEN) return INTENT_WRITE;
   if (flags & (O_PATH | config.o_directory)) return INTENT_DIR;
-  return flags & (O_ACCMODE | O_CREAT | O_TRUNC) ? INTENT_WRITE : INTENT_READ;
+  if (flags & (O_ACCMODE | O_CREAT | O_TRUNC)) return INTENT_WRITE;
+  return flags & O_NONBLOCK ? INTENT_DIR : INTENT_READ; // tar opens directories like this
 }
 
 // Reads the paths of a call into `r`. Negative when a page is not resident.
@@ -93,7 +97,7 @@ static __noinline int leave_path(struct leave *ctx) {
 
   if (ctx->value >= 0) {
     if (now.op == PATH_CHDIR || now.op == PATH_FCHDIR) come_near(pid, NEAR_CWD);
-    if (now.op == PATH_OPEN && now.flags & (O_PATH | config.o_directory)) come_near(pid, NEAR_FD);
+    if (now.op == PATH_OPEN && intent_of(PATH_OPEN, now.flags) == INTENT_DIR) come_near(pid, NEAR_FD);
   }
   if (!now.sent) {
     // The call itself has made the page resident. User space judges these few.
@@ -161,19 +165,33 @@ int enter_unlinkat(struct enter *ctx) {
 SEC("tracepoint/syscalls/sys_exit_unlinkat")
 int exit_unlinkat(struct leave *ctx) { return leave_path(ctx); }
 
-SEC("tracepoint/syscalls/sys_enter_fchdir")
-int enter_fchdir(struct enter *ctx) {
-  if (ignored()) return 0;
+// Calls that take a descriptor only.
+static __always_inline int enter_descriptor(__u32 op, __s32 fd) {
   struct scratch *s = scratch_of_cpu();
   if (!s) return 0;
   s->path.path_len = 1;
   s->path.to_len = 0;
   s->path.text[0] = 0;
-  send_paths(s, PATH_FCHDIR, FD(0), 0, 0, 0);
-  struct inflight now = {.op = PATH_FCHDIR, .fd = FD(0), .sent = 1};
+  send_paths(s, op, fd, 0, 0, 0);
+  struct inflight now = {.op = op, .fd = fd, .sent = 1};
   __u32 tid = (__u32)bpf_get_current_pid_tgid();
   if (bpf_map_update_elem(&inflights, &tid, &now, BPF_ANY)) count_loss(LOSS_TREE);
   return 0;
 }
+
+SEC("tracepoint/syscalls/sys_enter_fchdir")
+int enter_fchdir(struct enter *ctx) { return ignored() ? 0 : enter_descriptor(PATH_FCHDIR, FD(0)); }
 SEC("tracepoint/syscalls/sys_exit_fchdir")
 int exit_fchdir(struct leave *ctx) { return leave_path(ctx); }
+
+// fts(3), and with it grep -r, rm -r and find, goes on with a duplicate of the directory it opened.
+SEC("tracepoint/syscalls/sys_enter_fcntl")
+int enter_fcntl(struct enter *ctx) {
+  if (ctx->args[1] != F_DUPFD && ctx->args[1] != F_DUPFD_CLOEXEC) return 0;
+  __u32 pid = bpf_get_current_pid_tgid() >> 32;
+  __u32 *near = bpf_map_lookup_elem(&nears, &pid);
+  if (!near || !(*near & NEAR_FD) || ignored()) return 0;
+  return enter_descriptor(PATH_DUP, FD(0));
+}
+SEC("tracepoint/syscalls/sys_exit_fcntl")
+int exit_fcntl(struct leave *ctx) { return leave_path(ctx); }

@@ -25,6 +25,7 @@ export const programs: Readonly<Record<string, Part>> = {
   ...all("exit", "exit status is unknown", ["enter_exit_group", "enter_exit"]),
   ...all("exit", "the signal that ended a process is unknown", ["signal_generate", "signal_deliver"]),
   ...all("file", true, both(["openat"])),
+  ...all("file", "paths below a duplicated directory descriptor may stay unresolved", both(["fcntl"])),
   ...all("file", "openat2 is not seen", both(["openat2"])),
   ...all("file", "deletions are not seen", both(["unlinkat"])),
   ...all("file", "renames are not seen", both(["renameat2", "renameat"])),

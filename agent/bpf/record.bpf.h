@@ -106,6 +106,7 @@ enum path_op {
   PATH_LINK = 4,
   PATH_CHDIR = 5,
   PATH_FCHDIR = 6,
+  PATH_DUP = 7, // of a directory's descriptor
 };
 
 struct path_record {

@@ -14,7 +14,7 @@ const usual = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 export function withTracefs<R>(use: (root: string) => R): R {
   const mounted = usual.find((root) => existsSync(join(root, "events")));
   if (mounted) return use(mounted);
-  const own = mkdtempSync(join(existsSync("/run") ? "/run" : tmpdir(), "picket-tracefs-"));
+  const own = privateFolder();
   const error = mountAt("tracefs", own);
   try {
     if (error !== 0)
@@ -26,6 +26,14 @@ export function withTracefs<R>(use: (root: string) => R): R {
   } finally {
     if (error === 0) unmount(own);
     rmdirSync(own);
+  }
+}
+
+function privateFolder(): string {
+  try {
+    return mkdtempSync("/run/picket-tracefs-");
+  } catch {
+    return mkdtempSync(join(tmpdir(), "picket-tracefs-")); // No /run, or not ours to write: then mounting tells why.
   }
 }
 

@@ -24,6 +24,7 @@ const O_CREAT = 0o100;
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
 const O_PATH = 0o10000000;
+const O_NONBLOCK = 0o4000;
 const O_DIRECTORY = process.arch === "arm64" ? 0o40000 : 0o200000;
 
 const MAX_PENDING = 4096;
@@ -77,6 +78,7 @@ function finished(done: Finished, context: Context): void {
   else if (call.op === pathOp.link) changed(done, context, "file.create");
   else if (call.op === pathOp.rename) renamed(done, context);
   else if (call.op === pathOp.chdir) processes.movedTo(of, processes.resolve(of, call.dirFd, call.path));
+  else if (call.op === pathOp.dup) processes.duplicated(of, call.dirFd, done.value);
   else if (call.op === pathOp.fchdir) processes.movedTo(of, processes.resolve(of, call.dirFd, "."));
 }
 
@@ -85,20 +87,22 @@ const within = (path: string, prefixes: readonly string[]) => prefixes.some((pre
 function opened({ head: of, call, value: fd, watch, births }: Finished, { processes, wallTime, emit }: Context): void {
   const resolved = processes.resolve(of, call.dirFd, call.path);
   const handle = (call.flags & (O_PATH | O_DIRECTORY)) !== 0;
-  if (handle && resolved !== undefined) processes.openedDirectory(of, fd, resolved);
+  const writes = !handle && (call.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) !== 0;
+  // tar opens directories without saying so, but does not want to wait.
+  const directory = (call.flags & O_DIRECTORY) !== 0 || (!writes && (call.flags & O_NONBLOCK) !== 0);
+  if ((handle || directory) && resolved !== undefined) processes.openedDirectory(of, fd, resolved);
 
   // A name that cannot be resolved any more is reported as it was given: that is less than the truth, but not silence.
   // Only what the kernel matched by name comes here for reading; unresolved writes are left out.
   const path = resolved ?? call.path;
-  const directory = (call.flags & O_DIRECTORY) !== 0;
-  const writes = !handle && (call.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) !== 0;
   const timeMs = wallTime(of.bootNs);
   if (writes && resolved !== undefined && within(path, watch.write)) {
     const type = births.isNew(call.flags, path, processes.visible(of, path), timeMs) ? "file.create" : "file.modify";
     emit({ type, timeMs, body: { process: processes.describe(of), file: { path } } });
   }
-  const reads = (call.flags & O_ACCMODE) !== O_WRONLY && !(directory && call.flags & O_PATH);
-  const sensitive = resolved === undefined ? !writes && named(path, watch.read) : within(directory ? `${path}/` : path, watch.read);
+  const reads = (call.flags & O_ACCMODE) !== O_WRONLY && !(handle && directory && (call.flags & O_PATH) !== 0);
+  const sensitive =
+    resolved === undefined ? !writes && named(path, watch.read) : within(path, watch.read) || (directory && within(`${path}/`, watch.read));
   if (reads && sensitive) {
     emit({ type: "file.open", timeMs, body: { process: processes.describe(of), file: { path, flags: call.flags } } });
   }

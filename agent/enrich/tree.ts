@@ -84,7 +84,7 @@ export class ProcessTree implements Processes {
   executed(head: Head, executed: Executed): Process {
     const node = this.#node(head);
     const path = this.#ranPath(head, node, executed.path);
-    const script = this.#script(head, node, path, executed.interpreter);
+    const script = this.#script(head, path, executed.interpreter);
     const given = executed.argv ?? this.#options.proc.argv(node.pid);
     node.exe = (script?.interpreter ?? path).slice(0, MAX_TEXT);
     // A script's interpreter gets its own name, its argument and the script's path in place of argv[0].
@@ -140,6 +140,11 @@ export class ProcessTree implements Processes {
     node.directories.delete(fd);
     node.directories.set(fd, path);
     if (node.directories.size > MAX_DIRECTORIES) node.directories.delete(node.directories.keys().next().value!);
+  }
+
+  duplicated(head: Head, from: number, to: number): void {
+    const path = this.#node(head).directories?.get(from);
+    if (path !== undefined) this.openedDirectory(head, to, path);
   }
 
   #directory(head: Head, fd: number): string | undefined {
@@ -216,11 +221,11 @@ export class ProcessTree implements Processes {
     return this.#options.proc.link(node.pid, "exe") ?? path;
   }
 
-  #script(head: Head, node: Node, path: string, interpreter: string | undefined): Shebang | undefined {
+  #script(head: Head, path: string, interpreter: string | undefined): Shebang | undefined {
     if (this.#options.namesInterpreter && interpreter === undefined) return undefined;
     const written = readShebang(this.visible(head, path));
     if (interpreter === undefined) return written;
-    const resolved = this.resolve({ ...head, pid: node.pid }, AT_FDCWD, interpreter) ?? interpreter;
+    const resolved = this.resolve(head, AT_FDCWD, interpreter) ?? interpreter;
     return { interpreter: resolved, argument: written?.interpreter === interpreter ? written.argument : undefined };
   }
 
