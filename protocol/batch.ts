@@ -9,8 +9,8 @@ import { bootId, deviceId, epochId } from "./names.ts";
 export const MAX_BATCH_EVENTS = 500;
 /** Largest message on the wire; the broker cuts a connection that announces more. */
 export const MAX_BATCH_BYTES = 1 << 20;
-/** Largest inflated size a reader accepts. */
-export const MAX_INFLATED_BYTES = 16 << 20;
+/** Largest inflated size a reader accepts. An agent sends less than 1 MiB; what a message may unfold into is what a stolen device can make the site read. */
+export const MAX_INFLATED_BYTES = 4 << 20;
 const MAX_HEADER_BYTES = 8192;
 
 /** `runs` are [first seq, count]: a batch that overtook leaves gaps in the one that follows. */
