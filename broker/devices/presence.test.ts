@@ -7,7 +7,7 @@ import type { Store } from "../store/database.ts";
 import { addDevice, getDevice, listDevices, revokeDevice } from "../store/devices.ts";
 import { openStore } from "../store/schema.ts";
 import { makeStatus } from "../testing/site.ts";
-import { Presence } from "./presence.ts";
+import { Presence, STOPPED_TOO_LONG_MS } from "./presence.ts";
 
 const HOUR_MS = 3600_000;
 const START_MS = 500_000 * HOUR_MS;
@@ -111,18 +111,32 @@ test("the time the broker itself was down is not held against a device, and a re
   expect(alerts()).toHaveLength(1);
 });
 
-test("a device that stopped or was revoked is not missed", async () => {
+test("a device that was revoked is not missed", async () => {
   using store = openStore(":memory:");
   const { clock, presence, say, alerts } = setup(store);
-  await say(makeStatus("epoch000"));
-  await say({ v: 1, state: "stopped", epoch: "epoch000" });
-  clock.nowMs += HOUR_MS;
-  await presence.sweep();
   await say(makeStatus("epoch000"));
   revokeDevice(store, "gw-1", clock.nowMs);
   clock.nowMs += HOUR_MS;
   await presence.sweep();
   expect(alerts()).toEqual([]);
+});
+
+test("an agent that was stopped cleanly and does not come back is missed: an intruder with root can say goodbye too", async () => {
+  using store = openStore(":memory:");
+  const { clock, presence, say, row, alerts } = setup(store);
+  await say(makeStatus("epoch000"));
+  await say({ v: 1, state: "stopped", epoch: "epoch000" });
+  clock.nowMs += STOPPED_TOO_LONG_MS - 1;
+  await presence.sweep();
+  expect(alerts()).toEqual([]);
+  clock.nowMs += 1;
+  await presence.sweep();
+  await presence.sweep();
+  expect(row().presence).toBe("stopped");
+  expect(alerts()).toMatchObject([{ rule: "picket-broker-offline", count: 1, revision: 0, firstMs: START_MS }]);
+  await say(makeStatus("epoch111"));
+  expect(row().presence).toBe("online");
+  expect(alerts()).toMatchObject([{ count: 1, revision: 1 }]);
 });
 
 test("no heartbeat changes what the site decided", async () => {

@@ -8,6 +8,8 @@ import { reportEpochs } from "../store/received.ts";
 import { Twins } from "./twins.ts";
 
 export const SWEEP_MS = 10_000;
+/** A clean stop is a reboot or an update until it lasts longer than this. Whoever has root can end the agent cleanly too. */
+export const STOPPED_TOO_LONG_MS = 10 * 60_000;
 
 export type PresencePorts = {
   readonly site: string;
@@ -49,19 +51,26 @@ export class Presence {
       await this.#commit((told) => this.#raiseTwins(device, told, `from ${from.oldAddress} and ${from.newAddress}`));
   }
 
-  /** Marks devices offline that were silent for too long, and raises an alert at the start of each silence. */
+  /** Marks devices offline that were silent for too long, or stopped and did not come back, and raises an alert at the start of each silence. */
   async sweep(): Promise<void> {
     const nowMs = this.#ports.nowMs();
     // While the broker was down nobody could be heard: silence counts from its start.
     const silent = listLiveness(this.#ports.store).filter(
-      (device) => device.silentSinceMs === null && Math.max(device.lastSeenMs, this.#startedMs) + OFFLINE_AFTER_S * 1000 <= nowMs,
+      ({ silentSinceMs, lastSeenMs, presence }) =>
+        silentSinceMs === null &&
+        Math.max(lastSeenMs, this.#startedMs) + (presence === "stopped" ? STOPPED_TOO_LONG_MS : OFFLINE_AFTER_S * 1000) <= nowMs,
     );
     if (silent.length === 0) return;
     await this.#commit((told) => {
-      for (const { id, lastSeenMs } of silent) {
-        setPresence(this.#ports.store, id, "offline");
+      for (const { id, lastSeenMs, presence } of silent) {
+        const stopped = presence === "stopped";
+        if (!stopped) setPresence(this.#ports.store, id, "offline");
         setSilentSince(this.#ports.store, id, lastSeenMs);
-        const summary = () => `${id} has not been heard of since ${new Date(lastSeenMs).toISOString()}.`;
+        const since = new Date(lastSeenMs).toISOString();
+        const summary = () =>
+          stopped
+            ? `The agent on ${id} was stopped; nothing has been heard of it since ${since}.`
+            : `${id} has not been heard of since ${since}.`;
         this.#raise(told, { rule: "offline", device: id, anchorMs: lastSeenMs, add: 1, summary });
         told.devices.push(id);
       }

@@ -132,12 +132,10 @@ export type Liveness = {
   readonly lastSeenMs: number;
   readonly silentSinceMs: number | null;
 };
-/** Trusted devices that were seen at least once and did not say they stop. */
+/** Trusted devices that were seen at least once. */
 export const listLiveness = (store: Store): Liveness[] =>
   store.db
-    .query<Liveness, []>(
-      "SELECT id, presence, lastSeenMs, silentSinceMs FROM devices WHERE trust = 'enrolled' AND lastSeenMs IS NOT NULL AND presence <> 'stopped'",
-    )
+    .query<Liveness, []>("SELECT id, presence, lastSeenMs, silentSinceMs FROM devices WHERE trust = 'enrolled' AND lastSeenMs IS NOT NULL")
     .all();
 
 export const getLiveness = (store: Store, id: string): Liveness | undefined =>
