@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -199,6 +199,17 @@ test("an event too large to be sent keeps its number and counts as lost", () => 
   buffer.flush();
   expect(buffer.takeEvicted()).toBe(1);
   expect(seqs(buffer.lease(all))).toEqual([1]);
+});
+
+test("nobody else can read what is kept, in whatever folder, and in a file that others could read before", () => {
+  chmodSync(dir, 0o755);
+  writeFileSync(join(dir, "buffer.db"), "", { mode: 0o644 });
+  const buffer = open("aaaaaaaa");
+  buffer.append(plain("aaaaaaaa", 0));
+  buffer.flush();
+  const files = readdirSync(dir);
+  expect(files.length).toBeGreaterThan(1);
+  for (const file of files) expect(statSync(join(dir, file)).mode & 0o077, file).toBe(0);
 });
 
 test("a second agent on the same directory is refused", () => {

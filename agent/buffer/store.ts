@@ -1,6 +1,7 @@
 // buffer.db: the SQL and nothing else. An event's id is its epoch's `base` plus its sequence number, so ids rise in the order
 // events were made, and one integer key serves order, epoch and number.
 import { Database, SQLiteError, type Statement } from "bun:sqlite";
+import { chmodSync, closeSync, existsSync, openSync } from "node:fs";
 
 /** Another process has this buffer open: two agents on one state directory. */
 export class BufferBusy extends Error {
@@ -39,6 +40,7 @@ export type Store = ReturnType<typeof openStore>;
  * An fsync a commit would cost flash wear on every event.
  */
 export function openStore(path: string) {
+  makePrivate(path);
   const db = new Database(path, { create: true });
   try {
     prepare(db);
@@ -51,6 +53,12 @@ export function openStore(path: string) {
     throw error;
   }
   return statements(db);
+}
+
+/** Command lines of every user are in it, and the folder may be one that others can enter. SQLite gives its other files the mode of this one. */
+function makePrivate(path: string): void {
+  closeSync(openSync(path, "a", 0o600));
+  for (const file of [path, `${path}-wal`, `${path}-shm`]) if (existsSync(file)) chmodSync(file, 0o600);
 }
 
 function prepare(db: Database): void {
