@@ -38,8 +38,8 @@ export interface Processes {
   resolve(head: Head, dirFd: number, path: string): string | undefined;
   /** The path under which this process' files can be looked at from here, for as long as it lives. */
   visible(head: Head, path: string): string;
-  /** The process went to `path`; undefined when nobody saw where. */
-  movedTo(head: Head, path: string | undefined): void;
+  /** The process went to `path`; undefined when nobody saw where. `near` came with it: what the kernel side now thinks of the process, 0 when it is sure. */
+  movedTo(head: Head, path: string | undefined, near: number): void;
   /** The process opened a directory that later calls can start from. */
   openedDirectory(head: Head, fd: number, path: string): void;
   /** `to` is now the same directory as `from`. */

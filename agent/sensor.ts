@@ -84,8 +84,6 @@ class RunningSensor implements Sensor {
   readonly #emit: (draft: EventDraft) => void;
   readonly #tree: ProcessTree;
   readonly #handlers: Record<number, Handler>;
-  readonly #moved = new Map<number, string | undefined>();
-  readonly #watchRead: readonly string[];
   #losses: Record<LossName, number>;
   #lossesCheckedMs = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -99,18 +97,19 @@ class RunningSensor implements Sensor {
   ) {
     this.#kernel = kernel;
     this.#emit = emit;
-    this.#watchRead = watch.read;
     this.#losses = kernel.losses();
     this.#tree = new ProcessTree({
       proc: hostProc,
       user: userNames("/etc/passwd", () => performance.now()),
       container: containers(hostProc.cgroup),
-      onMove: (pid, cwd) => this.#moved.set(pid, cwd),
+      onMove: (pid, cwd, near) => {
+        if (cwd === undefined || isNear(cwd, watch.read)) kernel.setNear(pid);
+        else if (near !== 0) kernel.clearNear(pid, near);
+      },
       namesInterpreter: kernel.namesInterpreter,
     });
     this.#handlers = handlersFor(watch);
     this.#tree.seed();
-    this.#tellMoves();
     for (const [collector, { level, why }] of kernel.health) {
       if (level !== "live") emit({ type: "sensor.state", timeMs: Date.now(), body: { collector, level, why: why.slice(0, 512) } });
     }
@@ -152,14 +151,7 @@ class RunningSensor implements Sensor {
     const wallTime = wallTimeAt(bootNowNs(), Date.now());
     const context: Context = { processes: this.#tree, wallTime, emit: this.#emit };
     const taken = this.#kernel.drain((record) => this.#handlers[record.getUint32(head.kind, true)]?.(record, context), TURN_RECORDS);
-    if (taken < TURN_RECORDS) this.#tellMoves();
     return taken;
-  }
-
-  // Only when the ring is empty: the last place a process went to is then where it is.
-  #tellMoves(): void {
-    for (const [pid, cwd] of this.#moved) this.#kernel.setNearCwd(pid, cwd === undefined || isNear(cwd, this.#watchRead));
-    this.#moved.clear();
   }
 
   #reportLosses(): void {

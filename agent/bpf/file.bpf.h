@@ -64,27 +64,50 @@ static __always_inline long send_paths(struct scratch *s, __u32 op, __s32 dir_fd
   return send(r, __builtin_offsetof(struct path_record, text) + size, loss_of(op));
 }
 
+// 1: the directory is far from all watched prefixes for reading; it is absolute, and what it looks like.
+static __always_inline int far(struct scratch *s) {
+  if (s->path.text[0] != '/') return 0;
+  scan_path(FIRST);
+  if (!s->scan.ended || s->scan.odd || named(s->scan.whole, NAME_WHOLE)) return 0;
+  return !(watched(key_of(s, FIRST)) & WATCH_READ);
+}
+
 static __noinline int enter_path(const struct call *call) {
   if (ignored()) return 0;
   struct scratch *s = scratch_of_cpu();
   if (!s) return 0;
-  struct inflight now = {.op = call->op, .flags = call->flags, .fd = call->dir_fd, .to_fd = call->to_dir_fd, .path = call->path, .to = call->to};
+  int is_far = 0, sent = 0;
   if (read_paths(s, call->path, call->to) > 0) {
-    if (call->op != PATH_CHDIR) {
+    if (call->op == PATH_CHDIR) {
+      is_far = far(s);
+    } else {
       enum intent intent = intent_of(call->op, call->flags);
       int yes = of_interest(FIRST, call->dir_fd, intent);
       if (!yes && call->to) yes = of_interest(SECOND, call->to_dir_fd, intent);
       if (!yes) return 0;
     }
-    if (send_paths(s, call->op, call->dir_fd, call->to_dir_fd, call->flags, call->to)) {
-      // Lost and counted; but where the process now is must still be asked for.
-      if (call->op != PATH_CHDIR) return 0;
-    }
-    now.sent = 1;
+    // Lost and counted; but that a process moved must be known all the same.
+    if (send_paths(s, call->op, call->dir_fd, call->to_dir_fd, call->flags, call->to) && call->op != PATH_CHDIR) return 0;
+    sent = 1;
   }
+  struct inflight now = {.op = call->op, .flags = call->flags, .fd = call->dir_fd, .to_fd = call->to_dir_fd, .path = call->path, .to = call->to};
+  now.sent = sent;
+  now.far = is_far;
   __u32 tid = (__u32)bpf_get_current_pid_tgid();
   if (bpf_map_update_elem(&inflights, &tid, &now, BPF_ANY)) count_loss(loss_of(call->op));
   return 0;
+}
+
+// Where the process can reach from now on. Returns its new `near`.
+static __always_inline __u32 moved(__u32 pid, int is_far) {
+  if (is_far) {
+    leave_behind(pid, NEAR_CWD);
+    return 0;
+  }
+  __u32 *near = bpf_map_lookup_elem(&nears, &pid);
+  __u32 next = ((near ? *near : 0) | NEAR_CWD) + NEAR_MOVE;
+  bpf_map_update_elem(&nears, &pid, &next, BPF_ANY);
+  return next;
 }
 
 static __noinline int leave_path(struct leave *ctx) {
@@ -95,8 +118,9 @@ static __noinline int leave_path(struct leave *ctx) {
   struct inflight now = *then;
   bpf_map_delete_elem(&inflights, &tid);
 
+  __u32 near = 0;
   if (ctx->value >= 0) {
-    if (now.op == PATH_CHDIR || now.op == PATH_FCHDIR) come_near(pid, NEAR_CWD);
+    if (now.op == PATH_CHDIR || now.op == PATH_FCHDIR) near = moved(pid, now.far);
     if (now.op == PATH_OPEN && intent_of(PATH_OPEN, now.flags) == INTENT_DIR) come_near(pid, NEAR_FD);
   }
   if (!now.sent) {
@@ -116,6 +140,7 @@ static __noinline int leave_path(struct leave *ctx) {
   }
   begin(&r->head, RECORD_RESULT);
   r->value = ctx->value;
+  r->near = near;
   bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
   return 0;
 }

@@ -5,7 +5,7 @@ import { objectBytes } from "./object.ts";
 import { type CollectorName, collectorNames, type Health, healthOf } from "./programs.ts";
 import { Ring, ringBytes } from "./ring.ts";
 import { withTracefs } from "./tracefs.ts";
-import { setNearCwd, type Watch, writeWatch } from "./watch.ts";
+import { clearNear, setNear, type Watch, writeWatch } from "./watch.ts";
 
 export type KernelOptions = {
   readonly ignorePid: number;
@@ -26,8 +26,9 @@ export type Kernel = Disposable & {
   drain(onRecord: (record: DataView) => void, max: number): number;
   /** What did not fit into the ring since the start. */
   losses(): Record<LossName, number>;
-  /** See `setNearCwd`. */
-  setNearCwd(pid: number, yes: boolean): void;
+  /** See `setNear` and `clearNear`. */
+  setNear(pid: number): void;
+  clearNear(pid: number, seen: number): void;
 };
 
 /** Loads, attaches and starts filling the ring. Throws `Unsupported` when this host cannot run it at all. */
@@ -57,8 +58,11 @@ export function openKernel(options: KernelOptions): Kernel {
     namesInterpreter: !loaded.failures.has("prepare_exec"),
     drain: (onRecord, max) => ring.drain(onRecord, max),
     losses: () => readLosses(loaded, lost),
-    setNearCwd(pid, yes) {
-      if (!closed) setNearCwd(loaded.lib, nears, pid, yes);
+    setNear(pid) {
+      if (!closed) setNear(loaded.lib, nears, pid);
+    },
+    clearNear(pid, seen) {
+      if (!closed) clearNear(loaded.lib, nears, pid, seen);
     },
     [Symbol.dispose]() {
       if (closed) return;

@@ -31,15 +31,19 @@ const LOG_BYTES = 1 << 16;
 export function load(options: LoadOptions): Loaded {
   const lib = openLibbpf();
   const failures = new Map(options.without.map((name) => [name, "switched off"]));
-  for (;;) {
+  // The kernel's log is asked for only after it has refused something.
+  for (let explain = false; ; explain = true) {
     const object = open(lib, options.object);
     const list = programsOf(lib, object);
     const config = configFor(options, list, failures);
     for (const { name, pointer } of list) if (failures.has(name)) lib.bpf_program__set_autoload(pointer, false);
     setUp(lib, object, options, config);
 
-    const logs = new Map(list.map(({ name }) => [name, Buffer.alloc(LOG_BYTES)]));
-    for (const { name, pointer } of list) lib.bpf_program__set_log_buf(pointer, ptr(logs.get(name)!), BigInt(LOG_BYTES));
+    const logs = new Map(explain ? list.map(({ name }) => [name, Buffer.alloc(LOG_BYTES)]) : []);
+    for (const { name, pointer } of list) {
+      const log = logs.get(name);
+      if (log) lib.bpf_program__set_log_buf(pointer, ptr(log), BigInt(LOG_BYTES));
+    }
     const error = lib.bpf_object__load(object);
     if (error === 0) {
       const loaded = new LoadedObject(lib, object, failures);
@@ -54,6 +58,7 @@ export function load(options: LoadOptions): Loaded {
     }
 
     lib.bpf_object__close(object);
+    if (!explain) continue;
     // The kernel explained itself for the program it refused. Without an explanation the object as a whole was refused.
     const refused = [...logs].find(([name, log]) => log[0] !== 0 && !failures.has(name));
     if (!refused) throw notAllowed(error);

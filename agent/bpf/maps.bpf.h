@@ -91,7 +91,7 @@ struct inflight {
   __u32 sent; // the path is with user space already
   __u32 family;
   __u32 port;
-  __u32 pad;
+  __u32 far; // a chdir to where nothing is watched for reading
   __u64 path; // else read it at the end: then its page is resident
   __u64 to;
   __u8 addr[16];

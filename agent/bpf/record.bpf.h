@@ -35,6 +35,7 @@ enum loss {
 enum near {
   NEAR_CWD = 1, // its working directory is inside or above a watched prefix, or not known yet
   NEAR_FD = 2, // it opened a directory inside or above a watched prefix
+  NEAR_MOVE = 256, // from here up: how often it went somewhere that the kernel side could not judge
 };
 
 enum watch_bits {
@@ -124,6 +125,7 @@ struct path_record {
 struct result_record {
   struct record head;
   __s64 value;
+  __u32 near; // of the process, after a chdir
 };
 
 struct connect_record {

@@ -3,7 +3,7 @@
 #include "maps.bpf.h"
 
 
-// Absent for nearly every process. User space clears NEAR_CWD again when it has looked.
+// Absent, or 0, for nearly every process. User space clears NEAR_CWD again when it has looked.
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
   __uint(max_entries, 16384);
@@ -73,7 +73,7 @@ int task_newtask(void *ctx) {
   __u32 parent = bpf_get_current_pid_tgid() >> 32;
   __u32 *near = bpf_map_lookup_elem(&nears, &parent);
   if (near) {
-    __u32 inherited = *near;
+    __u32 inherited = *near & (NEAR_MOVE - 1);
     bpf_map_update_elem(&nears, &child, &inherited, BPF_ANY);
   }
 

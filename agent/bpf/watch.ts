@@ -71,15 +71,27 @@ export function writeWatch(lib: Libbpf, fds: { watch: number; names: number }, w
   return refused;
 }
 
-/** Tells the kernel that this process can (not) reach watched paths through its working directory. */
-export function setNearCwd(lib: Libbpf, nears: number, pid: number, yes: boolean): void {
+/** Tells the kernel that this process can reach watched paths through its working directory. */
+export function setNear(lib: Libbpf, nears: number, pid: number): void {
+  const { id, value } = readNear(lib, nears, pid);
+  const bits = Buffer.alloc(4);
+  bits.writeUInt32LE((value | near.cwd) >>> 0);
+  lib.bpf_map_update_elem(nears, id, bits, 0n);
+}
+
+/** Takes that back, when the process has not moved again since `seen`, the value that came with its last move. */
+export function clearNear(lib: Libbpf, nears: number, pid: number, seen: number): void {
+  const { id, value } = readNear(lib, nears, pid);
+  // The counter in the upper bits tells of a newer move, whose record is still on its way.
+  if (value === 0 || Math.floor(value / near.move) !== Math.floor(seen / near.move)) return;
+  const bits = Buffer.alloc(4);
+  bits.writeUInt32LE((value & ~near.cwd) >>> 0);
+  lib.bpf_map_update_elem(nears, id, bits, 0n);
+}
+
+function readNear(lib: Libbpf, nears: number, pid: number): { id: Buffer; value: number } {
   const id = Buffer.alloc(4);
   const value = Buffer.alloc(4);
   id.writeUInt32LE(pid);
-  const present = lib.bpf_map_lookup_elem(nears, id, value) === 0;
-  const bits = present ? value.readUInt32LE() : 0;
-  const wanted = yes ? bits | near.cwd : bits & ~near.cwd;
-  value.writeUInt32LE(wanted);
-  if (wanted === 0) lib.bpf_map_delete_elem(nears, id);
-  else if (wanted !== bits) lib.bpf_map_update_elem(nears, id, value, 0n);
+  return { id, value: lib.bpf_map_lookup_elem(nears, id, value) === 0 ? value.readUInt32LE() : 0 };
 }

@@ -45,7 +45,7 @@ export function fileCollector(watch: FileWatch): FileCollector {
       const begun = pending.get(tid);
       pending.delete(tid);
       const value = Number(record.getBigInt64(resultRecord.value, true));
-      if (begun && value >= 0) finished({ ...begun, value, watch, births }, context);
+      if (begun && value >= 0) finished({ ...begun, value, near: record.getUint32(resultRecord.near, true), watch, births }, context);
     },
   };
 }
@@ -66,6 +66,7 @@ type Finished = {
   readonly head: Head;
   readonly call: PathCall;
   readonly value: number;
+  readonly near: number;
   readonly watch: FileWatch;
   readonly births: Births;
 };
@@ -77,9 +78,9 @@ function finished(done: Finished, context: Context): void {
   else if (call.op === pathOp.delete) changed(done, context, "file.delete");
   else if (call.op === pathOp.link) changed(done, context, "file.create");
   else if (call.op === pathOp.rename) renamed(done, context);
-  else if (call.op === pathOp.chdir) processes.movedTo(of, processes.resolve(of, call.dirFd, call.path));
+  else if (call.op === pathOp.chdir) processes.movedTo(of, processes.resolve(of, call.dirFd, call.path), done.near);
   else if (call.op === pathOp.dup) processes.duplicated(of, call.dirFd, done.value);
-  else if (call.op === pathOp.fchdir) processes.movedTo(of, processes.resolve(of, call.dirFd, "."));
+  else if (call.op === pathOp.fchdir) processes.movedTo(of, processes.resolve(of, call.dirFd, "."), done.near);
 }
 
 const within = (path: string, prefixes: readonly string[]) => prefixes.some((prefix) => path.startsWith(prefix));

@@ -137,7 +137,7 @@ test("without arguments from the kernel those of /proc are taken, else none and 
 
 test("relative paths run from the working directory, which children inherit", () => {
   const tree = treeOf({ 1: init, 10: shell });
-  tree.movedTo(head(10), "/opt/app");
+  tree.movedTo(head(10), "/opt/app", 0);
   tree.forked(head(10), 20, false);
   const process = tree.executed(head(20), { path: "./bin/../run", argv: ["./run"], truncated: false });
   expect(process).toMatchObject({ exe: "/opt/app/run", cwd: "/opt/app" });

@@ -30,8 +30,8 @@ export type TreeOptions = {
   readonly proc: Proc;
   readonly user: (uid: number) => string | undefined;
   readonly container: (cgroup: bigint, pid: number) => Container | undefined;
-  /** Told wherever a process goes; undefined when that is not known. */
-  readonly onMove: (pid: number, cwd: string | undefined) => void;
+  /** Told where a process is when it is first seen or has moved; undefined when that is not known. `near` is 0 where the kernel side has no doubt. */
+  readonly onMove: (pid: number, cwd: string | undefined, near: number) => void;
   /** The kernel names the interpreter of a script itself, so a program is no script unless it said so. */
   readonly namesInterpreter: boolean;
 };
@@ -128,10 +128,10 @@ export class ProcessTree implements Processes {
     return this.#live.get(head.pid)?.container ? `/proc/${head.pid}/root${path}` : path;
   }
 
-  movedTo(head: Head, path: string | undefined): void {
+  movedTo(head: Head, path: string | undefined, near: number): void {
     const node = this.#node(head);
     node.cwd = path ?? this.#options.proc.link(head.pid, "cwd");
-    this.#options.onMove(head.pid, node.cwd);
+    this.#options.onMove(head.pid, node.cwd, near);
   }
 
   openedDirectory(head: Head, fd: number, path: string): void {
@@ -183,7 +183,7 @@ export class ProcessTree implements Processes {
     };
     this.#live.set(pid, node);
     if (stat.ppid > 0 && stat.ppid !== pid) node.parent = this.#adopt(stat.ppid);
-    this.#options.onMove(pid, node.cwd);
+    this.#options.onMove(pid, node.cwd, 0);
     return node;
   }
 
