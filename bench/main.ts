@@ -7,6 +7,7 @@ const benches: Record<string, () => Promise<{ default: Bench }>> = {
   ingest: () => import("./ingest.ts"),
   detector: () => import("./detector.ts"),
   latency: () => import("./latency.ts"),
+  kernel: () => import("./kernel.ts"),
 };
 
 const { values, positionals } = parseArgs({

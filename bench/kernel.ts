@@ -1,0 +1,106 @@
+// What watching costs the watched: a program that opens 300,000 files, alone and beside Picket, auditd and bpftrace. Needs root.
+import { statSync } from "node:fs";
+import { compileAgent } from "./agent.ts";
+import { auditd } from "./kernel/auditd.ts";
+import { bpftrace } from "./kernel/bpftrace.ts";
+import { picket, rssMegabytes } from "./kernel/picket.ts";
+import { createScene, type Scene, type Storm } from "./kernel/scene.ts";
+import type { Seen, Watcher, Watching } from "./kernel/watcher.ts";
+import { cpuSeconds } from "./program.ts";
+import { median, note, type Result } from "./result.ts";
+
+const OPENS = 300_000;
+const EXECS = 200;
+/** As deployed, one open in a hundred is of something watched; in the other run, every one. */
+const RARE = { prefix: "", every: 100, rounds: 5, eventsPerS: undefined };
+const ALL = { prefix: "all_", every: 1, rounds: 3, eventsPerS: 1_000_000 };
+const IDLE_S = 20;
+/** A report of the storm has ended when it grows by less than this in that time. */
+const QUIET_MS = 1500;
+const QUIET_BYTES = 512 << 10;
+
+type Run = { readonly storm: Storm; readonly seen: Seen; readonly cpuSeconds: number; readonly rssMb: number };
+
+export default async function* kernel(): AsyncIterable<Result> {
+  if (process.getuid?.() !== 0) {
+    note("kernel: needs root to watch the kernel: nothing was measured");
+    return;
+  }
+  using scene = createScene();
+  const agent = compileAgent(scene.dir);
+  const tracer = bpftrace();
+  if (!tracer) note("kernel: bpftrace is not installed (apt-get install bpftrace): no comparison with it");
+  const auditor = auditd();
+  for (const of of [RARE, ALL]) {
+    const mine = picket(agent, of.eventsPerS);
+    yield* compare(scene, of, [mine, ...(tracer ? [tracer] : [])]);
+    // With a baseline of its own: once audited, the kernel keeps an audit context for every new process until it is rebooted.
+    if (auditor) yield* compare(scene, of, [auditor]);
+  }
+  yield* idle(scene, picket(agent));
+}
+
+type Scenario = typeof RARE | typeof ALL;
+
+/** Storms alone and under each watcher, in turn. */
+async function* compare(scene: Scene, of: Scenario, watchers: readonly Watcher[]): AsyncIterable<Result> {
+  const alone: Storm[] = [];
+  const runs = new Map<Watcher, Run[]>(watchers.map((watcher) => [watcher, []]));
+  const storm = () => scene.storm({ opens: OPENS, every: of.every, execs: EXECS });
+  await storm();
+  for (let round = 0; round < of.rounds; round++) {
+    alone.push(await storm());
+    for (const [watcher, list] of runs) list.push(await watched(scene, watcher, storm));
+  }
+  for (const [watcher, list] of runs) yield* figures(of, watcher, alone, list);
+}
+
+async function watched(scene: Scene, watcher: Watcher, storm: () => Promise<Storm>): Promise<Run> {
+  await using watching = await watcher.start(scene);
+  await quiet(watching);
+  const before = cpuOf(watching);
+  const done = await storm();
+  await quiet(watching);
+  return { storm: done, seen: await watching.seen(), cpuSeconds: cpuOf(watching) - before, rssMb: rssMegabytes(watching.pids[0]!) };
+}
+
+const cpuOf = ({ pids }: Watching) => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+
+/** Resolves when the report grows by no more than the host's own programs make it. */
+async function quiet({ output }: Watching): Promise<void> {
+  const sizeOf = () => statSync(output, { throwIfNoEntry: false })?.size ?? 0;
+  for (let size = sizeOf(), tries = 0; tries < 60; tries++) {
+    await Bun.sleep(QUIET_MS);
+    const grown = sizeOf() - size;
+    if (grown < QUIET_BYTES) return;
+    size += grown;
+  }
+}
+
+function* figures(of: Scenario, { name }: Watcher, alone: readonly Storm[], runs: readonly Run[]): Iterable<Result> {
+  const prefix = `${of.prefix}${name === "picket" ? "" : `${name}_`}`;
+  const value = (pick: (run: Run) => number, digits = 3) => Number(median(runs.map(pick)).toFixed(digits));
+  const aloneS = median(alone.map(({ seconds }) => seconds));
+  const aloneCpuS = median(alone.map(({ cpuSeconds }) => cpuSeconds));
+  const due = ({ storm }: Run) => storm.watched + storm.execs;
+  yield { metric: `${prefix}seen_ratio`, value: value((run) => (run.seen.opens + run.seen.execs) / due(run)), unit: "ratio" };
+  yield { metric: `${prefix}told_lost`, value: value(({ seen }) => seen.lost, 0), unit: "events" };
+  yield { metric: `${prefix}slowdown_ratio`, value: value(({ storm }) => storm.seconds / aloneS), unit: "ratio" };
+  const cpu = (run: Run) => ((run.storm.cpuSeconds - aloneCpuS + run.cpuSeconds) * 1e6) / OPENS;
+  yield { metric: `${prefix}cpu_us_per_event`, value: value(cpu), unit: "us" };
+  yield { metric: `${prefix}kernel_events_per_s`, value: value(({ storm }) => OPENS / storm.seconds, 0), unit: "events/s" };
+  yield { metric: `${prefix}rss_mb`, value: value(({ rssMb }) => rssMb, 1), unit: "MB" };
+}
+
+/** The agent beside a host that does what it does anyway. */
+async function* idle(scene: Scene, watcher: Watcher): AsyncIterable<Result> {
+  await using watching = await watcher.start(scene);
+  await quiet(watching);
+  const before = cpuOf(watching);
+  const bytes = statSync(watching.output).size;
+  await Bun.sleep(IDLE_S * 1000);
+  const lines = (await Bun.file(watching.output).slice(bytes).text()).split("\n").length - 1;
+  yield { metric: "idle_cpu_percent", value: Number((((cpuOf(watching) - before) / IDLE_S) * 100).toFixed(2)), unit: "% of a core" };
+  yield { metric: "idle_events_per_s", value: Number((lines / IDLE_S).toFixed(1)), unit: "events/s" };
+  yield { metric: "idle_rss_mb", value: rssMegabytes(watching.pids[0]!), unit: "MB" };
+}

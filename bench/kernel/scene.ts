@@ -1,0 +1,60 @@
+// Where the storm rages: two folders of files, a program to start, and the storm itself, compiled where there is a compiler.
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { installed } from "../program.ts";
+import { note } from "../result.ts";
+
+const FILES = 64;
+
+export type Scene = Disposable & {
+  readonly dir: string;
+  /** The executable whose opens count. */
+  readonly exe: string;
+  /** Folders, without a slash at the end. */
+  readonly plain: string;
+  readonly watched: string;
+  readonly program: string;
+  storm(of: { opens: number; every: number; execs: number }): Promise<Storm>;
+};
+/** What one storm took; `watched` opens and `execs` are what a watcher should have seen. */
+export type Storm = { readonly seconds: number; readonly cpuSeconds: number; readonly watched: number; readonly execs: number };
+
+/** Not below /tmp, where the shipped rules are suspicious of programs. Disposing removes it. */
+export function createScene(): Scene {
+  const dir = mkdtempSync("/var/lib/picket-bench-");
+  const [plain, watched, program] = [join(dir, "plain"), join(dir, "secret"), join(dir, "program")];
+  for (const folder of [plain, watched]) {
+    mkdirSync(folder);
+    for (let file = 0; file < FILES; file++) writeFileSync(join(folder, String(file)), "");
+  }
+  copyFileSync("/bin/true", program);
+  chmodSync(program, 0o755);
+  const { command, exe } = compile(dir);
+  return {
+    ...{ dir, exe, plain, watched, program },
+    storm: (of) => run([...command, String(of.opens), String(of.every), plain, watched, String(of.execs), program], of.execs),
+    [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }),
+  };
+}
+
+function compile(dir: string): { command: string[]; exe: string } {
+  const source = new URL("storm.c", import.meta.url).pathname;
+  const exe = join(dir, "storm");
+  const compiler = installed("clang") ?? installed("gcc") ?? installed("cc");
+  if (compiler !== undefined) {
+    const { exitCode, stderr } = Bun.spawnSync([compiler, "-O2", "-o", exe, source], { stderr: "pipe" });
+    if (exitCode === 0) return { command: [exe], exe };
+    note(`kernel: ${compiler} cannot compile the storm: ${stderr.toString().trim()}`);
+  }
+  note("kernel: no C compiler: the storm is a Bun script, which opens files several times slower");
+  copyFileSync(process.execPath, exe);
+  return { command: [exe, new URL("storm.ts", import.meta.url).pathname], exe };
+}
+
+async function run(command: string[], execs: number): Promise<Storm> {
+  const child = Bun.spawn(command, { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+  const text = await new Response(child.stdout).text();
+  if ((await child.exited) !== 0) throw new Error(`${command.join(" ")}: ended with ${child.exitCode}`);
+  const [wall, user, system, watched] = text.trim().split(" ").map(Number);
+  return { seconds: wall! / 1e9, cpuSeconds: (user! + system!) / 1e9, watched: watched!, execs };
+}
