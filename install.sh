@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Picket's installer. `sudo ./install.sh --help` says what it can do.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+unset CDPATH
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+# `su` without `-` leaves these out, and dpkg, ip and nft are in them.
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 readonly BUN_VERSION=1.4.5
 readonly TOOLS=$PWD/.picket/tools
 # What a running site and agent need, and what the tests need besides.
 readonly RUN_PACKAGES=(libbpf1 nftables iproute2 util-linux ca-certificates)
-readonly TEST_PACKAGES=(tmux clang libbpf-dev git)
+readonly TEST_PACKAGES=(tmux clang llvm libbpf-dev git procps)
 
 say() { printf 'install: %s\n' "$*" >&2; }
 die() { printf 'install: %s\n' "$*" >&2; exit 1; }
@@ -29,19 +32,22 @@ TEXT
 check_host() {
   [ "$(id -u)" = 0 ] || die "needs root, to load BPF and make a network namespace: run sudo ./install.sh $*"
   command -v apt-get >/dev/null || die "this system has no apt-get: Picket installs on Debian, Raspberry Pi OS and Ubuntu"
-  case "$(dpkg --print-architecture)" in
+  local architecture
+  architecture=$(dpkg --print-architecture)
+  case "$architecture" in
     amd64 | arm64) ;;
     armhf) die "this is a 32-bit system (armhf): Bun and eBPF need the 64-bit Raspberry Pi OS" ;;
-    *) die "$(dpkg --print-architecture) is not supported: Picket runs on amd64 and arm64" ;;
+    *) die "$architecture is not supported: Picket runs on amd64 and arm64" ;;
   esac
   # libbpf.so.1 is the interface the agent loads; Ubuntu 22.04 and Debian 11 have libbpf0 only.
   local id='' version='' name=''
   id=$(. /etc/os-release && echo "${ID:-}")
-  version=$(. /etc/os-release && echo "${VERSION_ID:-0}")
+  version=$(. /etc/os-release && echo "${VERSION_ID:-}")
   name=$(. /etc/os-release && echo "${PRETTY_NAME:-this system}")
   case "$id" in
-    ubuntu) dpkg --compare-versions "$version" ge 24.04 || die "$name has libbpf 0.5, and the agent needs libbpf 1: use Ubuntu 24.04 or Debian 12" ;;
-    debian | raspbian) dpkg --compare-versions "$version" ge 12 || die "$name has libbpf 0, and the agent needs libbpf 1: use Debian 12 or Raspberry Pi OS 12" ;;
+    # Debian testing has no VERSION_ID.
+    ubuntu) [ -z "$version" ] || dpkg --compare-versions "$version" ge 24.04 || die "$name has libbpf 0.5, and the agent needs libbpf 1: use Ubuntu 24.04 or Debian 12" ;;
+    debian | raspbian) [ -z "$version" ] || dpkg --compare-versions "$version" ge 12 || die "$name has libbpf 0, and the agent needs libbpf 1: use Debian 12 or Raspberry Pi OS 12" ;;
     *) say "$name is not one we test on; going on" ;;
   esac
 }
@@ -53,69 +59,84 @@ install_packages() {
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   say "installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 2>&1 && return 0
+  # The lists may be missing or old: then the first try fails, and fresh ones are fetched.
+  apt_install "${missing[@]}" >/dev/null 2>&1 && return 0
   apt-get update -qq || say "apt-get update failed; trying with the package lists there are"
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || die "apt-get could not install: ${missing[*]}"
+  apt_install "${missing[@]}" >/dev/null ||
+    die "apt-get could not install ${missing[*]}: is this machine online? \`apt-get install ${missing[*]}\` by hand shows more"
 }
 
-# Bun goes under ./.picket/tools, so nothing global is changed.
+# A new machine's own updates may hold dpkg's lock; services are not ours to restart (needrestart on Ubuntu).
+apt_install() {
+  DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+    apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
+}
+
+# Bun and what it downloads go under ./.picket/tools, so nothing global is changed.
+export BUN_INSTALL_CACHE_DIR=$TOOLS/cache npm_config_cache=$TOOLS/cache/npm
+
 install_bun() {
   local candidate
   for candidate in "$TOOLS/bin/bun" "$(command -v bun || true)"; do
-    if [ -n "$candidate" ] && [ "$("$candidate" --version 2>/dev/null || true)" = "$BUN_VERSION" ]; then
+    if is_bun "$candidate"; then
       BUN=$candidate
       return
     fi
   done
+  BUN=$TOOLS/bin/bun
   say "installing Bun $BUN_VERSION into .picket/tools"
   mkdir -p "$TOOLS/bin"
   if command -v npm >/dev/null && bun_from_npm; then return; fi
   install_packages curl unzip
-  if curl -fsSL --connect-timeout 10 https://bun.sh/install | BUN_INSTALL="$TOOLS" HOME="$TOOLS" bash -s "bun-v$BUN_VERSION" >/dev/null 2>&1 && use_bun; then return; fi
+  if bun_from_its_installer; then return; fi
+  say "Bun's own installer was no help; trying the npm registry"
   install_packages npm
-  bun_from_npm || die "Bun $BUN_VERSION could be had neither from npm nor from its own installer: is this machine online?"
+  bun_from_npm || die "Bun $BUN_VERSION could be had neither from its own installer nor from npm (see $TOOLS/install.log): is this machine online?"
 }
+
+is_bun() { [ -n "$1" ] && [ "$("$1" --version 2>/dev/null || true)" = "$BUN_VERSION" ]; }
 
 bun_from_npm() {
-  npm install --silent --no-audit --no-fund --prefix "$TOOLS" "bun@$BUN_VERSION" >/dev/null 2>&1 || return 1
+  npm install --no-audit --no-fund --prefix "$TOOLS" "bun@$BUN_VERSION" >>"$TOOLS/install.log" 2>&1 || return 1
   ln -sf ../node_modules/.bin/bun "$TOOLS/bin/bun"
-  use_bun
+  is_bun "$TOOLS/bin/bun"
 }
 
-use_bun() {
-  [ "$("$TOOLS/bin/bun" --version 2>/dev/null || true)" = "$BUN_VERSION" ] || return 1
-  BUN=$TOOLS/bin/bun
+# The installer writes to the profile of whoever calls it: HOME keeps it in our folder.
+bun_from_its_installer() {
+  curl -fsSL --connect-timeout 10 https://bun.sh/install 2>>"$TOOLS/install.log" |
+    HOME=$TOOLS BUN_INSTALL=$TOOLS bash -s "bun-v$BUN_VERSION" >>"$TOOLS/install.log" 2>&1 &&
+    is_bun "$TOOLS/bin/bun"
 }
 
 install_dependencies() {
-  export PATH="$(dirname "$BUN"):$PATH"
+  # Tests and scripts start plain `bun`.
+  PATH=$(dirname -- "$BUN"):$PATH
   "$BUN" install --frozen-lockfile --silent || die "bun install failed: is the npm registry reachable?"
 }
 
 arch() { case "$(dpkg --print-architecture)" in amd64) echo x64 ;; arm64) echo arm64 ;; esac; }
 
-# The executables are built anew only when a source is newer, so a second demo starts at once.
+# The executables are built anew only when a source is newer, so a second demo starts at once. picket is the one built last.
 build() {
   local out=dist/linux-$(arch)
   if [ -x "$out/picket" ] && [ -x "$out/picket-agent" ] &&
-    [ -z "$(find agent broker cli detector node-nftables protocol rules tui bun.lock build.ts -newer "$out/picket-agent" -not -path '*/node_modules*' -type f -print -quit)" ]; then
+    [ -z "$(find agent broker cli detector node-nftables protocol rules tui bun.lock build.ts install.sh tsconfig.json \
+      -name node_modules -prune -o -type f -newer "$out/picket" -print -quit)" ]; then
     return
   fi
   say "building picket and picket-agent"
-  "$BUN" run --silent build >&2
+  "$BUN" run --silent build >&2 || die "the build failed, see above"
 }
 
-# What sudo made in the user's checkout belongs to the user.
+# What sudo made in the user's checkout belongs to the user; .picket holds the data of programs that run as root.
 give_back() {
   [ -n "${SUDO_UID:-}" ] || return 0
-  local path
-  for path in node_modules dist; do
-    if [ -e "$path" ]; then chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$path"; fi
-  done
+  find . -maxdepth 2 \( -name node_modules -o -path ./dist \) -prune -exec chown -hR "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" {} +
 }
 
 demo() {
+  trap give_back EXIT
   install_packages "${RUN_PACKAGES[@]}"
   install_bun
   install_dependencies
@@ -125,11 +146,14 @@ demo() {
 }
 
 tests() {
+  trap give_back EXIT
   install_packages "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
   install_bun
   install_dependencies
-  trap give_back EXIT
-  "$BUN" run --silent test/all.ts
+  # In a container without the right to mount, the tests that need it skip, each with its reason.
+  unshare --mount true 2>/dev/null || { "$BUN" test/all.ts; return; }
+  # Mounts and network namespaces of the tests are seen by nobody else and end with this mount namespace.
+  unshare --mount --propagation private bash -c 'mkdir -p /run/netns && mount -t tmpfs none /run/netns && exec "$@"' - "$BUN" test/all.ts
 }
 
 case "${1:-}" in
