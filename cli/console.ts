@@ -15,8 +15,13 @@ export function signerOf(home: string, ttlMs = ORDER_TTL_MS): Sign {
   };
 }
 
-/** Opens the console in this terminal; resolves when the operator quits. `demoAttack` runs on its key and says what it did. */
-export async function openConsole(of: { home: string; client: SiteClient; demoAttack?: () => Promise<string> }): Promise<void> {
+/** Opens the console in this terminal; resolves when the operator quits or `signal` aborts. `demoAttack` runs on its key and says what it did. */
+export async function openConsole(of: {
+  home: string;
+  client: SiteClient;
+  demoAttack?: () => Promise<string>;
+  signal?: AbortSignal;
+}): Promise<void> {
   const [{ runConsole }, { loadOperator }] = await Promise.all([import("@picket/tui/main"), import("./operator/keys.ts")]);
   const operator = await loadOperator(of.home).catch(() => undefined);
   await runConsole({
@@ -25,5 +30,6 @@ export async function openConsole(of: { home: string; client: SiteClient; demoAt
     operator: operator?.name ?? userName(),
     deadManMs: DEAD_MAN_DEFAULT_MS,
     ...(of.demoAttack ? { demoAttack: of.demoAttack } : {}),
+    ...(of.signal ? { signal: of.signal } : {}),
   });
 }

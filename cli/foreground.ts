@@ -1,6 +1,8 @@
 /** Something that runs until it is disposed. */
 type Running = AsyncDisposable;
 
+const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 /**
  * Runs a program of the site in the foreground. SIGINT and SIGTERM end it cleanly; SIGHUP starts it again with `start`, which reads the
  * configuration anew: when that cannot be used, `complain` hears why and the program goes on as it was.
@@ -9,34 +11,52 @@ export async function runInForeground(
   start: (check: boolean) => Promise<Running | undefined>,
   complain: (error: unknown) => void,
 ): Promise<void> {
-  for (let next = waitForSignal(); ; next = waitForSignal()) {
+  using asked = listen();
+  for (;;) {
     const running = await start(false);
-    let again = false;
-    for (let signal = await next; ; signal = await waitForSignal()) {
-      if (signal !== "SIGHUP") break;
-      again = await start(true).then(
+    while ((await asked.next()) === "reload") {
+      const usable = await start(true).then(
         () => true,
         (error: unknown) => {
           complain(error);
           return false;
         },
       );
-      if (again) break;
+      if (usable) break;
     }
+    // The second Ctrl-C ends at once what does not end cleanly.
+    if (asked.toEnd()) asked[Symbol.dispose]();
     await running?.[Symbol.asyncDispose]();
-    if (!again) return;
+    if (asked.toEnd()) return;
   }
 }
 
-const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-
-function waitForSignal(): Promise<(typeof signals)[number]> {
-  return new Promise((resolve) => {
-    const listeners = signals.map((signal) => [signal, () => done(signal)] as const);
-    const done = (signal: (typeof signals)[number]) => {
-      for (const [name, listener] of listeners) process.off(name, listener);
-      resolve(signal);
+/** What the signals since the last look ask for. None is lost in between, and an end outranks a reload: a closed terminal sends both at once. */
+function listen() {
+  let end = false;
+  let reload = false;
+  let wake: () => void = () => undefined;
+  const listeners = signals.map((signal) => {
+    const listener = () => {
+      if (signal === "SIGHUP") reload = true;
+      else end = true;
+      wake();
     };
-    for (const [name, listener] of listeners) process.on(name, listener);
+    process.on(signal, listener);
+    return [signal, listener] as const;
   });
+  return {
+    async next(): Promise<"end" | "reload"> {
+      while (!end && !reload)
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      reload = false;
+      return end ? "end" : "reload";
+    },
+    toEnd: () => end,
+    [Symbol.dispose]: () => {
+      for (const [signal, listener] of listeners) process.off(signal, listener);
+    },
+  };
 }

@@ -64,7 +64,9 @@ function overrideExit(command: Command): void {
 }
 
 if (import.meta.main) {
-  // `picket events | head` ends quietly.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+  // `picket events | head` ends quietly. A terminal that was closed (EIO) has sent SIGHUP: whoever has something to undo is at it.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EIO") process.exit(error.code === "EPIPE" ? 0 : 1);
+  });
   process.exitCode = await run(process.argv.slice(2));
 }

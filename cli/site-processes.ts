@@ -19,8 +19,9 @@ export async function runSite(config: string | undefined): Promise<number> {
   return 1;
 }
 
-/** Resolves at the first SIGINT, SIGTERM or SIGHUP. */
+/** Resolves at the first SIGINT, SIGTERM or SIGHUP. More of them change nothing: whoever asked is stopping. */
 export const interrupted = () =>
   new Promise<undefined>((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve(undefined));
+    // Not once: a listener gone by then makes the console's own one end the process before anything is stopped.
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => resolve(undefined));
   });

@@ -23,6 +23,8 @@ export type ConsoleOptions = {
   readonly deadManMs?: number;
   /** Runs the demo attack and says what it did. Without it the key is not there. */
   readonly demoAttack?: () => Promise<string>;
+  /** Closes the console. */
+  readonly signal?: AbortSignal;
 };
 
 /** Runs the console in this terminal until the operator quits; then the terminal is as it was. Throws where there is no terminal. */
@@ -45,6 +47,9 @@ export async function runConsole(options: ConsoleOptions): Promise<void> {
   const color = !process.env.NO_COLOR && process.env.TERM !== "dumb";
   const app = createElement(App, { store, act, color });
   const screen = render(app, { alternateScreen: true, interactive: true, exitOnCtrlC: true });
+  const close = () => screen.unmount();
+  if (options.signal?.aborted) close();
+  options.signal?.addEventListener("abort", close, { once: true });
   const tick = setInterval(() => store.dispatch({ kind: "tick", nowMs: Date.now() }), 1000);
   const following = followSite(options.client, store, act.readEvidence, act.readHistory, stop.signal);
   try {

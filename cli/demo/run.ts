@@ -26,18 +26,30 @@ export type Demo = { readonly home: string; readonly client: SiteClient; readonl
 /** Runs the demo in the foreground. Returns the exit code. */
 export async function runDemo(of: { headless: boolean }): Promise<number> {
   const say = (text: string) => console.error(`demo: ${text}`);
+  // Listening before anything is made: Ctrl-C while the demo starts must not leave half of it.
+  const signal = interrupted();
   const demo = await startDemo(resolve(".picket"), say, of.headless ? (_, line) => console.error(line) : undefined);
   try {
-    const end = Promise.race([interrupted(), demo.failed]);
-    const reason = await (of.headless
-      ? end
-      : Promise.race([end, openConsole({ ...demo, demoAttack: () => demoAttack(() => undefined) }).then(() => undefined)]));
+    const end = Promise.race([signal, demo.failed]);
+    const reason = await (of.headless ? end : watch(demo, end));
     if (reason === undefined) return 0;
     console.error(`picket: the demo cannot go on: ${reason}`);
     return 1;
   } finally {
     say("stopping");
     await demo.stop();
+  }
+}
+
+/** The console, until the operator quits or the demo ends. */
+async function watch(demo: Demo, end: Promise<string | undefined>): Promise<string | undefined> {
+  const closing = new AbortController();
+  const console = openConsole({ ...demo, demoAttack: () => demoAttack(() => undefined), signal: closing.signal });
+  try {
+    return await Promise.race([end, console.then(() => undefined)]);
+  } finally {
+    closing.abort();
+    await console;
   }
 }
 

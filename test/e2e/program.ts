@@ -79,9 +79,13 @@ export async function run(argv: readonly string[], options: { env?: Record<strin
   return { code, stdout, stderr };
 }
 
-/** Asks again until `ask` gives something. Rejects, with what it last gave, after twenty seconds. */
-export async function eventually<T>(what: string, ask: () => Promise<T | undefined | false> | T | undefined | false): Promise<T> {
-  const until = performance.now() + PATIENCE_MS;
+/** Asks again until `ask` gives something. Rejects, with what it last gave, after `patienceMs`. */
+export async function eventually<T>(
+  what: string,
+  ask: () => Promise<T | undefined | false> | T | undefined | false,
+  patienceMs = PATIENCE_MS,
+): Promise<T> {
+  const until = performance.now() + patienceMs;
   let last: unknown;
   for (;;) {
     try {
@@ -91,7 +95,7 @@ export async function eventually<T>(what: string, ask: () => Promise<T | undefin
     } catch (error) {
       last = error;
     }
-    if (performance.now() > until) throw new Error(`${what}: not within ${PATIENCE_MS} ms; last: ${String(last)}`);
+    if (performance.now() > until) throw new Error(`${what}: not within ${patienceMs} ms; last: ${String(last)}`);
     await Bun.sleep(50);
   }
 }
