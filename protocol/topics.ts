@@ -53,16 +53,16 @@ const byTail = new Map(
 /** What a topic on the wire means, or undefined when it is none of ours. Wildcards are none of ours. */
 export function parseTopic(wire: string): ParsedTopic | undefined {
   const levels = wire.split("/");
-  const site = levels[2];
-  if (site === undefined || !siteId.safeParse(site).success) return undefined;
+  const [picket, version, site] = levels;
+  if (picket !== "picket" || version !== "v1" || site === undefined || !siteId.safeParse(site).success) return undefined;
   if (levels[3] === "d") {
     const device = levels[4];
     if (device === undefined || !deviceId.safeParse(device).success) return undefined;
     const name = byTail.get(["picket", "v1", "*", "d", "*", ...levels.slice(5)].join("/"));
-    return name && wire === topic(name, site, device) ? { name, site, device } : undefined;
+    return name && { name, site, device };
   }
   const name = byTail.get(["picket", "v1", "*", ...levels.slice(3)].join("/"));
-  return name && wire === topic(name, site) ? { name, site } : undefined;
+  return name && { name, site };
 }
 
 export type Peer = { readonly role: Role; readonly name: string; readonly site: string };

@@ -25,13 +25,23 @@ export function bpftrace(): Watcher | undefined {
         tracepoint:sched:sched_process_exec { printf("exec %d %s\\n", pid, str(args->filename)); }`;
       // Written out at once, or its buffer hides what it has seen.
       const running = start([...inOwnMounts, program, "-B", "line", "-e", script], { stdout: output });
-      for (let tries = 0; !(await Bun.file(output).exists()) || !(await Bun.file(output).text()).includes("watching"); tries++) {
-        if (tries > 200) throw new Error("kernel: bpftrace did not begin to watch within 20 s");
-        await Bun.sleep(100);
+      try {
+        await printed(output, "watching");
+      } catch (error) {
+        await running.end("SIGKILL");
+        throw error;
       }
       return { pids: [running.pid], output, seen: () => seenIn(scene, output), [Symbol.asyncDispose]: () => running.end("SIGINT") };
     },
   };
+}
+
+async function printed(output: string, text: string): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    if ((await Bun.file(output).exists()) && (await Bun.file(output).text()).includes(text)) return;
+    await Bun.sleep(100);
+  }
+  throw new Error("kernel: bpftrace did not begin to watch within 20 s");
 }
 
 async function seenIn(scene: Scene, output: string): Promise<Seen> {

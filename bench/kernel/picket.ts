@@ -16,7 +16,12 @@ export const picket = (agent: string, eventsPerS?: number): Watcher => ({
       ...(eventsPerS === undefined ? {} : { PICKET_EVENTS_PER_S: String(eventsPerS) }),
     };
     const program = start([agent, "run", "--stdout"], { env, stdout: output });
-    await untilItSees(scene, output);
+    try {
+      await untilItSees(scene, output);
+    } catch (error) {
+      await program.end("SIGKILL");
+      throw error;
+    }
     return { pids: [program.pid], output, seen: () => seenIn(scene, output), [Symbol.asyncDispose]: () => program[Symbol.asyncDispose]() };
   },
 });

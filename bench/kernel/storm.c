@@ -1,5 +1,5 @@
 // Opens files as fast as it can, then starts programs: storm OPENS EVERY PLAIN WATCHED EXECS PROGRAM
-// Every EVERYth open is of a file in the folder WATCHED, all others of files in PLAIN. Prints what the opens took: wall, user and
+// Every EVERYth open (0: none) is of a file in the folder WATCHED, all others of files in PLAIN. Prints what the opens took: wall, user and
 // system time in nanoseconds, then how many opens were of WATCHED.
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -32,7 +32,7 @@ int main(int argc, char **argv) {
   getrusage(RUSAGE_SELF, &before);
   long long began = wall_ns();
   for (long at = 0; at < opens; at++) {
-    int folder = at % every == 0;
+    int folder = every > 0 && at % every == 0;
     int fd = open(paths[folder][at % FILES], O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
       perror(paths[folder][at % FILES]);

@@ -8,7 +8,7 @@ const before = process.cpuUsage();
 const began = process.hrtime.bigint();
 let count = 0;
 for (let at = 0; at < Number(opens); at++) {
-  const folder = at % Number(every) === 0 ? 1 : 0;
+  const folder = Number(every) > 0 && at % Number(every) === 0 ? 1 : 0;
   closeSync(openSync(folders[folder]![at % FILES]!, constants.O_RDONLY));
   count += folder;
 }

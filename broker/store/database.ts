@@ -74,11 +74,16 @@ export class Store implements Disposable {
     for (const done of settle) done();
   }
 
+  /** `query` keeps what it prepared; `db.run` would prepare it for every batch. */
+  #run(sql: string): void {
+    this.db.query(sql).run();
+  }
+
   #attempt({ work, resolve, reject }: Waiting): () => void {
-    this.db.run("SAVEPOINT work");
+    this.#run("SAVEPOINT work");
     try {
       const value = work();
-      this.db.run("RELEASE work");
+      this.#run("RELEASE work");
       return () => resolve(value);
     } catch (error) {
       // SQLite has already rolled everything back after a full disk or an I/O error: then the whole group fails.
