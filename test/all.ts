@@ -1,5 +1,5 @@
 // Everything `./install.sh --test` runs: checks, build, tests. Ends with `N passed, N failed, N skipped` alone on a line.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -22,6 +22,8 @@ const SLOWEST = 5;
 const root = join(import.meta.dir, "..");
 /** Every temporary file of the tests lies in here, and the variable marks the processes they start. */
 const folder = mkdtempSync(join(tmpdir(), "picket-test-"));
+// Some tests run a program as another user.
+chmodSync(folder, 0o711);
 const counts = { passed: 0, failed: 0, skipped: 0 };
 
 // Ctrl-C ends what runs at the moment and starts nothing more; tidying up and counting still happen.
