@@ -3,7 +3,8 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, w
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { SensorEvent } from "@picket/protocol/event";
+import { type EventDraft, SensorEvent } from "@picket/protocol/event";
+import type { Capability } from "@picket/protocol/status";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { cannotRun, type Rig, rig, run } from "./collectors/testing/rig.ts";
 import { parseStat } from "./enrich/proc.ts";
@@ -403,30 +404,44 @@ describe.skipIf(cannotRun !== "")(`on a kernel that has less${cannotRun}`, () =>
   });
 });
 
-test("a host without rights or libbpf has a sensor that is off and says why", () => {
-  const child = Bun.spawnSync(
-    [
-      "/usr/bin/setpriv",
-      "--reuid=65534",
-      "--regid=65534",
-      "--clear-groups",
-      "--",
-      process.execPath,
-      "-e",
-      `
+/** What a process started like this says about its host. */
+function checkUnder(...command: readonly string[]) {
+  const script = `
     const { checkHost, startSensor } = await import(${JSON.stringify(new URL("./sensor.ts", import.meta.url).pathname)});
     const drafts = [];
     using sensor = startSensor({ ignorePid: 0, watchRead: [], watchWrite: [] }, (draft) => drafts.push(draft));
-    console.log(JSON.stringify({ check: checkHost(), drafts }));`,
-    ],
-    { cwd: "/", env: { BUN_INSTALL_CACHE_DIR: "/nonexistent" } },
-  );
-  const { check, drafts } = JSON.parse(child.stdout.toString()) as {
-    check: { level: string; why: string; todo?: string }[];
-    drafts: { type: string }[];
-  };
-  expect(check.map(({ level }) => level)).toEqual(["off", "off", "off", "off", "off"]);
-  expect(check[0]!.why).toContain("not permitted");
-  expect(check[0]!.todo).toContain("root");
-  expect(drafts.map(({ type }) => type)).toEqual(Array.from({ length: 5 }, () => "sensor.state"));
+    console.log(JSON.stringify({ check: checkHost(), drafts }));`;
+  const { stdout } = Bun.spawnSync([...command, process.execPath, "-e", script], { cwd: "/" });
+  const { check, drafts } = JSON.parse(stdout.toString()) as { check: Capability[]; drafts: EventDraft[] };
+  return { check: new Map(check.map((capability) => [capability.name.replace("sensor.", ""), capability])), drafts };
+}
+
+const allOff = Array.from({ length: 5 }, () => "sensor.state");
+
+describe.skipIf(cannotRun !== "")(`what a host lacks${cannotRun}`, () => {
+  test("rights", () => {
+    const { check, drafts } = checkUnder("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--");
+    expect(check.get("libbpf")?.level).toBe("live");
+    expect(check.get("exec")).toMatchObject({
+      level: "off",
+      why: expect.stringContaining("not permitted"),
+      todo: expect.stringContaining("root"),
+    });
+    expect(drafts.map(({ type }) => type)).toEqual(allOff);
+  });
+
+  test("libbpf", () => {
+    const hide = 'for f in /usr/lib/*/libbpf.so*; do [ -f "$f" ] && mount --bind /dev/null "$f"; done; exec "$@"';
+    const { check, drafts } = checkUnder("/usr/bin/unshare", "-m", "/bin/sh", "-c", hide, "sh");
+    expect(check.get("libbpf")).toMatchObject({ level: "off", why: "libbpf.so.1 is not installed", todo: "apt-get install libbpf1" });
+    expect(check.get("tracefs")?.level).toBe("live");
+    expect(check.get("net")).toMatchObject({ level: "off", todo: "apt-get install libbpf1" });
+    expect(drafts.map(({ type }) => type)).toEqual(allOff);
+  });
+
+  test("a mounted tracefs, as inside `ip netns exec`: it is mounted for the moment, and nothing is missing", () => {
+    const { check } = checkUnder("/usr/bin/unshare", "-m", "/bin/sh", "-c", 'mount -t sysfs none /sys; exec "$@"', "sh");
+    expect([...check.values()].filter(({ level }) => level !== "live")).toEqual([]);
+    expect([...check.keys()]).toEqual(["libbpf", "tracefs", "bpf", "process-tree", "exec", "exit", "file", "net"]);
+  });
 });

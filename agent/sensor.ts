@@ -2,10 +2,11 @@
 import { readFileSync, statSync } from "node:fs";
 import type { EventDraft } from "@picket/protocol/event";
 import type { Capability } from "@picket/protocol/status";
-import { type Kernel, type LossName, openKernel, probeKernel } from "./bpf/kernel.ts";
+import { type Kernel, type LossName, openKernel } from "./bpf/kernel.ts";
 import { record as head, recordKind } from "./bpf/layout.gen.ts";
 import { bootNowNs } from "./bpf/libc.ts";
-import { type CollectorName, collectorNames, type Health } from "./bpf/programs.ts";
+import { offBecause, probeHost } from "./bpf/probe.ts";
+import { collectorNames, type Health } from "./bpf/programs.ts";
 import { isNear } from "./bpf/watch.ts";
 import { wallTimeAt } from "./clock.ts";
 import type { Context, Handler } from "./collectors/collector.ts";
@@ -19,7 +20,6 @@ import { hostProc } from "./enrich/proc.ts";
 import { boundAddress } from "./enrich/sockets.ts";
 import { ProcessTree } from "./enrich/tree.ts";
 import { expandHomes, parsePasswd, userNames } from "./enrich/users.ts";
-import { Unsupported } from "./unsupported.ts";
 
 export type SensorOptions = {
   /** Process the kernel side ignores: the agent itself. */
@@ -74,11 +74,7 @@ export function startSensor(options: SensorOptions, emit: (draft: EventDraft) =>
 
 /** Probes this host, for `picket-agent check`. Changes nothing that outlives the call. */
 export function checkHost(): Capability[] {
-  try {
-    return capabilitiesOf(probeKernel());
-  } catch (error) {
-    return offBecause(error);
-  }
+  return capabilitiesOf(probeHost());
 }
 
 class RunningSensor implements Sensor {
@@ -196,19 +192,14 @@ function handlersFor(watch: { read: readonly string[]; write: readonly string[] 
   return Object.fromEntries(Object.entries(recordKind).map(([kind, number]) => [number, byKind[kind as keyof typeof recordKind]]));
 }
 
-const capabilitiesOf = (health: ReadonlyMap<CollectorName, Health>): Capability[] =>
+const capabilitiesOf = (health: ReadonlyMap<string, Health>): Capability[] =>
   [...health].map(([name, { level, why, todo }]) => ({ name: `sensor.${name}`, level, why, ...(todo ? { todo } : {}) }));
 
-function offBecause(error: unknown): Capability[] {
-  const why = (error instanceof Error ? error.message : String(error)).slice(0, 512);
-  const todo = error instanceof Unsupported ? error.todo : undefined;
-  return collectorNames.map((name) => ({ name: `sensor.${name}`, level: "off" as const, why, ...(todo ? { todo } : {}) }));
-}
-
 function deadSensor(error: unknown, emit: (draft: EventDraft) => void): Sensor {
-  const capabilities = offBecause(error);
+  const off = offBecause(error);
+  const capabilities = capabilitiesOf(new Map(collectorNames.map((name) => [name, off])));
   for (const collector of collectorNames) {
-    emit({ type: "sensor.state", timeMs: Date.now(), body: { collector, level: "off", why: capabilities[0]!.why } });
+    emit({ type: "sensor.state", timeMs: Date.now(), body: { collector, level: "off", why: off.why } });
   }
   return { capabilities: () => capabilities, lost: () => ({ kernel: 0 }), poll: () => {}, [Symbol.dispose]() {} };
 }

@@ -90,9 +90,3 @@ function readLosses({ lib }: Loaded, fd: number): Record<LossName, number> {
     args: sum(loss.args),
   };
 }
-
-/** What each collector would be on this host, found by loading and attaching for a moment. Throws `Unsupported` when nothing would run. */
-export function probeKernel(): ReadonlyMap<CollectorName, Health> {
-  using kernel = openKernel({ ignorePid: 0, watch: { read: [], write: [] }, ringBytes: 0 });
-  return kernel.health;
-}

@@ -9,11 +9,11 @@ const usual = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /**
  * Calls `use` with the root of a tracefs. Where none is mounted (a minimal system, `ip netns exec`), mounts one for the length of the call.
- * Throws `Unsupported` when that is refused.
+ * `own` tells which. Throws `Unsupported` when that is refused.
  */
-export function withTracefs<R>(use: (root: string) => R): R {
+export function withTracefs<R>(use: (root: string, own: boolean) => R): R {
   const mounted = usual.find((root) => existsSync(join(root, "events")));
-  if (mounted) return use(mounted);
+  if (mounted) return use(mounted, false);
   const own = privateFolder();
   const error = mountAt("tracefs", own);
   try {
@@ -22,7 +22,7 @@ export function withTracefs<R>(use: (root: string) => R): R {
         `tracefs is not mounted, and mounting it: ${errorText(error)}`,
         "run as root (CAP_SYS_ADMIN), on a kernel with CONFIG_FTRACE",
       );
-    return use(own);
+    return use(own, true);
   } finally {
     if (error === 0) unmount(own);
     rmdirSync(own);

@@ -1,5 +1,8 @@
 // Decides in the kernel whether a path can be of interest. It may say yes too often (user space resolves the path and decides), never no too
 // often: a path that is relative, or has "..", "." or "//" in it, is not taken for what it looks like.
+//
+// What plain tracepoints on system calls cannot see: a watched file reached through a symbolic or hard link elsewhere, through io_uring or
+// open_by_handle_at, by a 32-bit program on a 64-bit kernel, or through a descriptor passed by another process.
 #pragma once
 #include "tree.bpf.h"
 

@@ -1,0 +1,49 @@
+// What this host has for the sensor, found by trying, never by a version number of the kernel.
+import { existsSync } from "node:fs";
+import { Unsupported } from "../unsupported.ts";
+import { openKernel } from "./kernel.ts";
+import { openLibbpf } from "./libbpf.ts";
+import { collectorNames, type Health } from "./programs.ts";
+import { withTracefs } from "./tracefs.ts";
+
+const PROBE_RING_BYTES = 1 << 16;
+
+/** Each thing the sensor needs, then each collector, loaded and attached for a moment. Never throws. */
+export function probeHost(): Map<string, Health> {
+  const found = new Map<string, Health>();
+  found.set(
+    "libbpf",
+    healthFrom(() => ({ level: "live", why: `version ${openLibbpf().libbpf_version_string()}` })),
+  );
+  found.set(
+    "tracefs",
+    healthFrom(() => ({
+      level: "live",
+      why: withTracefs((root, own) => (own ? "not mounted; can be, when it is needed" : `mounted at ${root}`)),
+    })),
+  );
+  try {
+    using kernel = openKernel({ ignorePid: 0, watch: { read: [], write: [] }, ringBytes: PROBE_RING_BYTES });
+    const btf = existsSync("/sys/kernel/btf/vmlinux") ? "present" : "absent";
+    found.set("bpf", { level: "live", why: `programs load and the ring buffer maps; kernel BTF is ${btf} and not needed` });
+    for (const [name, health] of kernel.health) found.set(name, health);
+  } catch (error) {
+    for (const name of ["bpf", ...collectorNames]) found.set(name, offBecause(error));
+  }
+  return found;
+}
+
+/** The health of something that could not be started. */
+export function offBecause(error: unknown): Health {
+  const why = (error instanceof Error ? error.message : String(error)).slice(0, 512);
+  const todo = error instanceof Unsupported ? error.todo : undefined;
+  return { level: "off", why, ...(todo ? { todo } : {}) };
+}
+
+function healthFrom(probe: () => Health): Health {
+  try {
+    return probe();
+  } catch (error) {
+    return offBecause(error);
+  }
+}
