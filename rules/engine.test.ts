@@ -260,8 +260,15 @@ test("a pattern made to hang a backtracking engine does not", () => {
       parts,
       exec(
         "/bin/a",
-        Array.from({ length: 32 }, () => `${"a".repeat(4000)}!`),
+        Array.from({ length: 2 }, () => `${"a".repeat(4000)}!`),
       ),
     ),
   ).toBe(false);
+});
+
+test("of a forged, endless command line only the start is read", () => {
+  const parts = { detection: "s: { CommandLine|contains: secret }\ncondition: s" };
+  const far = [...Array.from({ length: 31 }, () => "a".repeat(4096)), "secret"];
+  expect(fires(parts, exec("/bin/a", ["a".repeat(4096), "b".repeat(4000), "secret"]))).toBe(true);
+  expect(fires(parts, exec("/bin/a", far))).toBe(false);
 });

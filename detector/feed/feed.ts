@@ -76,6 +76,8 @@ async function follow(options: FeedOptions, onReady: (session: FeedSession) => v
       pipeline: options.createPipeline(),
       want: (want: Want) => void connection.publish(topic("want", options.site), JSON.stringify(want)).catch(cut),
       commit: (payload) => connection.publish(topic("commit", options.site), payload),
+      later: setImmediate,
+      cut,
       log: options.log,
     });
     take = (payload) => {

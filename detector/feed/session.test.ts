@@ -7,13 +7,13 @@ import { CREDITS, FeedSession } from "./session.ts";
 
 const rules = testRules("medium medium");
 
-function started(cursor = 1) {
+function started(cursor = 1, pipeline = pipelineOf(rules)) {
   const commits: Commit[] = [];
   const acknowledge: (() => void)[] = [];
   const wants: unknown[] = [];
   const logs: string[] = [];
   const session = new FeedSession({
-    pipeline: pipelineOf(rules),
+    pipeline,
     want: (want) => wants.push(want),
     commit: (payload) => {
       commits.push(Commit.parse(JSON.parse(payload)));
@@ -21,6 +21,8 @@ function started(cursor = 1) {
       acknowledge.push(resolve);
       return promise;
     },
+    later: setImmediate,
+    cut: (error) => logs.push(`cut: ${error}`),
     log: (_, message) => logs.push(message),
   });
   session.hello();
@@ -41,6 +43,23 @@ test("one commit is in flight; what is decided meanwhile goes together with the 
   acknowledge[0]!();
   await settled();
   expect(commits.slice(1).map(({ next, read, alerts }) => [next, read, alerts[0]!.detection.count])).toEqual([[6, 2, 3]]);
+});
+
+test("a batch made to be slow leaves the connection its turns, and nothing of it is told before all of it is judged", async () => {
+  const slow = () => {
+    for (const endMs = performance.now() + 10; performance.now() < endMs; );
+    return [];
+  };
+  const { session, commits, logs } = started(1, pipelineOf({ rules: [], matcher: { match: slow } }));
+  const events = Array.from({ length: 64 }, (_, seq) => ({ ...exec(0, proc(412, "/usr/bin/x")), seq }));
+  session.receive(data(1, encodeBatch({ boot: BOOT, oldest: 0, events })));
+  session.receive(Buffer.from("garbage"));
+  let turns = 0;
+  for (; commits.length === 0 && turns < 1000; turns++) await settled();
+  expect(turns).toBeGreaterThan(2);
+  expect(commits.map(({ next, read }) => [next, read])).toEqual([[2, 64]]);
+  while (logs.length < 2) await settled();
+  expect(logs).toEqual(["the feed cannot be followed", expect.stringMatching(/^cut: /)]);
 });
 
 test("what lies before the cursor is read silently, what was decided is not decided again", () => {

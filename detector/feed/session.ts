@@ -11,14 +11,29 @@ const GRANT_FROM = 8;
 /** Decisions that may wait for the commit in flight. One more batch always fits: it grows at most MAX_GROUPS alerts and sees 1,001 things. */
 const MAX_ALERTS = 700;
 const MAX_SEEN = 3500;
+/** Judging goes on this long before the connection has its turn again: a batch made to be slow must not look like a dead detector to the broker. */
+const TURN_MS = 100;
 
 export type SessionPorts = {
   readonly pipeline: Pipeline;
   readonly want: (want: Want) => void;
   /** Resolves when the broker has it on disk. */
   readonly commit: (payload: string) => Promise<void>;
+  /** Goes on after the connection had its turn. */
+  readonly later: (work: () => void) => void;
+  /** Ends the connection: what the broker sends cannot be followed. */
+  readonly cut: (error: unknown) => void;
   /** A line for the log: what is odd, and when the detector has caught up. */
   readonly log: (level: "info" | "warn" | "error", message: string, details?: Record<string, unknown>) => void;
+};
+
+/** A batch that is being judged, from event `at` on. */
+type Work = {
+  readonly offset: number;
+  readonly receivedMs: number;
+  readonly silent: boolean;
+  readonly decoded: ReturnType<typeof decodeBatch>;
+  at: number;
 };
 
 export class FeedSession {
@@ -35,6 +50,8 @@ export class FeedSession {
   #owed = 0;
   #committing = false;
   #failed = false;
+  #current: Work | undefined;
+  #pausing = false;
 
   constructor(ports: SessionPorts) {
     this.#ports = ports;
@@ -78,29 +95,46 @@ export class FeedSession {
   }
 
   #work(): void {
-    while (this.#waiting.length > 0 && !this.#failed) {
+    if (this.#pausing) return;
+    const endMs = performance.now() + TURN_MS;
+    while (!this.#failed && (this.#current || this.#waiting.length > 0)) {
       const { alerts, seen } = this.#ports.pipeline.pending;
-      if (alerts > MAX_ALERTS || seen > MAX_SEEN) break;
-      this.#batch(this.#waiting.shift()!);
+      if (!this.#current && (alerts > MAX_ALERTS || seen > MAX_SEEN)) break;
+      this.#current ??= this.#open(this.#waiting.shift()!);
+      if (this.#current) this.#judge(this.#current, endMs);
+      if (performance.now() < endMs) continue;
+      this.#pausing = true;
+      this.#ports.later(() => {
+        this.#pausing = false;
+        this.#resume();
+      });
+      break;
     }
     this.#commit();
   }
 
-  #batch(payload: Uint8Array): void {
+  /** Undefined when there is nothing to judge in it. */
+  #open(payload: Uint8Array): Work | undefined {
     const data = decodeData(payload);
     if ("state" in data) throw new Error("the broker sent its state twice");
-    const { header, batch } = data;
-    if (header.session !== this.#id) return;
+    const { session, offset, receivedMs } = data.header;
+    if (session !== this.#id) return undefined;
     this.#grant();
-    const silent = header.offset < this.#cursor;
-    if (!silent) {
-      if (header.offset < this.#next) return;
-      this.#next = header.offset + 1;
-    }
-    const decoded = this.#decode(batch, header.offset, silent);
-    if (!decoded) return;
-    for (const event of decoded.events) {
-      const arrival = { id: eventId(event), boot: decoded.header.boot, receivedMs: header.receivedMs, silent };
+    const silent = offset < this.#cursor;
+    if (!silent && offset < this.#next) return undefined;
+    const decoded = this.#decode(data.batch, offset, silent);
+    if (decoded) return { offset, receivedMs, silent, decoded, at: 0 };
+    if (!silent) this.#next = offset + 1;
+    return undefined;
+  }
+
+  /** Until the batch or the time is over. */
+  #judge(work: Work, endMs: number): void {
+    const { decoded, receivedMs, silent } = work;
+    const { events, header } = decoded;
+    while (work.at < events.length) {
+      const event = events[work.at++]!;
+      const arrival = { id: eventId(event), boot: header.boot, receivedMs, silent };
       try {
         this.#ports.pipeline.handle(event, arrival);
       } catch (error) {
@@ -108,9 +142,13 @@ export class FeedSession {
         this.#ports.log("error", "an event could not be judged", { event: arrival.id, error: String(error) });
         if (!silent) this.#refused++;
       }
+      if (work.at % 16 === 0 && performance.now() >= endMs) break;
     }
+    if (work.at < events.length) return;
+    this.#current = undefined;
     if (silent) return;
-    this.#read += decoded.events.length;
+    this.#next = work.offset + 1;
+    this.#read += events.length;
     this.#refused += decoded.refused;
   }
 
@@ -131,9 +169,9 @@ export class FeedSession {
     this.#owed = 0;
   }
 
-  /** At most one commit is in flight: what is decided meanwhile goes with the next. */
+  /** At most one commit is in flight: what is decided meanwhile goes with the next. Nothing of a batch is told before all of it is judged. */
   #commit(): void {
-    if (this.#committing || this.#failed || this.#next === this.#committed) return;
+    if (this.#current || this.#committing || this.#failed || this.#next === this.#committed) return;
     this.#committing = true;
     const next = this.#next;
     const { alerts, seen } = this.#ports.pipeline.take();
@@ -158,6 +196,7 @@ export class FeedSession {
     } catch (error) {
       this.#failed = true;
       this.#ports.log("error", "the feed cannot be followed", { error: String(error) });
+      this.#ports.cut(error);
     }
   }
 }

@@ -45,6 +45,10 @@ export class TestSite {
         alive = false;
         throw new Error("killed");
       },
+      later: queueMicrotask,
+      cut: (error) => {
+        throw error;
+      },
       log: () => {},
     });
     feed.hello();

@@ -5,7 +5,13 @@ export type Value = string | number | boolean | readonly string[] | undefined;
 export type Getter = (event: SensorEvent) => Value;
 type Fields<E> = Record<string, (event: E) => Value>;
 
-const line = (argv: readonly string[] | undefined): string | undefined => argv?.join(" ");
+/**
+ * Of a command line, in UTF-16 units: twice what the kernel side copies. A forged event may hold 128 KiB, on which one rule pack
+ * spends a tenth of a second, and five hundred such events fit into 400 bytes on the wire.
+ */
+const MAX_LINE = 8192;
+
+const line = (argv: readonly string[] | undefined): string | undefined => argv?.join(" ").slice(0, MAX_LINE);
 
 /** Names of the Sigma taxonomy (process_creation), then our own. */
 const processFields: Fields<Process> = {
