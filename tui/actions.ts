@@ -3,7 +3,6 @@ import type { Act, Action } from "@picket/protocol/command";
 import type { BodyOf } from "@picket/protocol/rest";
 import type { SiteClient } from "./client/client.ts";
 import { followOrder, type Sign, sendOrder } from "./client/order.ts";
-import { SiteError } from "./client/site-error.ts";
 import type { Store } from "./store.ts";
 import { commandView } from "./words.ts";
 
@@ -71,15 +70,25 @@ export function createActions(needs: Needs): Actions {
         (error: unknown) => say("bad", wordsOf(error)),
       ),
     order: (act, device, reason) => void order(needs, act, device, reason),
-    demoAttack: demoAttack
-      ? () => {
-          say("plain", "the demo attack runs: harmless, on this machine, undone afterwards. Alerts follow in seconds.");
-          demoAttack().then(
-            (text) => say("good", text),
-            (error: unknown) => say("bad", `the demo attack failed: ${error instanceof Error ? error.message : String(error)}`),
-          );
-        }
-      : undefined,
+    demoAttack: demoAttack ? once(demoAttack, say) : undefined,
+  };
+}
+
+/** Runs the demo attack, one at a time. */
+function once(demoAttack: () => Promise<string>, say: (tone: "good" | "bad" | "plain", text: string) => void): () => void {
+  let runs = false;
+  return () => {
+    if (runs) return say("plain", "the demo attack is still running");
+    runs = true;
+    say("plain", "the demo attack runs: harmless, on this machine, undone afterwards. Alerts follow in seconds.");
+    demoAttack()
+      .then(
+        (text) => say("good", text),
+        (error: unknown) => say("bad", `the demo attack failed: ${wordsOf(error)}`),
+      )
+      .finally(() => {
+        runs = false;
+      });
   };
 }
 
@@ -88,7 +97,10 @@ async function order(needs: Needs, act: Act, device: string, reason: string): Pr
   const startedMs = now();
   const key = nextJob++;
   const show = (outcome: "pending" | "done" | "failed", words: string) =>
-    store.dispatch({ kind: "job", job: { key, act, device, startedMs, outcome, words } });
+    store.dispatch({
+      kind: "job",
+      job: { key, act, device, startedMs, outcome, words, ...(outcome === "pending" ? {} : { endedMs: now() }) },
+    });
   show("pending", `signing the order for ${device}`);
   try {
     const sent = await sendOrder(client, needs.sign, device, actionOf(act, reason, needs.deadManMs));
@@ -114,6 +126,8 @@ function actionOf(act: Act, reason: string, deadManMs: number): Action {
 }
 
 function wordsOf(error: unknown): string {
-  if (error instanceof SiteError) return error.hint ? `${error.message}. ${error.hint}` : error.message;
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  // Errors of several parts carry what to do in `hint`.
+  const hint = "hint" in error && typeof error.hint === "string" ? error.hint : undefined;
+  return hint ? `${error.message.replace(/\.$/, "")}. ${hint}` : error.message;
 }

@@ -3,38 +3,56 @@ import type { Device } from "@picket/protocol/rest";
 import { isDark, isolationOf } from "./words.ts";
 
 // What an attacker gained, by technique, and so what isolation alone does not undo. Keys are ATT&CK technique ids without sub-technique.
+// Each fits a row of 80 columns: they are read in a hurry.
 const byTechnique: Record<string, string> = {
-  T1003: "Treat the credentials in the files it read as known to the attacker: change them, also where they were used again.",
-  T1027: "Read the full command (w) before you trust it: the encoding is there to hide something.",
-  T1053: "Look for what it scheduled (crontabs, systemd timers) on the device; it would come back after a reboot.",
-  T1059: "Find what started the shell: the parent in the tree is what was broken into.",
-  T1071: "Note the address it talked to and look for it on other devices: picket events --type net.connect",
+  T1003: "Change the credentials it read, also wherever they are used again.",
+  T1027: "Read the whole command: the encoding is there to hide something.",
+  T1053: "Look for what it scheduled (crontabs, timers): that would come back.",
+  T1059: "Find what started the shell: its parent in the tree was broken into.",
+  T1071: "Look for its peer on other devices: picket events --type net.connect",
   T1105: "Keep the downloaded file for analysis before anyone cleans up.",
   T1543: "Look for new services on the device; they start again at boot.",
-  T1548: "Assume root on the device. Rebuild it rather than clean it.",
+  T1548: "Assume root on the device: rebuild it rather than clean it.",
   T1552: "Change the keys and passwords that lay in the files it read.",
 };
 
-/** What to do about an alert, most urgent first, in plain sentences. */
-export function advice(alert: Alert, device: Device | undefined): string[] {
-  const steps: string[] = [];
-  if (alert.rule.engine === "broker")
-    return [
-      "This is about the watching itself: see the device's page for what is off, lost or silent.",
-      ...(device && isDark(device)
-        ? ["The device cannot be seen now: check its power and network, then its agent (systemctl status picket-agent)."]
-        : []),
-    ];
+/** What to do about an alert, most urgent first, in plain sentences: what cannot wait, and what follows once it is known to be real. */
+export type Advice = { readonly now: readonly string[]; readonly later: readonly string[] };
+
+/** How the reader does it: with the console's keys, or with commands. */
+type Means = { readonly isolate: string; readonly release: string; readonly dismiss: string };
+
+const keys: Means = {
+  isolate: "Not expected? Isolate the device now with i; its line to the site stays.",
+  release: "The device is isolated. Investigate, then release it with r.",
+  dismiss: "Known and harmless? Note why with n and close it with c.",
+};
+const commands = ({ id, device }: Alert): Means => ({
+  isolate: `Not expected? Isolate the device now: picket isolate ${device}`,
+  release: `The device is isolated. Investigate, then: picket release ${device}`,
+  dismiss: `Known and harmless? picket alert ${id.slice(0, 8)} note WHY, then picket alert ${id.slice(0, 8)} close`,
+});
+
+/** `device` is as last known. `on` says whether the reader has the console's keys or a command line. */
+export function advice(alert: Alert, device: Device | undefined, on: "console" | "command line"): Advice {
+  if (alert.rule.engine === "broker") return { now: aboutWatching(alert, device, on), later: [] };
+  const means = on === "console" ? keys : commands(alert);
   const isolation = device ? isolationOf(device) : "no";
   const urgent = alert.severity === "critical" || alert.severity === "high";
-  if (isolation === "isolated") steps.push("The device is isolated. Investigate, then release it with r.");
-  else if (isolation === "isolating") steps.push("Isolation is ordered and not confirmed yet.");
-  else if (urgent && alert.status !== "closed")
-    steps.push("If nobody expected this, isolate the device now with i; it keeps its line to the site.");
-  for (const technique of new Set(alert.attack.techniques.map((id) => id.split(".", 1)[0]!))) {
-    const step = byTechnique[technique];
-    if (step) steps.push(step);
-  }
-  if (alert.status === "open") steps.push("If it is known and harmless, note why with n and close it with c.");
-  return steps;
+  const now: string[] = [];
+  if (isolation === "isolated") now.push(means.release);
+  else if (isolation === "isolating") now.push("Isolation is ordered and not confirmed yet.");
+  else if (urgent && alert.status !== "closed") now.push(means.isolate);
+  if (alert.status === "open") now.push(means.dismiss);
+  const later = new Set(alert.attack.techniques.map((id) => byTechnique[id.split(".", 1)[0]!]));
+  return { now, later: [...later].filter((step) => step !== undefined) };
+}
+
+function aboutWatching(alert: Alert, device: Device | undefined, on: "console" | "command line"): string[] {
+  const page = on === "console" ? "its page (↵)" : `picket device ${alert.device}`;
+  const dark = device && isDark(device);
+  return [
+    `This is about the watching itself: ${page} says what is off, lost or silent.`,
+    ...(dark ? ["It cannot be seen now: check power, network, then systemctl status picket-agent."] : []),
+  ];
 }

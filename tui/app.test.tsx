@@ -76,7 +76,7 @@ const screens: [string, ConsoleState, RegExp[]][] = [
   [
     "alerts",
     state(full),
-    [/1 CRITICAL {2}2\/5 offline {2}coverage 99\.68 %/, /▸ CRITICAL +3× .* gw-014 .*T1059/, /↓\d+ more/, /i isolate/],
+    [/1 CRITICAL {2}2\/5 offline {2}coverage 99\.68 %/, /▸ CRITICAL +3× .* gw-014 +Reverse shell critical/, /↓\d+ more/, /i isolate/],
   ],
   [
     "one alert",
@@ -86,7 +86,7 @@ const screens: [string, ConsoleState, RegExp[]][] = [
   [
     "its end",
     state(full, openAlert, evidence, { kind: "move", by: 1000, last: 1000 }),
-    [/net\.connect +tcp to 203\.0\.113\.9:4444/, /Rule by Picket authors/],
+    [/net\.connect +tcp to 203\.0\.113\.9:4444/, /rule chain-reverse-shell by Picket authors/],
   ],
   [
     "devices",
@@ -141,6 +141,40 @@ for (const [columns, rows] of sizes) {
     for (const row of lines) expect(cellsOf(row), row).toBeLessThanOrEqual(columns);
   });
 }
+
+test("the first screen of an alert says what, where, what to do, and which process, however deep and wordy it is", () => {
+  const above = ["init", "sshd", "sshd", "bash", "tmux", "bash"].map((exe, depth) => ({
+    depth,
+    pid: depth + 1,
+    exe,
+    argv: [exe],
+    matched: [],
+  }));
+  const wordy = madeAlert("wordy", {
+    severity: "critical",
+    summary: "sh ran a very long command and ".repeat(30),
+    tree: [
+      ...above,
+      { depth: 6, pid: 77, exe: "/usr/bin/sh", argv: ["sh", "-c", "x".repeat(500)], matched: ["Downloaded and run"] },
+      { depth: 7, pid: 78, exe: "/usr/bin/bash", argv: ["bash", "-i"], matched: ["Shell tied to a socket"] },
+    ],
+  });
+  const of = state({ ...full, alerts: [wordy] }, { kind: "open", view: { kind: "alert", id: wordy.id } });
+  const text = draw(of, 80, 24).join("\n");
+  for (const words of [
+    /CRITICAL Reverse shell wordy/,
+    /on gw-014 \(online\)/,
+    /sh ran a very long.* …$/m,
+    /1\. Not expected\? Isolate the device now with i/,
+    /… 5 more above\n {2}└ bash {2}\[6\]/,
+    /└ \/usr\/bin\/sh -c x+… {2}\[77\]/,
+    /◆ Downloaded and run/,
+  ])
+    expect(text).toMatch(words);
+  const whole = draw(reduce(of, { kind: "toggle-wrap" }), 80, 100).join("\n");
+  expect(whole).toMatch(/^ {2}init {2}\[1\]/m);
+  expect(whole).not.toMatch(/more above|ran a very long.* …$/m);
+});
 
 test.each([
   [20, 8],

@@ -75,4 +75,7 @@ export function commandLine(process: {
   return `${process.exe}${alias}${quoted.length > 0 ? ` ${quoted.join(" ")}` : ""}${process.argvTruncated ? " …(more arguments)" : ""}`;
 }
 
+/** The events of an alert as they happened. The alert holds the deciding one first. */
+export const inOrder = (events: readonly SensorEvent[]) => events.toSorted((a, b) => a.timeMs - b.timeMs || a.seq - b.seq);
+
 const hostPort = (ip: string, port: number) => (ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`);

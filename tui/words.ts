@@ -1,4 +1,5 @@
 // How the console and the command line say things. One wording for one state, everywhere.
+import type { Alert } from "@picket/protocol/alert";
 import type { CommandRecord, Device } from "@picket/protocol/rest";
 
 const SECOND = 1000;
@@ -29,6 +30,13 @@ export function dateWords(ms: number): string {
   const date = new Date(ms);
   const two = (value: number) => String(value).padStart(2, "0");
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${clockWords(ms)}`;
+}
+
+/** The sentence that explains an alert, without its title: that stands above it. */
+export function summaryWords({ rule, summary }: Alert): string {
+  if (!summary) return "The rule gave no summary.";
+  const title = `${rule.title}: `;
+  return summary.startsWith(title) ? summary.slice(title.length) : summary;
 }
 
 /** "online", "offline, last seen 3 min ago", "revoked". */

@@ -30,7 +30,7 @@ export class SiteError extends Error {
 export function asSiteError(error: unknown, url: string): SiteError {
   if (error instanceof SiteError) return error;
   const code = codeOf(error);
-  const text = error instanceof Error ? error.message : String(error);
+  const text = reasons[code] ?? plain(error instanceof Error ? error.message : String(error));
   const at = new URL(url).host;
   if (error instanceof Error && error.name === "TimeoutError")
     return new SiteError({
@@ -56,6 +56,20 @@ export function asSiteError(error: unknown, url: string): SiteError {
     cause: error,
   });
 }
+
+/** What a code means to whoever watches a site; Bun's own words are for whoever wrote the request. */
+const reasons: Record<string, string> = {
+  ECONNREFUSED: "nothing listens there",
+  ConnectionRefused: "nothing listens there",
+  ECONNRESET: "the connection broke",
+  ConnectionClosed: "the connection broke",
+  ENOTFOUND: "the name is not known",
+  EHOSTUNREACH: "no way to that host",
+  ENETUNREACH: "no way to that network",
+};
+
+/** Without the advice to programmers that Bun adds, and without the code, which stands behind it. */
+const plain = (text: string) => text.replace(/\s*For more information, pass .*$/s, "").replace(/\s*\([A-Z_]+\)$/, "");
 
 function codeOf(error: unknown): string {
   const code = typeof error === "object" && error !== null && "code" in error ? error.code : undefined;

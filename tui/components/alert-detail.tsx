@@ -3,10 +3,11 @@ import { eventId, type SensorEvent } from "@picket/protocol/event";
 import type { Device } from "@picket/protocol/rest";
 import { advice } from "../advice.ts";
 import { cut, wrap } from "../cells.ts";
-import { commandLine, eventWords } from "../event-words.ts";
+import { commandLine, eventWords, inOrder } from "../event-words.ts";
 import { blank, column, fill, type Line, line, span } from "../line.ts";
 import type { Evidence } from "../state/state.ts";
-import { agoWords, clockWords, dateWords, isolationOf, isolationWords, presenceWords } from "../words.ts";
+import { foldTree } from "../tree.ts";
+import { agoWords, clockWords, dateWords, isolationOf, isolationWords, presenceWords, summaryWords } from "../words.ts";
 import { severitySpan } from "./alert-list.tsx";
 import { Lines } from "./lines.tsx";
 
@@ -35,30 +36,54 @@ type Of = {
   readonly wrapped: boolean;
 };
 
-/** Everything about one alert: what, where, what to do, how it came about, and what was seen. */
+/** Everything about one alert, so that the first screen answers: what, where, what to do, and what in the tree of processes made it. */
 export function alertPage(of: Of): Line[] {
-  const { alert, device, nowMs, columns } = of;
-  const text = (value: string, indent = 2) => wrap(value, columns - indent - 1).map((row) => line(" ".repeat(indent), row));
-  const status = alert.assignee ? `${alert.status} by ${alert.assignee}` : alert.status;
+  const { alert, device, columns } = of;
+  const { now, later } = advice(alert, device, "console");
+  const steps = (list: readonly string[]) => list.flatMap((step, index) => stepLines(`${index + 1}. `, step, columns));
   return [
     line(" ", severitySpan(alert.severity, 9), span(alert.rule.title, "title")),
-    line(span(`  ${status} · score ${alert.score} of 100 · seen ${alert.count}× · ${alert.rule.engine} rule ${alert.rule.id}`, "faint")),
-    line("  on ", span(alert.device, "title"), device ? ` (${deviceWords(device, nowMs)})` : " (not in the list of devices)"),
-    line(`  ${periodWords(alert)}, ${agoWords(alert.lastMs, nowMs)}`),
-    ...attackLines(alert, columns),
+    ...factLines(of),
     blank,
-    ...text(alert.summary || "The rule gave no summary."),
+    ...summaryLines(of),
+    ...section("What to do", steps(now)),
     ...section("Process tree", treeLines(alert, columns, of.wrapped)),
     ...section(
       "Notes",
-      alert.notes.flatMap((note) => [line(span(`  ${dateWords(note.timeMs)} ${note.operator}`, "faint")), ...text(note.text, 4)]),
+      alert.notes.flatMap((note) => [
+        line(span(`  ${dateWords(note.timeMs)} ${note.operator}`, "faint")),
+        ...wrap(note.text, columns - 5).map((row) => line("    ", row)),
+      ]),
     ),
-    ...section(
-      "What to do",
-      advice(alert, device).flatMap((step, index) => stepLines(`${index + 1}. `, step, columns)),
-    ),
+    ...section("Once it is known to be real", steps(later)),
     ...section(`Evidence (${alert.events.length} event${alert.events.length === 1 ? "" : "s"})`, evidenceLines(of)),
-    ...(alert.rule.author ? [blank, line(span(`  Rule by ${alert.rule.author}`, "faint"))] : []),
+    ...section("Rule", ruleLines(alert, columns)),
+  ];
+}
+
+/** Rows a summary takes before it is cut. It names commands, which an attacker may make as long as he likes. */
+const SUMMARY_ROWS = 4;
+
+function summaryLines({ alert, columns, wrapped }: Of): Line[] {
+  const rows = wrap(summaryWords(alert), columns - 5);
+  const shown = wrapped ? rows : rows.slice(0, SUMMARY_ROWS);
+  return shown.map((row, index) => line("  ", row, index === shown.length - 1 && shown.length < rows.length ? " …" : ""));
+}
+
+function factLines({ alert, device, nowMs }: Of): Line[] {
+  const status = alert.assignee ? `${alert.status}, taken by ${alert.assignee}` : alert.status;
+  const notes = alert.notes.length === 0 ? "" : ` · ${alert.notes.length} note${alert.notes.length === 1 ? "" : "s"}`;
+  return [
+    line(
+      "  on ",
+      span(alert.device, "title"),
+      device ? ` (${deviceWords(device, nowMs)})` : " (not in the list of devices)",
+      ` · ${agoWords(alert.lastMs, nowMs)} · ${periodWords(alert)}`,
+    ),
+    line(
+      span(`  ${status}${notes} · score ${alert.score} of 100 · seen ${alert.count}×`, "faint"),
+      span(alert.attack.techniques.length > 0 ? ` · ${alert.attack.techniques.join(" ")}` : "", "faint"),
+    ),
   ];
 }
 
@@ -74,10 +99,12 @@ const deviceWords = (device: Device, nowMs: number) => {
   return `${presenceWords(device, nowMs)}${isolation === "no" ? "" : `, ${isolationWords[isolation]}`}`;
 };
 
-function attackLines(alert: Alert, columns: number): Line[] {
-  const { tactics, techniques } = alert.attack;
-  if (techniques.length + tactics.length === 0) return [];
-  return [line("  ATT&CK ", span(cut(techniques.join(" "), columns - 12), "title"), tactics.length > 0 ? `  ${tactics.join(", ")}` : "")];
+function ruleLines({ rule, attack }: Alert, columns: number): Line[] {
+  const by = rule.author ? ` by ${rule.author}` : "";
+  const covers = [...attack.techniques, ...attack.tactics].join(", ");
+  return [`${rule.engine} rule ${rule.id}${by}`, ...(covers ? [`ATT&CK ${covers}`] : [])].flatMap((text) =>
+    wrap(text, columns - 3).map((row) => line(span(`  ${row}`, "faint"))),
+  );
 }
 
 const section = (title: string, lines: readonly Line[]): Line[] =>
@@ -87,22 +114,29 @@ const stepLines = (mark: string, text: string, columns: number) =>
   wrap(text, columns - mark.length - 3).map((row, index) => line("  ", index === 0 ? mark : " ".repeat(mark.length), row));
 
 function treeLines(alert: Alert, columns: number, wrapped: boolean): Line[] {
-  if (alert.tree.length === 0) return alert.process ? rowsOf("  ", commandLine(alert.process), columns, wrapped) : [];
-  return alert.tree.flatMap((node) => nodeLines(node, columns, wrapped));
+  if (alert.tree.length === 0) return alert.process ? rowsOf("  ", commandLine(alert.process), "", columns, wrapped) : [];
+  if (wrapped) return alert.tree.flatMap((node) => nodeLines(node, node.depth, columns, true));
+  const { hidden, nodes } = foldTree(alert.tree);
+  const first = nodes[0]?.depth ?? 0;
+  return [
+    ...(hidden > 0 ? [line(span(`  … ${hidden} more above`, "faint"))] : []),
+    ...nodes.flatMap((node) => nodeLines(node, hidden > 0 ? node.depth - first + 1 : node.depth, columns, false)),
+  ];
 }
 
-function nodeLines(node: TreeNode, columns: number, wrapped: boolean): Line[] {
+function nodeLines(node: TreeNode, level: number, columns: number, wrapped: boolean): Line[] {
   // Deep trees keep room for the command: what matters is the order, which the rows keep.
-  const depth = Math.min(node.depth, 12);
+  const depth = Math.min(level, 12);
   const branch = depth === 0 ? "  " : `  ${"  ".repeat(depth - 1)}└ `;
-  const lines = rowsOf(branch, `${commandLine(node)}  [${node.pid}]`, columns, wrapped);
+  const lines = rowsOf(branch, commandLine(node), `  [${node.pid}]`, columns, wrapped);
   const under = `  ${"  ".repeat(depth)}`;
   return [...lines, ...node.matched.map((title) => line(under, span(`◆ ${title}`, "high")))];
 }
 
-function rowsOf(indent: string, text: string, columns: number, wrapped: boolean): Line[] {
-  if (!wrapped) return [line(indent, text)];
-  return wrap(text, Math.max(20, columns - indent.length - 1)).map((row, index) =>
+/** `text` on one row, cut, or on as many as it needs; `end` is never cut off. */
+function rowsOf(indent: string, text: string, end: string, columns: number, wrapped: boolean): Line[] {
+  if (!wrapped) return [line(indent, cut(text, Math.max(8, columns - indent.length - end.length)), span(end, "faint"))];
+  return wrap(text + end, Math.max(20, columns - indent.length - 1)).map((row, index) =>
     line(index === 0 ? indent : " ".repeat(indent.length), row),
   );
 }
@@ -111,7 +145,7 @@ function evidenceLines({ alert, evidence, columns, wrapped }: Of): Line[] {
   if (alert.events.length === 0) return [line(span("  None: this alert is about something that did not happen.", "faint"))];
   if (!evidence) return [line(span("  reading…", "faint"))];
   if ("error" in evidence) return [line(span(`  cannot be read: ${evidence.error}`, "bad"))];
-  const lines = evidence.events.flatMap((event) => eventLines(event, columns, wrapped));
+  const lines = inOrder(evidence.events).flatMap((event) => eventLines(event, columns, wrapped));
   const missing = alert.events.filter((id) => !evidence.events.some((event) => eventId(event) === id)).length;
   return missing > 0 ? [...lines, line(span(`  ${missing} no longer in the site's log (retention)`, "faint"))] : lines;
 }

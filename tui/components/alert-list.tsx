@@ -36,10 +36,11 @@ export function AlertList({ alerts, selectedId, top, nowMs, columns, rows, empty
 
 type Widths = { readonly device: number; readonly title: number; readonly technique: number; readonly assignee: number };
 
-// 2 for the mark, 9 severity, 5 count, 7 age, 1 between; the rest is shared, and a wide terminal also says who has it.
+// 2 for the mark, 9 severity, 5 count, 7 age, 1 between; the rest is shared. A narrow terminal leaves the techniques to the alert's page,
+// so that titles can be read; a wide one also says who has it.
 function widthsFor(columns: number): Widths {
   const device = columns >= 120 ? 24 : 14;
-  const technique = columns >= 120 ? 22 : 10;
+  const technique = columns >= 120 ? 22 : columns >= 100 ? 10 : 0;
   const assignee = columns >= 120 ? 14 : 0;
   return { device, technique, assignee, title: Math.max(10, columns - 24 - device - technique - assignee) };
 }
@@ -55,7 +56,7 @@ function headLine(widths: Widths, above: number, below: number): Line {
     column("device", widths.device, "faint"),
     column(more ? `alert  (${more} more)` : "alert", widths.title, "faint"),
     ...(widths.assignee ? [column("who", widths.assignee, "faint")] : []),
-    column("ATT&CK", widths.technique - 1, "faint"),
+    ...(widths.technique ? [column("ATT&CK", widths.technique - 1, "faint")] : []),
   );
 }
 
@@ -75,7 +76,7 @@ function alertLine(alert: Alert, selected: boolean, nowMs: number, widths: Width
       column(state + alert.rule.title, widths.title - 1, settled ? "faint" : "plain"),
       " ",
       ...(widths.assignee ? [column(alert.assignee ?? "", widths.assignee - 1, "faint"), span(" ")] : []),
-      column(alert.attack.techniques.join(" "), widths.technique - 1, "faint"),
+      ...(widths.technique ? [column(alert.attack.techniques.join(" "), widths.technique - 1, "faint")] : []),
     ),
     selected,
   };

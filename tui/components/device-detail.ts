@@ -4,17 +4,7 @@ import type { Capability } from "@picket/protocol/status";
 import { wrap } from "../cells.ts";
 import { blank, column, type Line, line, type Span, span, type Tone } from "../line.ts";
 import { worstAlertFirst } from "../state/order.ts";
-import {
-  agoWords,
-  commandView,
-  coverageWords,
-  dateWords,
-  type IsolationView,
-  isDark,
-  isolationOf,
-  presenceWords,
-  spanWords,
-} from "../words.ts";
+import { commandView, coverageWords, dateWords, type IsolationView, isDark, isolationOf, presenceWords, spanWords } from "../words.ts";
 import { severitySpan } from "./alert-list.tsx";
 
 type Of = {
@@ -67,18 +57,27 @@ const isolationSays: Record<IsolationView, { text: string; tone: Tone }> = {
 function isolationLines(device: Device, nowMs: number, columns: number): Line[] {
   const { text, tone } = isolationSays[isolationOf(device)];
   const state = device.status?.isolation;
-  const since = state?.sinceMs === undefined || state.state === "off" ? "" : `, since ${agoWords(state.sinceMs, nowMs)}`;
+  const since = state?.sinceMs === undefined || state.state === "off" ? "" : `, for ${spanWords(Math.max(1000, nowMs - state.sinceMs))}`;
   const left = state?.deadManLeftMs === undefined ? "" : `, lets itself go in ${spanWords(state.deadManLeftMs)} if the site stays away`;
   const reason = state?.reason ? ` (${state.reason})` : "";
   return wrapped(column("network", 13, "faint"), text + since + left + reason, columns, tone);
 }
+
+/** Where events are lost, so that one knows what to change. */
+const lostWhere: Record<string, string> = {
+  kernel: "in the kernel (too many at once)",
+  shed: "left out by the agent (above its rate)",
+  buffer: "dropped from its full buffer (too long without the site)",
+};
 
 function coverageLines(device: Device, columns: number): Line[] {
   const { stored, lost } = device.coverage;
   const now = device.status?.lost;
   const where = now ? Object.entries(now).filter(([, count]) => count > 0) : [];
   const detail =
-    where.length > 0 ? `; since the agent started: ${where.map(([place, count]) => `${count} in the ${place}`).join(", ")}` : "";
+    where.length > 0
+      ? `; since the agent started: ${where.map(([place, count]) => `${count} ${lostWhere[place] ?? place}`).join(", ")}`
+      : "";
   const text =
     lost === 0
       ? `${coverageWords(device.coverage)}: ${stored} events stored, none lost`

@@ -64,7 +64,7 @@ function banners(state: ConsoleState, columns: number): Line[] {
   if (connection.state === "lost") {
     const shown = state.dataMs === undefined ? "no data yet" : `showing data of ${clockWords(state.dataMs)}`;
     const away = spanWords(Math.max(1000, state.nowMs - connection.sinceMs));
-    const why = wrap(connection.hint ? `${connection.why} ${connection.hint}` : connection.why, columns - 3).slice(0, 3);
+    const why = wrap(connection.hint ? `${sentence(connection.why)} ${connection.hint}` : connection.why, columns - 3).slice(0, 3);
     return [`! site unreachable for ${away}, ${shown}`, ...why.map((row) => `  ${row}`)].map(banner);
   }
   if (site && !site.detector.connected)
@@ -72,4 +72,5 @@ function banners(state: ConsoleState, columns: number): Line[] {
   return [];
 }
 
+const sentence = (text: string) => (/[.!?]$/.test(text) ? text : `${text}.`);
 const banner = (text: string): Line => ({ ...line(text), banner: true });

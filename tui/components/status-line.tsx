@@ -7,7 +7,7 @@ const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "
 
 type Props = { readonly state: ConsoleState; readonly columns: number };
 
-/** The latest order, or what the last key did. One row, so that nothing jumps; a failure takes the rows its reason needs, up to three. */
+/** What the last key did, or the latest order. One row, so that nothing jumps; a failure takes the rows its reason needs, up to three. */
 export function StatusLine({ state, columns }: Props) {
   return <Lines lines={statusLines(state, columns)} columns={columns} />;
 }
@@ -15,10 +15,7 @@ export function StatusLine({ state, columns }: Props) {
 /** Rows of the status line as it stands now. */
 export function statusLines(state: ConsoleState, columns: number): Line[] {
   const job = latest(state.jobs);
-  if (state.message && job?.outcome !== "pending") {
-    const tone = state.message.tone;
-    return rows(state.message.text, tone, columns);
-  }
+  if (state.message) return rows(state.message.text, state.message.tone, columns);
   if (!job) return [line(" ")];
   if (job.outcome === "done") return rows(`✓ done: ${job.words}`, "good", columns);
   if (job.outcome === "failed") return rows(`✗ failed: ${job.words}`, "bad", columns);

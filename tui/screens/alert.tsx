@@ -8,7 +8,7 @@ import { commonHints, moveOf, pressCommon, type Screen, type ScreenContext } fro
 export const alertScreen: Screen = {
   keys: (at) => [
     ["↑↓", "scroll"],
-    ["w", at.state.wrapped ? "cut long rows" : "show long rows"],
+    ["w", at.state.wrapped ? "show less" : "show all"],
     ...judgingHints(shown(at)),
     ["↵", "device"],
     ...commonHints(at, true),

@@ -7,11 +7,21 @@ import type { ConsoleState } from "./state.ts";
 const bySeverity: Record<Severity, number> = { critical: 0, high: 1, medium: 2, low: 3 };
 const byStatus: Record<AlertStatus, number> = { open: 0, acknowledged: 1, closed: 2 };
 
-/** Open before acknowledged before closed, then severity, then the latest. The id makes it total, so rows never swap for nothing. */
+/** What a title says by itself: chains name what happened; a burst or a sum of signs only that something did. */
+const vague = new Set(["picket-chain-burst", "picket-process-score"]);
+const byTelling = ({ rule }: Alert) => (vague.has(rule.id) ? 2 : rule.engine === "correlation" ? 0 : 1);
+const MINUTE_MS = 60_000;
+
+/**
+ * Open before acknowledged before closed, then severity, then the latest. One intrusion makes many alerts within seconds: those of one minute
+ * begin with the most telling. The id makes it total, so rows never swap for nothing.
+ */
 export function worstAlertFirst(a: Alert, b: Alert): number {
   return (
     byStatus[a.status] - byStatus[b.status] ||
     bySeverity[a.severity] - bySeverity[b.severity] ||
+    Math.floor(b.lastMs / MINUTE_MS) - Math.floor(a.lastMs / MINUTE_MS) ||
+    byTelling(a) - byTelling(b) ||
     b.lastMs - a.lastMs ||
     a.id.localeCompare(b.id)
   );

@@ -69,6 +69,26 @@ test("open before acknowledged before closed, then severity, then the latest", (
   expect(titles(state)).toEqual(["new high", "old high", "medium", "low", "acknowledged critical", "closed critical"]);
 });
 
+test("of one minute's alerts the most telling goes first, a newer minute before an older", () => {
+  const rule = (id: string, engine: "sigma" | "correlation" = "correlation") => ({ id, title: id, engine });
+  const state = after(
+    snapshot([
+      madeAlert("1", { lastMs: 60_000, rule: rule("picket-chain-reverse-shell") }),
+      madeAlert("2", { lastMs: 125_000, rule: rule("picket-process-score") }),
+      madeAlert("3", { lastMs: 124_000, rule: rule("a rule", "sigma") }),
+      madeAlert("4", { lastMs: 123_000, rule: rule("picket-chain-burst") }),
+      madeAlert("5", { lastMs: 120_000, rule: rule("picket-chain-credential-access") }),
+    ]),
+  );
+  expect(listedAlerts(state).map((alert) => alert.rule.id)).toEqual([
+    "picket-chain-credential-access",
+    "a rule",
+    "picket-process-score",
+    "picket-chain-burst",
+    "picket-chain-reverse-shell",
+  ]);
+});
+
 test("devices in trouble come first, revoked ones last", () => {
   const lost = { stored: 9, lost: 1, ratio: 0.9 };
   const devices = [
@@ -110,6 +130,29 @@ test("an order's progress replaces itself, another order stands beside it", () =
   const state = after(job(1, "pending", "waiting"), job(2, "pending", "other"), job(1, "done", "isolated"));
   expect(state.jobs.map((one) => one.words)).toEqual(["isolated", "other"]);
   expect(reduce(state, { kind: "dismiss" }).jobs.map((one) => one.words)).toEqual(["other"]);
+});
+
+test("that an order is done is old news after a minute or at the next question; that one failed stays until dismissed", () => {
+  const ended = (key: number, outcome: "done" | "failed"): Step => ({
+    kind: "job",
+    job: { key, act: "isolate", device: "gw-014", startedMs: 0, outcome, words: outcome, endedMs: 1000 },
+  });
+  const words = (state: ConsoleState) => state.jobs.map((one) => one.words);
+  const state = after(ended(1, "done"), ended(2, "failed"));
+  expect(words(reduce(state, { kind: "tick", nowMs: 61_000 }))).toEqual(["done", "failed"]);
+  expect(words(reduce(state, { kind: "tick", nowMs: 61_001 }))).toEqual(["failed"]);
+  expect(words(reduce(state, { kind: "ask", prompt: { kind: "note", alert: "x", typed: "" } }))).toEqual(["failed"]);
+  expect(words(reduce(state, { kind: "dismiss" }))).toEqual([]);
+});
+
+test("while an order waits what a key did can be read; the order's end takes its place", () => {
+  const job = (outcome: "pending" | "done"): Step => ({
+    kind: "job",
+    job: { key: 1, act: "isolate", device: "gw-014", startedMs: 0, outcome, words: outcome },
+  });
+  const said = after(job("pending"), { kind: "say", message: { tone: "bad", text: "cannot be judged" } }, job("pending"));
+  expect(said.message?.text).toBe("cannot be judged");
+  expect(reduce(said, job("done")).message).toBeUndefined();
 });
 
 test("a device's orders follow the live stream once they are read", () => {

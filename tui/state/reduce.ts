@@ -8,6 +8,8 @@ const MAX_TYPED = 2000;
 /** Alerts kept. Beyond it the least urgent go; a console may run for months. */
 const MAX_ALERTS = 6000;
 const MAX_JOBS = 20;
+/** How long the row above the keys says that an order is done. Why one failed stays until somebody dismisses it. */
+const DONE_SHOWN_MS = 60_000;
 
 /** The next state. Pure; arriving data never moves a selection, a view or a prompt. */
 export function reduce(state: ConsoleState, step: Step): ConsoleState {
@@ -34,7 +36,7 @@ export function reduce(state: ConsoleState, step: Step): ConsoleState {
     case "toggle-wrap":
       return { ...state, wrapped: !state.wrapped };
     case "ask":
-      return { ...state, prompt: step.prompt, message: undefined };
+      return { ...state, prompt: step.prompt, message: undefined, jobs: state.jobs.filter((job) => job.outcome !== "done") };
     case "type":
       return typed(state, (before) => (before + printable(step.text)).slice(0, MAX_TYPED));
     case "erase":
@@ -60,13 +62,16 @@ function happened(state: ConsoleState, step: Happened): ConsoleState {
       return { ...state, connection: { state: "lost", sinceMs, why: step.why, hint: step.hint }, nowMs: step.nowMs };
     }
     case "tick":
-      return { ...state, nowMs: step.nowMs };
+      return { ...state, nowMs: step.nowMs, jobs: withoutOldNews(state.jobs, step.nowMs) };
     case "evidence":
       return { ...state, evidence: bounded(state.evidence, step.alert, step.evidence, 50) };
     case "history":
       return { ...state, history: bounded(state.history, step.device, step.commands, 50) };
-    case "job":
-      return { ...state, jobs: withJob(state.jobs, step.job) };
+    case "job": {
+      // Begun or ended: it takes the row. In between, what the last key did may be read there.
+      const changes = state.jobs.find((job) => job.key === step.job.key)?.outcome !== step.job.outcome;
+      return { ...state, jobs: withJob(state.jobs, step.job), message: changes ? undefined : state.message };
+    }
     case "say":
       return { ...state, message: step.message };
   }
@@ -148,6 +153,11 @@ const printable = (text: string) => text.replaceAll(/[\p{Control}\p{Surrogate}]/
 
 function withJob(jobs: readonly Job[], job: Job): readonly Job[] {
   return [...jobs.filter((one) => one.key !== job.key), job].sort((a, b) => a.key - b.key).slice(-MAX_JOBS);
+}
+
+function withoutOldNews(jobs: readonly Job[], nowMs: number): readonly Job[] {
+  const old = (job: Job) => job.outcome === "done" && nowMs - (job.endedMs ?? job.startedMs) > DONE_SHOWN_MS;
+  return jobs.some(old) ? jobs.filter((job) => !old(job)) : jobs;
 }
 
 function pruned(alerts: Map<string, Alert>, keep: string | undefined): Map<string, Alert> {

@@ -29,6 +29,8 @@ export type Job = {
   readonly startedMs: number;
   readonly outcome: CommandOutcome;
   readonly words: string;
+  /** When it was done or had failed. */
+  readonly endedMs?: number;
 };
 
 /** The events of an alert as they were at one of its revisions, or why they cannot be read. */

@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import { advice } from "./advice.ts";
+import { cellsOf } from "./cells.ts";
+import { madeAlert, madeDevice, madeOnline } from "./testing/made-up.ts";
+
+const isolated = madeDevice("gw-014", { isolationWanted: true, status: madeOnline({ isolation: { state: "isolated" } }) });
+const alert = madeAlert("a");
+
+test("the reader is told keys in the console and commands on the command line", () => {
+  expect(advice(alert, madeDevice("gw-014"), "console").now).toEqual([
+    "Not expected? Isolate the device now with i; its line to the site stays.",
+    "Known and harmless? Note why with n and close it with c.",
+  ]);
+  const [first, second] = advice(alert, undefined, "command line").now;
+  expect(first).toMatch(/picket isolate gw-014$/);
+  expect(second).toContain(`picket alert ${alert.id.slice(0, 8)} close`);
+});
+
+test("an isolated device is not to be isolated again, and a closed alert asks for nothing", () => {
+  expect(advice(alert, isolated, "console").now[0]).toMatch(/is isolated.*release it with r/);
+  expect(advice(madeAlert("c", { status: "closed" }), madeDevice("gw-014"), "console").now).toEqual([]);
+});
+
+test("alerts of the broker lead to the device, not to isolation", () => {
+  const silent = madeAlert("s", { rule: { id: "picket-broker-offline", title: "Device is silent", engine: "broker" } });
+  expect(advice(silent, madeDevice("gw-014", { presence: "offline" }), "command line").now.join(" ")).toMatch(
+    /picket device gw-014.*systemctl status picket-agent/,
+  );
+});
+
+test("each step of the console fits one row of 80 columns", () => {
+  const techniques = ["T1003.008", "T1027", "T1053", "T1059.004", "T1071", "T1105", "T1543", "T1548", "T1552"];
+  const { now, later } = advice(madeAlert("a", { attack: { tactics: [], techniques } }), madeDevice("gw-014"), "console");
+  expect(later.length).toBe(techniques.length);
+  for (const step of [...now, ...later]) expect(cellsOf(step), step).toBeLessThanOrEqual(74);
+});
