@@ -5,6 +5,7 @@ import { createClient, type SiteClient } from "@picket/tui/client/client";
 import type { Command } from "commander";
 import { resolveHome } from "./config.ts";
 import { Failure } from "./failure.ts";
+import { progress } from "./output.ts";
 
 /** How to reach the site, from site.json in the operator's home. Throws `Failure`. */
 export function readAccess(home: string): SiteAccess {
@@ -15,7 +16,7 @@ export function readAccess(home: string): SiteAccess {
   } catch (error) {
     throw new Failure(
       (error as NodeJS.ErrnoException).code === "ENOENT" ? `there is no ${file}` : `${file} cannot be read: ${(error as Error).message}`,
-      "`picket site init` on the site's host writes a site.json: copy it there, or name another place with --home or PICKET_HOME.",
+      "`picket site init` on the site's host writes a site.json: copy it there, or name another place with --home or PICKET_HOME. For a demo: run this as root in the folder that holds its .picket.",
     );
   }
   const access = SiteAccess.safeParse(tryJson(text));
@@ -36,5 +37,23 @@ function tryJson(text: string): unknown {
 /** The operator's home this command was called with. */
 export const homeOf = (command: Command): string => resolveHome(command.optsWithGlobals<{ home?: string }>().home);
 
-/** A client of the operator's site. Throws `Failure` when there is no site.json. */
-export const siteOf = (command: Command): SiteClient => createClient(readAccess(homeOf(command)));
+/** How long a command waits in silence, milliseconds. */
+const QUIET_MS = 2000;
+
+/** A client of the operator's site that says on a terminal when the site is slow to answer. Throws `Failure` when there is no site.json. */
+export function siteOf(command: Command): SiteClient {
+  const client = createClient(readAccess(homeOf(command)));
+  if (!process.stderr.isTTY) return client;
+  return {
+    ...client,
+    call: async (name, input) => {
+      using line = progress(process.stderr);
+      const slow = setTimeout(() => line.say(`waiting for the site at ${new URL(client.access.url).host}`), QUIET_MS);
+      try {
+        return await client.call(name, input);
+      } finally {
+        clearTimeout(slow);
+      }
+    },
+  };
+}

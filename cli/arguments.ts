@@ -1,7 +1,7 @@
 // Arguments that several commands take. Each is checked before anything is sent: a wrong one is a usage error (exit 2).
 import { deviceId } from "@picket/protocol/names";
-import { InvalidArgumentError } from "commander";
-import { parseDuration, parseSince } from "./duration.ts";
+import { InvalidArgumentError, Option } from "commander";
+import { durationText, parseDuration, parseSince } from "./duration.ts";
 
 const checked =
   <T>(parse: (text: string) => T) =>
@@ -14,6 +14,11 @@ const checked =
   };
 
 export const duration = checked(parseDuration);
+/** An option that takes a duration; its value is in milliseconds. `--help` shows the default as it would be typed. */
+export const durationOption = (flags: string, description: string, standardMs: number): Option =>
+  new Option(flags, description).argParser(duration).default(standardMs, durationText(standardMs));
+/** For an option that may be repeated. */
+export const collect = (value: string, before: readonly string[] = []) => [...before, value];
 export const since = checked((text) => parseSince(text, Date.now()));
 
 export const device = checked((text) => {

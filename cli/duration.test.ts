@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseDuration, parseSince } from "./duration.ts";
+import { durationText, parseDuration, parseSince } from "./duration.ts";
 
 test.each([
   ["90s", 90_000],
@@ -10,6 +10,10 @@ test.each([
 
 test.each(["", "24", "h", "-1h", "1.5h", "0h", "1 h", "1w", "9999999999d", "1h30m"])("%j is no duration", (text) => {
   expect(() => parseDuration(text)).toThrow(/is not a duration: use a number and s, m, h or d/);
+});
+
+test.each(["45s", "90s", "30m", "1h", "24h", "48h", "3d", "30d"])("%s is shown as it was typed", (text) => {
+  expect(durationText(parseDuration(text))).toBe(text);
 });
 
 test.each([

@@ -9,6 +9,12 @@ export function parseDuration(text: string): number {
   return ms;
 }
 
+/** A duration as it would be typed, in the largest unit that says it exactly; up to two days in hours. */
+export function durationText(ms: number): string {
+  const unit = (["d", "h", "m"] as const).find((one) => ms % unitMs[one]! === 0 && (one !== "d" || ms > 2 * unitMs.d!)) ?? "s";
+  return `${ms / unitMs[unit]!}${unit}`;
+}
+
 /** A point in time: a duration ago (24h), or a date (2026-03-01, 2026-03-01T03:14:00Z). Milliseconds. */
 export function parseSince(text: string, nowMs: number): number {
   if (/^\d+[smhd]$/.test(text.trim())) return Math.max(0, nowMs - parseDuration(text));

@@ -77,10 +77,29 @@ test.each([
   "operator list",
   "site init",
   "site show",
+  "rules check",
+  "rules match",
+  "replay",
 ])("%s --help has an example", async (name) => {
   const { out, code } = await picket(...name.split(" "), "--help");
   expect(code).toBe(0);
   expect(out).toMatch(new RegExp(`Examples?:\\n\\s+picket (--home \\S+ )?${name}`));
+});
+
+test("--help shows defaults as they would be typed", async () => {
+  for (const [name, shown] of [
+    ["isolate", /--dead-man[\s\S]*\(default: 24h\)[\s\S]*--valid[\s\S]*\(default:\s+24h\)/],
+    ["release", /\(default:\s+24h\)/],
+    ["token create", /\(default: 1h\)/],
+  ] as const)
+    expect((await picket(...name.split(" "), "--help")).out).toMatch(shown);
+});
+
+test("what was pasted does not steer the terminal when it is repeated", async () => {
+  const { err, code } = await picket("device", "\u001B]0;owned\u0007\u001B[8mgw\u009B31m");
+  expect(code).toBe(2);
+  expect(err).toMatch(/a device's name is/);
+  expect(err).not.toMatch(/[\u001B\u0007\u0080-\u009F]/);
 });
 
 test.each([
@@ -123,7 +142,10 @@ test("a wrong token and a site that is away are told apart", async () => {
   expect(wrong.err).not.toContain("wrong-secret-token");
   write({ url: "https://127.0.0.1:1" });
   const away = await picket("--home", other, "devices");
-  expect([away.code, away.err]).toEqual([1, expect.stringMatching(/cannot be reached: 127\.0\.0\.1:1[\s\S]*to do: Is the broker running/)]);
+  expect([away.code, away.err]).toEqual([
+    1,
+    expect.stringMatching(/cannot be reached: 127\.0\.0\.1:1: nothing listens there \(ECONNREFUSED\)\n {2}to do: Is the broker running/),
+  ]);
   rmSync(other, { recursive: true });
 });
 
@@ -147,8 +169,9 @@ test("an alert is shown, and judged by the start of its id", async () => {
   site.alerts.set(alert.id, alert);
   const short = alert.id.slice(0, 8);
   expect((await picket("alert", short)).out).toMatch(
-    /Process tree[\s\S]*matched: Shell started by an unusual parent[\s\S]*Evidence[\s\S]*203\.0\.113\.9:4444/,
+    /device {4}gw-014 \(online\)[\s\S]*What to do\n {2}Not expected\? Isolate the device now: picket isolate gw-014\n[\s\S]*Process tree[\s\S]*matched: Shell started by an unusual parent[\s\S]*Evidence[\s\S]*203\.0\.113\.9:4444/,
   );
+  expect((await picket("alerts")).out).toMatch(new RegExp(`^${short} .*Reverse shell a +T1059 T1071$`, "m"));
   for (const args of [["ack"], ["assign", "anna"], ["note", "vendor update"], ["close"]])
     expect((await picket("alert", short, ...args)).code).toBe(0);
   expect(site.alerts.get(alert.id)).toMatchObject({ status: "closed", assignee: "anna", notes: [{ text: "vendor update" }] });

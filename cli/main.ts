@@ -3,6 +3,7 @@
 // Here, before any command is loaded: Bun 1.4.5 runs the CommonJS modules of one import graph in the order they come from disk,
 // so beside @peculiar/x509, which needs it, this one sometimes came second.
 import "reflect-metadata";
+import { untrusted } from "@picket/tui/untrusted";
 import { Command, CommanderError } from "commander";
 import { explain } from "./failure.ts";
 import packageJson from "./package.json" with { type: "json" };
@@ -40,6 +41,8 @@ export async function run(args: readonly string[]): Promise<number> {
     .option("--home <dir>", "operator's home: keys and site.json (default: PICKET_HOME, ./.picket/operator, ~/.config/picket)")
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError("(--help says how)")
+    // Commander repeats what was typed or pasted: it must not steer the terminal.
+    .configureOutput({ outputError: (text, write) => write(text.split("\n").map(untrusted).join("\n")) })
     .exitOverride();
   const asked = args.filter((arg) => Object.hasOwn(commands, arg));
   for (const name of asked.length > 0 ? new Set(asked) : Object.keys(commands)) (await commands[name]!())(program);

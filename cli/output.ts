@@ -7,6 +7,9 @@ export function jsonLine(value: unknown): string {
   return JSON.stringify(value).replaceAll(/[\u007F-\u009F]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
+/** "1 file", "3 files". */
+export const plural = (count: number, word: string) => `${count} ${word}${count === 1 ? "" : "s"}`;
+
 /** Prints one line of JSON. */
 export const printJson = (value: unknown) => console.log(jsonLine(value));
 

@@ -1,5 +1,9 @@
 // A site as processes: the broker and the detector, each alone able to fail and come back.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { picketCommand } from "./executables.ts";
+import { Failure } from "./failure.ts";
+import { readSiteConfig } from "./site-config.ts";
 import { type Supervised, supervise } from "./supervise.ts";
 
 /** Starts broker and detector under supervision. `config` is passed on to both. */
@@ -10,6 +14,13 @@ export function startSite(config: string | undefined, onLine: (name: string, lin
 
 /** Runs a site in the foreground until SIGINT or SIGTERM, or until a process cannot run. Returns the exit code. */
 export async function runSite(config: string | undefined): Promise<number> {
+  const { dir } = readSiteConfig(config).broker;
+  // Said once and at once: two programs that die of it five times each say it badly.
+  if (!existsSync(join(dir, "site.json")))
+    throw new Failure(
+      `${dir} holds no site`,
+      "Make one with `picket site init`, name its configuration with --config, or try one with sudo picket up --demo.",
+    );
   const processes = startSite(config, (_, line) => console.error(line));
   const failed = Promise.race(processes.map((process) => process.failed));
   const reason = await Promise.race([interrupted(), failed]);

@@ -22,6 +22,14 @@ async function picket(...args: string[]) {
   return { out, err, code };
 }
 
+test.each([["up"], ["site", "show"]])("%s %s without a site says so at once", async (...args) => {
+  const config = join(folder, "site.toml");
+  writeFileSync(config, `[broker]\ndir = ${JSON.stringify(join(folder, "none"))}\n`);
+  const { err, code } = await picket(...args, "--config", config);
+  expect(code).toBe(1);
+  expect(err).toMatch(/^picket: \S+\/none holds no site\n {2}to do: Make one with `picket site init`.*\n$/);
+});
+
 /** Reads a program's log: resolves with the next line that has `words`. */
 function logOf(stream: ReadableStream<Uint8Array>): (words: string) => Promise<string> {
   const reader = stream.getReader();

@@ -1,16 +1,17 @@
 // `picket alert ID [ack|close|assign|note]`
 import type { Alert } from "@picket/protocol/alert";
 import type { SensorEvent } from "@picket/protocol/event";
-import type { BodyOf } from "@picket/protocol/rest";
+import type { BodyOf, Device } from "@picket/protocol/rest";
 import { advice } from "@picket/tui/advice";
 import type { SiteClient } from "@picket/tui/client/client";
-import { commandLine, eventWords } from "@picket/tui/event-words";
-import { clockWords, dateWords } from "@picket/tui/words";
+import { commandLine, eventWords, inOrder } from "@picket/tui/event-words";
+import { foldTree } from "@picket/tui/tree";
+import { clockWords, dateWords, isolationOf, isolationWords, presenceWords, summaryWords } from "@picket/tui/words";
 import { Argument, type Command } from "commander";
 import * as z from "zod";
 import { siteOf } from "../access.ts";
 import { Failure } from "../failure.ts";
-import { printJson, printLine } from "../output.ts";
+import { plural, printJson, printLine } from "../output.ts";
 
 const actions = ["ack", "close", "open", "assign", "note"] as const;
 type Act = (typeof actions)[number];
@@ -36,12 +37,17 @@ export function addAlert(program: Command): void {
         return options.json
           ? printJson({ alert })
           : printLine(
-              `${alert.id} is ${alert.status}${alert.assignee ? `, assigned to ${alert.assignee}` : ""}, ${alert.notes.length} notes.`,
+              `${alert.id} is ${alert.status}${alert.assignee ? `, assigned to ${alert.assignee}` : ""}, ${plural(alert.notes.length, "note")}.`,
             );
       }
       const answer = await site.call("alert", { params: { id } });
       if (options.json) return printJson(answer);
-      for (const line of describe(answer.alert, answer.events)) printLine(line);
+      // What to do depends on what the device is doing; an alert can be read without knowing that.
+      const device = await site.call("device", { params: { id: answer.alert.device } }).then(
+        (found) => found.device,
+        () => undefined,
+      );
+      for (const line of describe(answer.alert, answer.events, device)) printLine(line);
     });
 }
 
@@ -67,33 +73,47 @@ async function fullId(site: SiteClient, given: string): Promise<string> {
   throw new Failure(why, found.length === 0 ? "`picket alerts` lists them." : "Give more of it.");
 }
 
-function describe(alert: Alert, events: readonly SensorEvent[]): string[] {
+/** The same order as the console's page: what, where, what to do, how it came about. */
+function describe(alert: Alert, events: readonly SensorEvent[], device: Device | undefined): string[] {
+  const { now, later } = advice(alert, device, "command line");
   return [
     `${alert.severity.toUpperCase()}  ${alert.rule.title}`,
     `  id        ${alert.id}`,
-    `  device    ${alert.device}`,
+    `  device    ${alert.device}${device ? ` (${deviceWords(device)})` : ""}`,
     `  status    ${alert.status}${alert.assignee ? `, assigned to ${alert.assignee}` : ""}`,
-    `  seen      ${alert.count}x, ${dateWords(alert.firstMs)} to ${dateWords(alert.lastMs)}`,
+    `  seen      ${plural(alert.count, "time")}, ${dateWords(alert.firstMs)} to ${dateWords(alert.lastMs)}`,
     `  score     ${alert.score} of 100, ${alert.rule.engine} rule ${alert.rule.id}${alert.rule.author ? ` by ${alert.rule.author}` : ""}`,
     `  ATT&CK    ${[...alert.attack.techniques, ...alert.attack.tactics].join(" ") || "-"}`,
     "",
-    `  ${alert.summary}`,
-    ...titled(
-      "Process tree",
-      alert.tree.flatMap((node) => [
-        `${"  ".repeat(node.depth)}${commandLine(node)}  [${node.pid}]`,
-        ...node.matched.map((title) => `${"  ".repeat(node.depth)}  matched: ${title}`),
-      ]),
-    ),
-    ...titled(
-      "Evidence",
-      events.map((event) => `${clockWords(event.timeMs)}  ${event.type}  ${eventWords(event)}`),
-    ),
+    `  ${summaryWords(alert)}`,
+    ...titled("What to do", now),
+    ...titled("Process tree", treeLines(alert)),
     ...titled(
       "Notes",
       alert.notes.map((note) => `${dateWords(note.timeMs)} ${note.operator}: ${note.text}`),
     ),
-    ...titled("What to do", advice(alert, undefined)),
+    ...titled("Once it is known to be real", later),
+    ...titled(
+      "Evidence",
+      inOrder(events).map((event) => `${clockWords(event.timeMs)}  ${event.type}  ${eventWords(event)}`),
+    ),
+  ];
+}
+
+function deviceWords(device: Device): string {
+  const isolation = isolationOf(device);
+  return `${presenceWords(device, Date.now())}${isolation === "no" ? "" : `, ${isolationWords[isolation]}`}`;
+}
+
+function treeLines(alert: Alert): string[] {
+  const { hidden, nodes } = foldTree(alert.tree);
+  const first = nodes[0]?.depth ?? 0;
+  return [
+    ...(hidden > 0 ? [`… ${hidden} more above (--json has them)`] : []),
+    ...nodes.flatMap((node) => {
+      const indent = "  ".repeat(node.depth - first);
+      return [`${indent}${commandLine(node)}  [${node.pid}]`, ...node.matched.map((title) => `${indent}  matched: ${title}`)];
+    }),
   ];
 }
 

@@ -42,7 +42,7 @@ export function addAlerts(program: Command): void {
       const alerts = await read(site, options);
       if (options.json) for (const alert of alerts) printJson(alert);
       else if (alerts.length === 0) printLine("No alert matches.");
-      else printTable(["time", "severity", "status", "count", "device", "ATT&CK", "id", "alert"], alerts.map(row));
+      else printTable(["id", "time", "severity", "status", "count", "device", "alert", "ATT&CK"], alerts.map(row));
     });
 }
 
@@ -53,15 +53,16 @@ async function read(site: SiteClient, { severity, status, technique, device, sin
   return (await site.call("alerts", { query })).alerts;
 }
 
+/** As much of the id as `picket alert` needs; --json has all of it. */
 const row = (alert: Alert): string[] => [
+  alert.id.slice(0, 8),
   dateWords(alert.lastMs),
   alert.severity,
   alert.status,
   `${alert.count}x`,
   alert.device,
-  alert.attack.techniques.join(" "),
-  alert.id,
   alert.rule.title,
+  alert.attack.techniques.join(" "),
 ];
 
 /** Every state of an alert once, also over lost connections: what was missed is read again after each. */

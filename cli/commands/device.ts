@@ -24,11 +24,11 @@ export function addDevice(program: Command): void {
     .action(async (id: string, action: "revoke" | undefined, options: Options, command: Command) => {
       const site = siteOf(command);
       if (action === "revoke") {
-        await confirmName({
-          name: id,
-          doing: `revoke ${id}: it is cut off from the site until it is enrolled again`,
-          yes: options.yes ?? false,
-        });
+        if (!options.yes)
+          await confirmName(id, async () => {
+            await site.call("device", { params: { id } });
+            return `revoke ${id}: it is cut off from the site until it is enrolled again`;
+          });
         const { device } = await site.call("revoke", { params: { id } });
         return options.json ? printJson({ device }) : printLine(`${id} is revoked.`);
       }

@@ -1,8 +1,9 @@
 // `picket isolate ID`
 import { DEAD_MAN_DEFAULT_MS } from "@picket/protocol/command";
-import { spanWords } from "@picket/tui/words";
+import { presenceWords, spanWords } from "@picket/tui/words";
 import type { Command } from "commander";
-import { device, duration } from "../arguments.ts";
+import { siteOf } from "../access.ts";
+import { device, durationOption } from "../arguments.ts";
 import { confirmName } from "../confirm.ts";
 import { ORDER_TTL_MS } from "../console.ts";
 import { Failure } from "../failure.ts";
@@ -15,9 +16,11 @@ export function addIsolate(program: Command): void {
     .command("isolate")
     .description("cut a device off from everything but the site, also sessions that are open now")
     .argument("<id>", "the device's name", device)
-    .option("--dead-man <time>", "release by itself when the site was unreachable for this long (1m to 30d)", duration, DEAD_MAN_DEFAULT_MS)
+    .addOption(
+      durationOption("--dead-man <time>", "release by itself when the site was unreachable for this long (1m to 30d)", DEAD_MAN_DEFAULT_MS),
+    )
     .option("--reason <text>", "why; kept with the order and on the device", "ordered on the command line")
-    .option("--valid <time>", "how long the order waits for a device that is away", duration, ORDER_TTL_MS)
+    .addOption(durationOption("--valid <time>", "how long the order waits for a device that is away", ORDER_TTL_MS))
     .option("--no-wait", "do not wait for the device's answer")
     .option("--yes", "do not ask for the device's name; required without a terminal")
     .option("--json", "one JSON object: { command }, with the device's result")
@@ -28,11 +31,12 @@ export function addIsolate(program: Command): void {
     .action(async (id: string, options: Options, command: Command) => {
       if (options.deadMan < 60_000 || options.deadMan > 30 * 86_400_000) throw new Failure("--dead-man takes 1m to 30d", undefined, 2);
       if (options.reason.length > 256) throw new Failure("--reason takes at most 256 characters", undefined, 2);
-      await confirmName({
-        name: id,
-        doing: `cut ${id} off from everything but the site (it lets itself go after ${spanWords(options.deadMan)} without the site)`,
-        yes: options.yes ?? false,
-      });
+      if (!options.yes)
+        await confirmName(id, async () => {
+          const { device } = await siteOf(command).call("device", { params: { id } });
+          const presence = device.presence === "online" ? "" : ` (${presenceWords(device, Date.now())}: it obeys when it is back)`;
+          return `cut ${id} off from everything but the site${presence}; it lets itself go after ${spanWords(options.deadMan)} without the site`;
+        });
       await order(id, { act: "isolate", args: { deadManMs: options.deadMan, reason: options.reason } }, options, command);
     });
 }

@@ -1,6 +1,6 @@
 // `picket release ID`
 import type { Command } from "commander";
-import { device, duration } from "../arguments.ts";
+import { device, durationOption } from "../arguments.ts";
 import { ORDER_TTL_MS } from "../console.ts";
 import { Failure } from "../failure.ts";
 import { type OrderOptions, order } from "../order.ts";
@@ -13,7 +13,7 @@ export function addRelease(program: Command): void {
     .description("give an isolated device its network back")
     .argument("<id>", "the device's name", device)
     .option("--reason <text>", "why; kept with the order", "ordered on the command line")
-    .option("--valid <time>", "how long the order waits for a device that is away", duration, ORDER_TTL_MS)
+    .addOption(durationOption("--valid <time>", "how long the order waits for a device that is away", ORDER_TTL_MS))
     .option("--no-wait", "do not wait for the device's answer")
     .option("--json", "one JSON object: { command }, with the device's result")
     .addHelpText("after", "\nExamples:\n  picket release gw-014\n  picket release gw-014 --reason 'cleaned, ticket 4711' --json")

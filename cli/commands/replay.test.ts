@@ -41,7 +41,7 @@ test("--json prints alerts, a line each, and nothing else", async () => {
     .split("\n")
     .map((text) => Alert.parse(JSON.parse(text)));
   expect(alerts.map(({ rule, events }) => [rule.id, events.toSorted()])).toEqual([["picket-chain-reverse-shell", ["one", "three", "two"]]]);
-  expect(stderr).toContain("3 events, 1 alerts");
+  expect(stderr).toContain("3 events, 1 alert,");
   expect(code).toBe(0);
 });
 

@@ -7,9 +7,11 @@ import { builtinRules } from "@picket/rules/builtin";
 import { compileRules } from "@picket/rules/engine";
 import { loadRules } from "@picket/rules/load";
 import type { Command } from "commander";
+import { collect } from "../arguments.ts";
+import { plural } from "../output.ts";
 import { readRecorded } from "../recorded-events.ts";
 
-type Options = { readonly rules: readonly string[]; readonly builtin: boolean; readonly json?: boolean };
+type Options = { readonly rules?: readonly string[]; readonly builtin: boolean; readonly json?: boolean };
 
 /** Bad lines named one by one; the rest is only counted. */
 const NAMED = 20;
@@ -21,19 +23,18 @@ export function addReplay(program: Command): void {
     .command("replay")
     .description("run recorded events through the detector's pipeline and print the alerts")
     .argument("<events...>", "NDJSON files of recorded events; - is standard input")
-    .option(
-      "--rules <path>",
-      "rule file or folder to add to the shipped rules; may be repeated",
-      (path: string, before: string[]) => [...before, path],
-      [],
-    )
+    .option("--rules <path>", "rule file or folder to add to the shipped rules; may be repeated", collect)
     .option("--no-builtin", "leave the shipped rules out")
     .option("--json", "each alert as one JSON line, and nothing else on stdout")
+    .addHelpText(
+      "after",
+      "\nExits 1 when a line, a file or a rule could not be used.\n\nExamples:\n  picket replay events.ndjson\n  picket events --since 2d --limit 1000000 --json | picket replay - --rules my-rules/ --json",
+    )
     .action(run);
 }
 
 async function run(files: readonly string[], options: Options): Promise<void> {
-  const loaded = await loadRules(options.rules);
+  const loaded = await loadRules(options.rules ?? []);
   let problems = 0;
   const complain = (at: { file: string; line: number; message: string }) => {
     process.exitCode = 1;
@@ -56,7 +57,7 @@ async function run(files: readonly string[], options: Options): Promise<void> {
   }
   await out.end();
   console.error(
-    `${events} events, ${alerts} alerts, ${problems} problems, ${rules.length} rules; ${rate(events, startMs)} events/s over the whole input`,
+    `${plural(events, "event")}, ${plural(alerts, "alert")}, ${plural(problems, "problem")}, ${plural(rules.length, "rule")}; ${rate(events, startMs)} events/s over the whole input`,
   );
 }
 

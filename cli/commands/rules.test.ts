@@ -50,7 +50,7 @@ test("check --json is one object; an error makes exit code 1 and stops no other 
 
 test("check of good rules exits 0 and says how many can fire", async () => {
   const { out, code } = await picket("check", "good.yml");
-  expect({ out, code }).toEqual({ out: "1 of 1 rules in 1 files can fire; 0 errors, 0 warnings\n", code: 0 });
+  expect({ out, code }).toEqual({ out: "1 of 1 rules in 1 file can fire; 0 errors, 0 warnings\n", code: 0 });
 });
 
 test("a rule's text cannot steer the terminal", async () => {

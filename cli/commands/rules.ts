@@ -3,6 +3,8 @@ import { builtinRules } from "@picket/rules/builtin";
 import { compileRules, type Rule, type RuleProblem } from "@picket/rules/engine";
 import { type LoadedRules, loadRules } from "@picket/rules/load";
 import type { Command } from "commander";
+import { collect } from "../arguments.ts";
+import { plural } from "../output.ts";
 import { type RecordedProblem, readRecorded } from "../recorded-events.ts";
 
 /** Adds `rules` with its subcommands. They set `process.exitCode` to 1 when a rule or an event is broken. */
@@ -12,19 +14,25 @@ export function addRules(program: Command): void {
     .command("check")
     .description("parse rules and say what cannot be used, with file and line")
     .argument("<path...>", "rule files or folders (.yml, .yaml)")
-    .option("--json", "one JSON object on stdout")
+    .option("--json", "one JSON object: { files, rules, loaded, byFormat, errors, warnings }")
+    .addHelpText(
+      "after",
+      "\nExits 1 when a file has an error; one bad rule never stops the others.\n\nExample:\n  picket rules check my-rules/",
+    )
     .action(async (paths: string[], options: { json?: boolean }) => check(paths, options.json ?? false));
   rules
     .command("match")
     .description("print which single-event rules match each recorded event")
     .argument("<events...>", "NDJSON files of recorded events; - is standard input")
-    .option("--rules <path>", "rule file or folder to add to the shipped rules; may be repeated", collect, [])
+    .option("--rules <path>", "rule file or folder to add to the shipped rules; may be repeated", collect)
     .option("--no-builtin", "leave the shipped rules out")
     .option("--json", "one JSON object a line: { id, matches }")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  picket rules match events.ndjson\n  picket events --since 1h --json | picket rules match - --rules my-rules/ --json",
+    )
     .action(match);
 }
-
-const collect = (value: string, before: readonly string[]) => [...before, value];
 
 async function check(paths: readonly string[], json: boolean): Promise<void> {
   const loaded = await loadRules(paths);
@@ -34,7 +42,7 @@ async function check(paths: readonly string[], json: boolean): Promise<void> {
     for (const problem of loaded.errors) console.log(line(problem, "error"));
     for (const problem of loaded.warnings) console.log(line(problem, "warning"));
     console.log(
-      `${loaded.rules.length} of ${loaded.documents} rules in ${loaded.files} files can fire; ${loaded.errors.length} errors, ${loaded.warnings.length} warnings`,
+      `${loaded.rules.length} of ${loaded.documents} rules in ${plural(loaded.files, "file")} can fire; ${plural(loaded.errors.length, "error")}, ${plural(loaded.warnings.length, "warning")}`,
     );
   }
 }
@@ -49,10 +57,10 @@ export const report = ({ files, documents, rules, errors, warnings }: LoadedRule
   warnings,
 });
 
-type MatchOptions = { readonly rules: readonly string[]; readonly builtin: boolean; readonly json?: boolean };
+type MatchOptions = { readonly rules?: readonly string[]; readonly builtin: boolean; readonly json?: boolean };
 
 async function match(events: readonly string[], options: MatchOptions): Promise<void> {
-  const loaded = await loadRules(options.rules);
+  const loaded = await loadRules(options.rules ?? []);
   for (const problem of loaded.errors) complain(line(problem, "error"));
   const matcher = compileRules(together(options.builtin ? builtinRules() : [], loaded.rules));
   const onProblem = (problem: RecordedProblem) => complain(line(problem, "error"));

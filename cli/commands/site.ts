@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { homeOf } from "../access.ts";
-import { whole } from "../arguments.ts";
+import { collect, whole } from "../arguments.ts";
 import { Failure } from "../failure.ts";
 import { printJson, printLine } from "../output.ts";
 
@@ -27,12 +27,7 @@ export function addSite(program: Command): void {
     .command("init")
     .description("make the site's CA, its certificates, its database and the first API credential")
     .requiredOption("--site <name>", "the site's name, as in `picket operator init`")
-    .requiredOption(
-      "--host <host>",
-      "name or address devices reach the site by; may be repeated, the first is told to devices",
-      collect,
-      [],
-    )
+    .requiredOption("--host <host>", "name or address devices reach the site by; may be repeated, the first is told to devices", collect)
     .option("--operator <file>", "public.json of the operators (default: the one in the operator's home)")
     .option("--name <name>", "whom the API credential is for", "operator")
     .option("--dir <dir>", "where the site lives", DIR)
@@ -55,8 +50,6 @@ export function addSite(program: Command): void {
     .addHelpText("after", "\nExamples:\n  picket site show\n  picket site show --config ./.picket/site.toml --json")
     .action(show);
 }
-
-const collect = (value: string, before: readonly string[]) => [...before, value];
 
 async function init(options: InitOptions, command: Command): Promise<void> {
   const home = homeOf(command);
@@ -103,8 +96,11 @@ async function show(options: { config?: string; json?: boolean }): Promise<void>
   ]);
   const config = readSiteConfig(options.config);
   const { dir } = config.broker;
-  const file = readJson(join(dir, "site.json")) as { site?: unknown; hosts?: unknown } | undefined;
-  if (!file) throw new Failure(`${join(dir, "site.json")} is damaged`, "Restore the site's directory from its backup.");
+  const path = join(dir, "site.json");
+  if (!existsSync(path))
+    throw new Failure(`${dir} holds no site`, "Make one with `picket site init`, or name its configuration with --config.");
+  const file = readJson(path) as { site?: unknown; hosts?: unknown } | undefined;
+  if (!file) throw new Failure(`${path} is damaged`, "Restore the site's directory from its backup.");
   const ca = new X509Certificate(readFileSync(join(dir, "ca.crt.pem")));
   const broker = new X509Certificate(readFileSync(join(dir, "broker.crt.pem")));
   const hash = new Bun.CryptoHasher("sha256").update(ca.publicKey.export({ type: "spki", format: "der" })).digest("base64url");

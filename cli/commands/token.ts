@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { dateWords } from "@picket/tui/words";
 import type { Command } from "commander";
 import { siteOf } from "../access.ts";
-import { duration, whole } from "../arguments.ts";
+import { durationOption, whole } from "../arguments.ts";
 import { Failure } from "../failure.ts";
 import { printJson } from "../output.ts";
 
@@ -14,7 +14,7 @@ export function addToken(program: Command): void {
   token
     .command("create")
     .description("make a token with which a machine becomes a device of this site")
-    .option("--ttl <time>", "how long it can be used, 1m to 30d", duration, 3600_000)
+    .addOption(durationOption("--ttl <time>", "how long it can be used, 1m to 30d", 3600_000))
     .option("--uses <n>", "how many devices may use it", whole(1, 10_000), 1)
     .option("--out <file>", "write it to this file (0600) instead of printing it")
     .option("--json", "one JSON object: { token, expiresMs }, or with --out { file, expiresMs }")
