@@ -89,7 +89,7 @@ install_bun() {
   if command -v npm >/dev/null && bun_from_npm; then return; fi
   install_packages curl unzip
   if bun_from_its_installer; then return; fi
-  say "Bun's own installer was no help; trying the npm registry"
+  say "Bun's own installer failed; trying the npm registry"
   install_packages npm
   bun_from_npm || die "Bun $BUN_VERSION could be had neither from its own installer nor from npm (see $TOOLS/install.log): is this machine online?"
 }

@@ -8,7 +8,10 @@ import { eventually, type Program, run, start } from "./program.ts";
 const root = process.getuid?.() === 0;
 const picket = new URL("../../cli/main.ts", import.meta.url).pathname;
 /** A host of its own for the demo's fixed ports and names: no other demo on this machine is in its way. */
-const onHost = (host: number, argv: readonly string[]) => ["nsenter", `--target=${host}`, "--mount", "--net", "--wd=.", "--", ...argv];
+const onHost = (argv: readonly string[]) => [
+  ...["nsenter", `--target=${host.pid}`, "--mount", "--net", "--root", "--", "env", "-C", folder],
+  ...argv,
+];
 
 /** A busy kernel takes its time to detach the sensor, milliseconds. */
 const END_MS = 60_000;
@@ -36,11 +39,11 @@ afterAll(async () => {
 });
 
 async function startDemo(): Promise<void> {
-  demo = start(onHost(host.pid, ["bun", picket, "up", "--demo"]), { cwd: folder });
+  demo = start(onHost(["bun", picket, "up", "--demo"]));
   await demo.line(/"message":"connected"/);
 }
 
-const command = (argv: readonly string[]) => run(onHost(host.pid, ["env", "-C", folder, "bun", picket, ...argv]));
+const command = (argv: readonly string[]) => run(onHost(["bun", picket, ...argv]));
 
 /** Command lines of the demo's processes: they all name its folder, but the first, which is `demo` itself. */
 function running(): string[] {
@@ -56,11 +59,11 @@ function running(): string[] {
 }
 
 async function namespaces(): Promise<string> {
-  return (await run(onHost(host.pid, ["ip", "netns", "list"]))).stdout.trim();
+  return (await run(onHost(["ip", "netns", "list"]))).stdout.trim();
 }
 
 async function links(): Promise<string> {
-  return (await run(onHost(host.pid, ["ip", "-brief", "link"]))).stdout;
+  return (await run(onHost(["ip", "-brief", "link"]))).stdout;
 }
 
 test.skipIf(!root).each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
@@ -106,8 +109,7 @@ test.skipIf(!root)(
 test.skipIf(!root)(
   "needs root: with a console, a closed terminal ends the demo the same way",
   async () => {
-    demo = start(onHost(host.pid, ["script", "-qfc", `stty cols 80 rows 24; exec bun ${picket} up --demo`, "/dev/null"]), {
-      cwd: folder,
+    demo = start(onHost(["script", "-qfc", `stty cols 80 rows 24; exec bun ${picket} up --demo`, "/dev/null"]), {
       env: { TERM: "xterm" },
     });
     await demo.line(/demo attack/);
