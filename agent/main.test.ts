@@ -1,10 +1,9 @@
 // The real program in real processes, against a real broker and site.
-import "reflect-metadata";
 import { appendFileSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { X509Certificate } from "@peculiar/x509";
 import { afterEach, beforeAll, expect, test } from "vitest";
 import { startTestSite } from "./enroll/testing/site.ts";
+import { X509Certificate } from "./enroll/x509.ts";
 import { type AgentProcess, agentCommand, enrolledState, main, startAgentProcess } from "./testing/device.ts";
 import { type Site, startTestBroker, type TestBroker, testSite } from "./uplink/testing/broker.ts";
 

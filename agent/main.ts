@@ -1,8 +1,5 @@
 #!/usr/bin/env bun
 // The `picket-agent` command: arguments, environment and signals. What each command does lies in the file it calls.
-// The polyfill first, before a command is loaded: Bun 1.4.5 runs the CommonJS modules of one import graph in the order they come from
-// disk, so beside @peculiar/x509, which needs it, this one sometimes came second.
-import "reflect-metadata";
 import { readFileSync } from "node:fs";
 import { BadConfig, printConfig } from "@picket/protocol/config";
 import { deviceId } from "@picket/protocol/names";

@@ -1,7 +1,5 @@
 // `bun run bench NAME [--json]`: one budget of DESIGN a name. One JSON object a line, so that runs can be compared by tools.
 import { parseArgs } from "node:util";
-// Before any bench is loaded: the X.509 library needs it, and Bun 1.4.5 runs the CommonJS modules of one import graph in no fixed order.
-import "../broker/pki/reflect.ts";
 import type { Bench, Result } from "./result.ts";
 
 const benches: Record<string, () => Promise<{ default: Bench }>> = {

@@ -1,12 +1,11 @@
-import "reflect-metadata";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { X509Certificate } from "@peculiar/x509";
 import { anchorHash } from "@picket/protocol/command";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { readAuthority } from "./pki/certificates.ts";
 import { identifyPem } from "./pki/peer.ts";
+import { X509Certificate } from "./pki/x509.ts";
 import { BadSite, initSite, readSite } from "./site.ts";
 import { Credentials } from "./store/credentials.ts";
 import { openStore } from "./store/schema.ts";

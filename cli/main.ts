@@ -1,8 +1,5 @@
 #!/usr/bin/env bun
 // The `picket` command. It finds the command that was asked for and loads no other, so that each starts fast.
-// Here, before any command is loaded: Bun 1.4.5 runs the CommonJS modules of one import graph in the order they come from disk,
-// so beside @peculiar/x509, which needs it, this one sometimes came second.
-import "reflect-metadata";
 import { untrusted } from "@picket/tui/untrusted";
 import { Command, CommanderError } from "commander";
 import { explain } from "./failure.ts";

@@ -1,8 +1,8 @@
 // Keys, requests and checks of X.509, as a device needs them.
-import "./reflect.ts";
-import { PemConverter, Pkcs10CertificateRequestGenerator, X509Certificate } from "@peculiar/x509";
+
 import type { EnrolResponse } from "@picket/protocol/enroll";
 import type { Credentials } from "./files.ts";
+import { PemConverter, Pkcs10CertificateRequestGenerator, X509Certificate } from "./x509.ts";
 
 const EC = { name: "ECDSA", namedCurve: "P-256" } as const;
 const SIGNING = { name: "ECDSA", hash: "SHA-256" } as const;

@@ -1,11 +1,10 @@
-import "reflect-metadata";
-import { X509Certificate } from "@peculiar/x509";
 import { anchorHash } from "@picket/protocol/command";
 import { parseToken, RENEW_TYP } from "@picket/protocol/enroll";
 import { CompactSign } from "jose";
 import { beforeEach, expect, test } from "vitest";
 import { type Authority, createAuthority, createIdentity, issueDevice, keyOfCsr, readAuthority, spkiHash } from "../pki/certificates.ts";
 import { identify, identifyPem } from "../pki/peer.ts";
+import { X509Certificate } from "../pki/x509.ts";
 import type { Store } from "../store/database.ts";
 import { getCertificate, getDevice, listDevices } from "../store/devices.ts";
 import { openStore } from "../store/schema.ts";

@@ -1,5 +1,6 @@
 // X.509 as Picket uses it: P-256, one site CA, leaves whose role is OU and whose name is CN. The site decides every field; a CSR gives only its key.
-import "./reflect.ts";
+
+import { deviceId, type Role } from "@picket/protocol/names";
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -15,8 +16,7 @@ import {
   SubjectKeyIdentifierExtension,
   X509Certificate,
   X509CertificateGenerator,
-} from "@peculiar/x509";
-import { deviceId, type Role } from "@picket/protocol/names";
+} from "./x509.ts";
 
 cryptoProvider.set(crypto);
 

@@ -1,9 +1,9 @@
 // Who is at the other end, as the site CA says it.
-import "./reflect.ts";
-import { X509Certificate } from "@peculiar/x509";
+
 import { deviceId, roles } from "@picket/protocol/names";
 import type { CertifiedPeer } from "../peer.ts";
 import type { Authority } from "./certificates.ts";
+import { X509Certificate } from "./x509.ts";
 
 /**
  * Reads role (OU), name (CN), serial and end of life from a DER certificate that `ca` itself signed. Dates are not judged.

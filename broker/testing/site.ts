@@ -1,10 +1,8 @@
 // A real site for tests: real certificates, real TLS, real SQLite, ports picked by the system.
-import "reflect-metadata";
 import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Pkcs10CertificateRequestGenerator } from "@peculiar/x509";
 import { encodeBatch } from "@picket/protocol/batch";
 import type { Anchor, PublicKey } from "@picket/protocol/command";
 import { parseToken } from "@picket/protocol/enroll";
@@ -15,6 +13,7 @@ import { topic } from "@picket/protocol/topics";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import { BrokerConfig } from "../config.ts";
 import { type Broker, startBroker } from "../main.ts";
+import { Pkcs10CertificateRequestGenerator } from "../pki/x509.ts";
 import { initSite } from "../site.ts";
 
 export const SITE = "yard";

@@ -1,12 +1,12 @@
 // A small HTTPS site for tests of enrolment, able to lie in every way a real one could.
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { Pkcs10CertificateRequest } from "@peculiar/x509";
 import { type Anchor, anchorHash } from "@picket/protocol/command";
 import { formatToken } from "@picket/protocol/enroll";
 import type { Role } from "@picket/protocol/names";
 import { type Issued, type TestCa, testCa } from "../../uplink/testing/pki.ts";
 import { spkiHash } from "../certificate.ts";
+import { Pkcs10CertificateRequest } from "../x509.ts";
 
 const key = (letter: string) => ({ kty: "OKP" as const, crv: "Ed25519" as const, x: letter.repeat(43) });
 export const anchor: Anchor = { root: key("A"), recovery: key("B") };

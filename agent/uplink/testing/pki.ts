@@ -1,7 +1,10 @@
 // A certificate authority for tests: the same shape as a site's, made in memory.
-import "reflect-metadata";
-import * as x509 from "@peculiar/x509";
+import type { PublicKey, X509Certificate } from "@peculiar/x509";
 import type { Role } from "@picket/protocol/names";
+
+// One after the other: see agent/enroll/x509.ts.
+await import("reflect-metadata");
+const x509 = await import("@peculiar/x509");
 
 const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const DAY_MS = 86_400_000;
@@ -14,10 +17,10 @@ type Subject = {
   readonly notBefore?: Date;
   readonly notAfter?: Date;
   /** A key made elsewhere; then the result's `key` is empty. */
-  readonly publicKey?: x509.PublicKey;
+  readonly publicKey?: PublicKey;
 };
 export type Issued = { readonly cert: string; readonly key: string };
-export type TestCa = { readonly cert: string; readonly certificate: x509.X509Certificate; issue(subject: Subject): Promise<Issued> };
+export type TestCa = { readonly cert: string; readonly certificate: X509Certificate; issue(subject: Subject): Promise<Issued> };
 
 export async function testCa(site = "lab"): Promise<TestCa> {
   const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
