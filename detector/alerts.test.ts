@@ -42,6 +42,19 @@ test("the same thing again grows the alert", () => {
   expect(alert).toMatchObject({ count: 3, revision: 2, firstMs: T0, lastMs: T0 + 599_000, timeMs: T0 });
 });
 
+test("a process that becomes another program makes no second alert of the same rule", () => {
+  const process = child(412, "/usr/bin/medium", root);
+  const [alert, ...others] = after([exec(0, process), exec(10, { ...process, exe: "/opt/medium" }), medium(20, 413)]);
+  expect(others).toEqual([]);
+  expect(alert).toMatchObject({ count: 3, process: { pid: 412, exe: "/usr/bin/medium" } });
+});
+
+test("processes of a recording that names none are not one process", () => {
+  const unknown = { pid: 0, startTicks: 0, ppid: 0, uid: -1 };
+  const alerts = after([1, 2].map((at) => exec(at, { ...child(0, "/usr/bin/medium", proc(0, `/opt/${at}`)), ...unknown })));
+  expect(alerts).toHaveLength(2);
+});
+
 test.each([
   ["after ten minutes", [medium(0, 412), medium(600_001, 413)]],
   ["started by something else", [medium(0, 412), medium(1, 413, proc(301, "/opt/other"))]],

@@ -1,6 +1,7 @@
 // Alerts that may still grow. The same thing seen again within ten minutes grows its alert instead of making another.
 import type { Detection, Severity } from "@picket/protocol/alert";
 import { severities } from "@picket/protocol/alert";
+import type { Process } from "@picket/protocol/event";
 import { alertId } from "@picket/protocol/uuid5";
 import { isFresh, WINDOW_MS } from "./freshness.ts";
 import { clean, shortKey } from "./text.ts";
@@ -27,6 +28,8 @@ export type Raise = {
   readonly device: string;
   /** What an operator would call the same thing. */
   readonly group: string;
+  /** Whose first alert of this rule grows whatever program it has become since: `env`, `nohup` and `ip netns exec` are no other thing than what they run. */
+  readonly process?: Process | undefined;
   /** The event that made it so. Its receipt decides how long the alert grows. */
   readonly eventId: string;
   /** Earlier events that belong to it, and the time of the first: the links of a chain. */
@@ -88,7 +91,7 @@ export class Alerts {
 
   /** Makes an alert, or grows the one that is the same thing. An event counts once in an alert. */
   raise(raise: Raise): void {
-    const found = this.#find(raise.device, keyOf(raise.rule.id, raise.group), raise);
+    const found = this.#find(raise.device, keyOf(raise.rule.id, raise.group), raise) ?? this.#findProcess(raise);
     if (found) this.#grow(found, raise);
     else if (raise.rule.id !== OVERFLOW.id && this.#openOf(raise.device, raise.receivedMs) >= MAX_GROUPS) this.#overflow(raise);
     else this.#make(raise);
@@ -186,6 +189,23 @@ export class Alerts {
       .get(device)
       ?.get(key)
       ?.find((group) => isOpen(group, at.receivedMs) && Math.abs(at.timeMs - group.detection.timeMs) <= WINDOW_MS);
+  }
+
+  /** The alert of this rule that the same process made. What a restarted detector is handed holds all that this looks at. */
+  #findProcess(raise: Raise): Group | undefined {
+    // 0 in recordings whose author did not know it: then every process would be the same.
+    if (!raise.process || raise.process.pid <= 0 || raise.process.startTicks <= 0) return undefined;
+    const { pid, startTicks } = raise.process;
+    let found: Group | undefined;
+    for (const list of this.#devices.get(raise.device)?.values() ?? [])
+      for (const group of list) {
+        const { rule, process, timeMs, id } = group.detection;
+        if (rule.id !== raise.rule.id || process?.pid !== pid || process.startTicks !== startTicks) continue;
+        if (!isOpen(group, raise.receivedMs) || Math.abs(raise.timeMs - timeMs) > WINDOW_MS) continue;
+        // The order in which alerts are handed over must not decide.
+        if (!found || timeMs < found.detection.timeMs || (timeMs === found.detection.timeMs && id < found.detection.id)) found = group;
+      }
+    return found;
   }
 
   #openOf(device: string, nowMs: number): number {

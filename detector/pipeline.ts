@@ -22,7 +22,7 @@ const CLEAR_EVERY_MS = 60_000;
 
 const SCORE_RULE: RuleFacts = {
   id: "picket-process-score",
-  title: "Several weak signs on one process",
+  title: "Several suspicious signs on one process",
   level: "medium",
   attack: { tactics: [], techniques: [] },
   score: 0,
@@ -119,6 +119,7 @@ export class Pipeline {
       score: Math.min(100, Math.max(0, Math.round(rule.score))),
       device: event.device,
       group: process ? groupKey("process", process.exe, parent) : subjectOf(event),
+      process,
       eventId: arrival.id,
       timeMs: event.timeMs,
       receivedMs: arrival.receivedMs,

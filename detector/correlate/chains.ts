@@ -25,14 +25,14 @@ const chain = (id: string, title: string, score: number, tactics: string[], tech
 
 export const reverseShell = chain(
   "picket-chain-reverse-shell",
-  "Shell, outbound connection, shell: a reverse shell",
+  "Reverse shell: a shell over the network",
   90,
   ["execution", "command-and-control"],
   ["T1059", "T1071"],
 );
 export const credentialAccess = chain(
   "picket-chain-credential-access",
-  "Credential file read, then a program started",
+  "Credentials read, then a program started",
   75,
   ["credential-access", "execution"],
   ["T1003", "T1059"],

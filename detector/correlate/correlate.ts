@@ -62,7 +62,8 @@ export class Correlation {
       node.pair = parent === undefined ? undefined : this.#sightings.note(device, "pair", `${parent}\n${node.exe}`, arrival.silent);
       node.execMs = nowMs;
     } else if (event.type === "net.connect" && stepOf(event, node, arrival)) {
-      const sighting = this.#sightings.note(device, "connect", node.exe, arrival.silent);
+      // As stated, for the same reason: which program a process became last may be older too.
+      const sighting = this.#sightings.note(device, "connect", event.body.process.exe, arrival.silent);
       if (node.connection && isFresh(node.connectionMs, nowMs)) return false;
       node.connection = sighting;
       node.connectionOrder = this.#sightings.latest(device, "exec", "all");

@@ -52,10 +52,13 @@ export function randomLog(seed: number, batches: number): Stored[] {
     };
     const dice = random();
     if (dice < 0.5) {
-      const process = child(++pid, pick(PROGRAMS), parent);
-      device.living.push(process);
+      // Some become another program, and are found out as both; most are new.
+      const again = random() < 0.2;
+      const process = again ? { ...parent, exe: pick(PROGRAMS) } : child(++pid, pick(PROGRAMS), parent);
+      if (again) device.living[device.living.indexOf(parent)] = process;
+      else device.living.push(process);
       if (device.living.length > 12) device.living.splice(1, 1);
-      const hits = random() < 0.1 ? { hits: [{ rule: pick(["local-a", "local-b"]), version: "1" }] } : {};
+      const hits = random() < (again ? 0.6 : 0.1) ? { hits: [{ rule: pick(["local-a", "local-b"]), version: "1" }] } : {};
       return { ...envelope, type: "process.exec", body: { process }, ...hits };
     }
     if (dice < 0.75)
