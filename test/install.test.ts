@@ -30,7 +30,7 @@ const tools = {
   bun: `case "$1" in
   --version) echo ${BUN_VERSION} ;;
   install) mkdir -p node_modules tui/node_modules; touch node_modules/x tui/node_modules/x ;;
-  run) [ "$*" = "run --silent build" ] || exit 9
+  build.ts)
     mkdir -p ${out}
     printf '#!/bin/bash\\necho "picket $*|$PWD|\${PATH%%%%:*}"\\n' > ${out}/picket; cp ${out}/picket ${out}/picket-agent; chmod +x ${out}/* ;;
   test/all.ts) ip netns add picket-install-test && ip netns list; exit 7 ;;
