@@ -5,6 +5,7 @@ import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync 
 import { join } from "node:path";
 import type { Store } from "../broker/store/database.ts";
 import { openStore } from "../broker/store/schema.ts";
+import { settledRssBytes } from "./program.ts";
 import { note, percentile, type Result } from "./result.ts";
 import { createSite } from "./site.ts";
 
@@ -41,8 +42,8 @@ export default async function* latency(): AsyncIterable<Result> {
   using local = programIn(join(site.root, ".local"));
   using decided = programIn(mkdtempSync("/var/lib/picket-bench-"));
   await using broker = await site.startBroker();
-  await using _detector = await site.startDetector(broker, [rule]);
-  await using _agent = await site.startAgent(broker, "bench-device");
+  await using detector = await site.startDetector(broker, [rule]);
+  await using agent = await site.startAgent(broker, "bench-device");
   using store = openStore(join(site.dir, "site.db"));
 
   const kinds = { local: { program: local.path, ms: [] as number[] }, site: { program: decided.path, ms: [] as number[] } };
@@ -58,6 +59,8 @@ export default async function* latency(): AsyncIterable<Result> {
     yield { metric: `${kind}_max_ms`, value: round1(Math.max(...ms)), unit: "ms" };
     yield { metric: `${kind}_samples`, value: ms.length, unit: "samples" };
   }
+  for (const [name, { pid }] of Object.entries({ agent, broker, detector }))
+    yield { metric: `${name}_rss_mb`, value: round1((await settledRssBytes(pid)) / 2 ** 20), unit: "MB" };
 }
 
 /** Starts `program` for the `run`th time and waits until the alert about it counts that many. */

@@ -9,13 +9,13 @@ import { logTotals } from "../broker/store/log.ts";
 import { openStore } from "../broker/store/schema.ts";
 import { initOperator } from "../cli/operator/keys.ts";
 import { routes } from "../protocol/rest.ts";
+import { compileAgent } from "./agent.ts";
 import { type Program, start } from "./program.ts";
 
 export const SITE = "bench";
 const HOST = "127.0.0.1";
 const root = new URL("..", import.meta.url).pathname;
 const PICKET = [process.execPath, `${root}cli/main.ts`];
-const AGENT = [process.execPath, `${root}agent/main.ts`];
 
 export type DeviceIdentity = { readonly name: string; readonly key: string; readonly cert: string };
 
@@ -31,7 +31,7 @@ export type BenchSite = Disposable & {
   startBroker(): Promise<RunningBroker>;
   /** The detector of a running broker, with rule files of its own beside the shipped rules. Resolves when it follows the log. */
   startDetector(broker: RunningBroker, rules: readonly string[]): Promise<Program>;
-  /** Enrols this machine over HTTPS with a real token and runs its agent. Resolves when it is connected. Needs root. */
+  /** Enrols this machine over HTTPS with a real token and runs its agent, compiled. Resolves when it is connected. Needs root. */
   startAgent(broker: RunningBroker, name: string): Promise<Program>;
   /** Events in the broker's log, on disk. */
   storedEvents(): number;
@@ -107,11 +107,12 @@ async function createToken(broker: RunningBroker, access: { ca: string; token: s
 
 async function startAgent(of: { folder: string; name: string; token: () => Promise<string> }): Promise<Program> {
   const state = join(of.folder, of.name);
+  const agent = compileAgent(of.folder);
   const file = join(of.folder, `${of.name}.token`);
   writeFileSync(file, await of.token(), { mode: 0o600 });
-  const enrolled = Bun.spawnSync([...AGENT, "--state", state, "enroll", "--name", of.name, "--token-file", file], { stderr: "pipe" });
+  const enrolled = Bun.spawnSync([agent, "--state", state, "enroll", "--name", of.name, "--token-file", file], { stderr: "pipe" });
   if (enrolled.exitCode !== 0) throw new Error(`enrolment failed: ${enrolled.stderr.toString()}`);
-  const program = start([...AGENT, "--state", state, "run"]);
+  const program = start([agent, "--state", state, "run"]);
   await program.line(/"connected"/);
   return program;
 }

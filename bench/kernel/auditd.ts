@@ -51,8 +51,8 @@ async function startAuditd(of: { program: string; auditctl: string; scene: Scene
     if (exitCode !== 0) throw new Error(`auditctl ${args.join(" ")}: ${stderr.toString().trim()}`);
   };
   const rules = [
-    ["-F", "arch=b64", "-S", "open,openat", "-F", `dir=${scene.watched}`, "-F", "key=picket-bench"],
-    ["-F", "arch=b64", "-S", "execve,execveat", "-F", "key=picket-bench"],
+    ["-F", "arch=b64", "-S", "open,openat", "-F", `dir=${scene.watched}`, "-F", "key=picket-bench-open"],
+    ["-F", "arch=b64", "-S", "execve,execveat", "-F", "key=picket-bench-exec"],
   ];
   const running = start([program, "-n", "-c", dir]);
   const putBack = async () => {
@@ -114,9 +114,9 @@ plugin_dir = ${dir}/plugins.d
 async function seenIn(scene: Scene, output: string): Promise<Omit<Seen, "lost">> {
   let [opens, execs] = [0, 0];
   for (const line of (await Bun.file(output).text()).split("\n")) {
-    if (!line.startsWith("type=SYSCALL") || !line.includes('key="picket-bench"')) continue;
-    if (line.includes(`exe="${scene.exe}"`) && line.includes('comm="storm"')) opens++;
-    else if (line.includes(`exe="${scene.program}"`)) execs++;
+    if (!line.startsWith("type=SYSCALL")) continue;
+    if (line.includes('key="picket-bench-open"') && line.includes(`exe="${scene.exe}"`)) opens++;
+    else if (line.includes('key="picket-bench-exec"') && line.includes(`exe="${scene.program}"`)) execs++;
   }
   return { opens, execs };
 }
