@@ -37,7 +37,12 @@ export async function startMosquitto(site: BenchSite): Promise<Mosquitto | undef
   ];
   writeFileSync(config, `${lines.join("\n")}\n`);
   const running = start([program, "-c", config]);
-  await running.line(/running/);
+  try {
+    await running.line(/running/);
+  } catch (error) {
+    await running.end("SIGKILL");
+    throw error;
+  }
   return { pid: running.pid, port, [Symbol.asyncDispose]: () => running[Symbol.asyncDispose]() };
 }
 
