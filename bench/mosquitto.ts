@@ -37,12 +37,7 @@ export async function startMosquitto(site: BenchSite): Promise<Mosquitto | undef
   ];
   writeFileSync(config, `${lines.join("\n")}\n`);
   const running = start([program, "-c", config]);
-  try {
-    await running.line(/running/);
-  } catch (error) {
-    await running.end("SIGKILL");
-    throw error;
-  }
+  await running.line(/running/);
   return { pid: running.pid, port, [Symbol.asyncDispose]: () => running[Symbol.asyncDispose]() };
 }
 

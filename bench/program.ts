@@ -10,7 +10,7 @@ const TICKS_PER_S = 100;
 
 export type Program = AsyncDisposable & {
   readonly pid: number;
-  /** The first line, past or future, that matches. Rejects with what was printed when none comes within 30 s. */
+  /** The first line, past or future, that matches. When none comes within 30 s, ends the program and rejects with what it printed. */
   line(pattern: RegExp): Promise<string>;
   /** Asks it to end with `signal`, and resolves when it has. */
   end(signal?: NodeJS.Signals): Promise<void>;
@@ -57,7 +57,11 @@ export function start(argv: readonly string[], options: StartOptions = {}): Prog
   return {
     pid: child.pid,
     end,
-    line: (pattern) => firstLine(pattern, { lines, listeners, what: argv.join(" "), exited: child.exited }),
+    line: (pattern) =>
+      firstLine(pattern, { lines, listeners, what: argv.join(" "), exited: child.exited }).catch(async (error: unknown) => {
+        await end("SIGKILL");
+        throw error;
+      }),
     [Symbol.asyncDispose]: () => end(),
   };
 }
