@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CommandResult } from "@picket/protocol/command";
 import { type FakeSite, startFakeSite } from "@picket/tui/testing/fake-site";
-import { madeAlert, madeDevice } from "@picket/tui/testing/made-up";
+import { madeAlert, madeDevice, madeOnline } from "@picket/tui/testing/made-up";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { initOperator } from "./operator/keys.ts";
 
@@ -270,7 +270,9 @@ function linesOf(stream: ReadableStream<Uint8Array>): () => Promise<string> {
 }
 
 test("doctor tells keys of another site from a healthy one and exits 1", async () => {
+  site.devices.set("shut", madeDevice("shut", { isolationWanted: true, status: madeOnline({ isolation: { state: "isolated" } }) }));
   const { out, err, code } = await picket("doctor");
+  expect(out).toMatch(/^ok {6}isolated by order, until `picket release NAME`: shut$/m);
   expect(out).toMatch(/^ok {6}operator anna of site lab may isolate, release/m);
   expect(out).toMatch(/^ERROR {3}the site was made for other operator keys[\s\S]*to do:/m);
   expect(out).toMatch(/^warning gw-099 is offline\n {8}to do: Check its power\.$/m);

@@ -80,7 +80,7 @@ function once(demoAttack: () => Promise<string>, say: (tone: "good" | "bad" | "p
   return () => {
     if (runs) return say("plain", "the demo attack is still running");
     runs = true;
-    say("plain", "the demo attack runs: harmless, on this machine, undone afterwards. Alerts follow in seconds.");
+    say("plain", "the demo attack runs: harmless, undone afterwards; alerts follow in seconds");
     demoAttack()
       .then(
         (text) => say("good", text),

@@ -47,6 +47,8 @@ export async function runConsole(options: ConsoleOptions): Promise<void> {
   const color = !process.env.NO_COLOR && process.env.TERM !== "dumb";
   const app = createElement(App, { store, act, color });
   const screen = render(app, { alternateScreen: true, interactive: true, exitOnCtrlC: true });
+  // A terminal that was closed cannot be set back as it was (EIO), and nobody is there to miss it.
+  process.stdin.on("error", () => undefined);
   const close = () => screen.unmount();
   if (options.signal?.aborted) close();
   options.signal?.addEventListener("abort", close, { once: true });

@@ -1,5 +1,6 @@
 // `picket demo attack`: something to see. Harmless, labelled, and undone.
 import type { Command } from "commander";
+import { untilInterrupted } from "../until.ts";
 
 export function addDemo(program: Command): void {
   const demo = program.command("demo").description("try Picket out");
@@ -15,6 +16,6 @@ Needs a running demo: sudo ./install.sh --demo`,
     )
     .action(async () => {
       const { demoAttack } = await import("../demo/on-device.ts");
-      console.error(`demo: ${await demoAttack((text) => console.error(`demo: ${text}`))}`);
+      console.error(`demo: ${await demoAttack((text) => console.error(`demo: ${text}`), untilInterrupted())}`);
     });
 }

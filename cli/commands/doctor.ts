@@ -1,9 +1,10 @@
 // `picket doctor`: what is wrong, from the operator's chair to the devices.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Finding } from "@picket/protocol/rest";
+import type { Device, Finding } from "@picket/protocol/rest";
 import { createClient } from "@picket/tui/client/client";
 import { SiteError } from "@picket/tui/client/site-error";
+import { isolationOf } from "@picket/tui/words";
 import type { Command } from "commander";
 import { homeOf, readAccess } from "../access.ts";
 import { Failure } from "../failure.ts";
@@ -42,12 +43,18 @@ async function examine(home: string): Promise<Finding[]> {
       { level: "ok", what: `the site ${site.site} answers at ${client.access.url} (version ${site.version})` },
       await sameAnchor(home, site.anchor),
     );
-    findings.push(...(await client.call("doctor")).findings);
+    findings.push(...(await client.call("doctor")).findings, ...isolated((await client.call("devices")).devices));
   } catch (error) {
     if (!(error instanceof SiteError) && !(error instanceof Failure)) throw error;
     findings.push({ level: "error", what: error.message, ...(error.hint ? { todo: error.hint } : {}) });
   }
   return findings;
+}
+
+/** Nothing is wrong with them, but nobody should forget them. */
+function isolated(devices: readonly Device[]): Finding[] {
+  const names = devices.filter((device) => isolationOf(device) === "isolated").map((device) => device.id);
+  return names.length > 0 ? [{ level: "ok", what: `isolated by order, until \`picket release NAME\`: ${names.join(", ")}` }] : [];
 }
 
 async function keys(home: string): Promise<Finding> {

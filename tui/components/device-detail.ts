@@ -57,9 +57,10 @@ const isolationSays: Record<IsolationView, { text: string; tone: Tone }> = {
 function isolationLines(device: Device, nowMs: number, columns: number): Line[] {
   const { text, tone } = isolationSays[isolationOf(device)];
   const state = device.status?.isolation;
-  const since = state?.sinceMs === undefined || state.state === "off" ? "" : `, for ${spanWords(Math.max(1000, nowMs - state.sinceMs))}`;
-  const left = state?.deadManLeftMs === undefined ? "" : `, lets itself go in ${spanWords(state.deadManLeftMs)} if the site stays away`;
-  const reason = state?.reason ? ` (${state.reason})` : "";
+  const since =
+    state?.sinceMs === undefined || state.state === "off" ? "" : `, for ${spanWords(Math.max(1000, nowMs - state.sinceMs))} now`;
+  const left = state?.deadManLeftMs === undefined ? "" : `. It lets itself go in ${spanWords(state.deadManLeftMs)} if the site stays away`;
+  const reason = state?.reason ? `. Reason: ${state.reason}` : "";
   return wrapped(column("network", 13, "faint"), text + since + left + reason, columns, tone);
 }
 

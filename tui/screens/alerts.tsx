@@ -28,7 +28,7 @@ export const alertsScreen: Screen = {
 
 const selected = ({ state }: ScreenContext) => (state.selectedAlert === undefined ? undefined : state.alerts.get(state.selectedAlert));
 
-function AlertsBody({ state, columns, rows }: ScreenContext) {
+function AlertsBody({ state, act, columns, rows }: ScreenContext) {
   const alerts = listedAlerts(state);
   const top = useRef(0);
   const index = alerts.findIndex((alert) => alert.id === state.selectedAlert);
@@ -41,12 +41,12 @@ function AlertsBody({ state, columns, rows }: ScreenContext) {
       nowMs={state.nowMs}
       columns={columns}
       rows={rows}
-      empty={emptyText(state)}
+      empty={emptyText(state, act.demoAttack !== undefined)}
     />
   );
 }
 
-function emptyText({ dataMs, devices }: ScreenContext["state"]): string[] {
+function emptyText({ dataMs, devices }: ScreenContext["state"], demo: boolean): string[] {
   if (dataMs === undefined) return ["Waiting for the site…"];
   if (devices.size === 0)
     return [
@@ -55,5 +55,10 @@ function emptyText({ dataMs, devices }: ScreenContext["state"]): string[] {
       "Next: picket token create --out TOKEN",
       "then on the device: picket-agent enroll --token-file TOKEN",
     ];
-  return ["No open alerts. All quiet.", "", "Press f to see closed ones, Tab to see the devices."];
+  return [
+    "No open alerts. All quiet.",
+    "",
+    "Press f to see closed ones, Tab to see the devices.",
+    ...(demo ? ["Press d for a harmless look-alike of an intrusion."] : []),
+  ];
 }

@@ -7,9 +7,14 @@ import type { ConsoleState } from "./state.ts";
 const bySeverity: Record<Severity, number> = { critical: 0, high: 1, medium: 2, low: 3 };
 const byStatus: Record<AlertStatus, number> = { open: 0, acknowledged: 1, closed: 2 };
 
-/** What a title says by itself: chains name what happened; a burst or a sum of signs only that something did. */
-const vague = new Set(["picket-chain-burst", "picket-process-score"]);
-const byTelling = ({ rule }: Alert) => (vague.has(rule.id) ? 2 : rule.engine === "correlation" ? 0 : 1);
+/** What a title says by itself. Two chains name what happened; a burst, and more so a sum of signs, only that something did. */
+const telling: Record<string, number> = {
+  "picket-chain-reverse-shell": 0,
+  "picket-chain-credential-access": 1,
+  "picket-chain-burst": 3,
+  "picket-process-score": 4,
+};
+const byTelling = ({ rule }: Alert) => telling[rule.id] ?? 2;
 const MINUTE_MS = 60_000;
 
 /**

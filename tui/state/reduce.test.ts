@@ -78,13 +78,15 @@ test("of one minute's alerts the most telling goes first, a newer minute before 
       madeAlert("3", { lastMs: 124_000, rule: rule("a rule", "sigma") }),
       madeAlert("4", { lastMs: 123_000, rule: rule("picket-chain-burst") }),
       madeAlert("5", { lastMs: 120_000, rule: rule("picket-chain-credential-access") }),
+      madeAlert("6", { lastMs: 120_000, rule: rule("picket-chain-reverse-shell") }),
     ]),
   );
   expect(listedAlerts(state).map((alert) => alert.rule.id)).toEqual([
+    "picket-chain-reverse-shell",
     "picket-chain-credential-access",
     "a rule",
-    "picket-process-score",
     "picket-chain-burst",
+    "picket-process-score",
     "picket-chain-reverse-shell",
   ]);
 });
