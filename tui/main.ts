@@ -47,9 +47,9 @@ export async function runConsole(options: ConsoleOptions): Promise<void> {
   const color = !process.env.NO_COLOR && process.env.TERM !== "dumb";
   const app = createElement(App, { store, act, color });
   const screen = render(app, { alternateScreen: true, interactive: true, exitOnCtrlC: true });
-  // A terminal that was closed cannot be set back as it was (EIO), and nobody is there to miss it.
-  process.stdin.on("error", () => undefined);
   const close = () => screen.unmount();
+  // The terminal was closed. An error comes again when it cannot be set back as it was (EIO): nobody is there to miss it.
+  for (const event of ["end", "error"] as const) process.stdin.on(event, close);
   if (options.signal?.aborted) close();
   options.signal?.addEventListener("abort", close, { once: true });
   const tick = setInterval(() => store.dispatch({ kind: "tick", nowMs: Date.now() }), 1000);

@@ -1,5 +1,5 @@
 // `picket up --demo` as ./install.sh runs it: it starts, keeps its data, and however it is ended nothing of it runs on.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
@@ -109,14 +109,17 @@ test.skipIf(!root)(
 test.skipIf(!root)(
   "needs root: with a console, a closed terminal ends the demo the same way",
   async () => {
-    demo = start(onHost(["script", "-qfc", `stty cols 80 rows 24; exec bun ${picket} up --demo`, "/dev/null"]), {
-      env: { TERM: "xterm" },
-    });
+    // The shell outlives its terminal, to say how the demo ended.
+    const code = join(folder, "code");
+    const shell = `trap '' HUP; stty cols 80 rows 24; bun ${picket} up --demo 2>${folder}/errors; echo $? >${code}`;
+    demo = start(onHost(["script", "-qfc", shell, "/dev/null"]), { env: { TERM: "xterm" } });
     await demo.line(/demo attack/);
     expect(running()).toHaveLength(3);
     await demo.kill("SIGKILL");
-    await eventually("its processes end", () => running().length === 0, END_MS);
-    await eventually("its namespace goes", async () => (await namespaces()) === "", END_MS);
+    await eventually("it ends", () => existsSync(code) && readFileSync(code, "utf8") !== "", END_MS);
+    expect(readFileSync(code, "utf8").trim(), readFileSync(join(folder, "errors"), "utf8")).toBe("0");
+    expect(running()).toEqual([]);
+    expect(await namespaces()).toBe("");
   },
   LIMIT_MS,
 );
