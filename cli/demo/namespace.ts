@@ -1,4 +1,5 @@
 // The demo's device lives in a network namespace of its own, so that isolating it cuts nobody off.
+import { networkInterfaces } from "node:os";
 import { BadDemo } from "./bad-demo.ts";
 
 export const NAMESPACE = "picket-demo";
@@ -46,6 +47,44 @@ export async function createNamespace(exec: Run = run): Promise<void> {
       `the demo's network namespace cannot be made: ${step.join(" ")}: ${stderr}`,
       "run as root on a kernel with network namespaces and veth",
     );
+  }
+}
+
+/** How long a demo that was killed may take to end, milliseconds. */
+const ENDING_MS = 3000;
+
+/** Throws `BadDemo` when another demo runs on this host: making its namespace anew would cut its device off for good. */
+export async function refuseSecond(port: number, endingMs = ENDING_MS): Promise<void> {
+  const until = performance.now() + endingMs;
+  while (hasAddress(HOST_IP) && (await answers(HOST_IP, port))) {
+    if (performance.now() > until)
+      throw new BadDemo("a demo is running on this host already", "use that one, or end it with q or Ctrl-C where it runs");
+    await Bun.sleep(200);
+  }
+}
+
+/** Throws `BadDemo` when another program has one of these ports. After `createNamespace`, which brings the address. */
+export function refuseTakenPorts(host: string, ports: readonly number[]): void {
+  for (const port of ports)
+    try {
+      Bun.listen({ hostname: host, port, socket: { data: () => undefined } }).stop(true);
+    } catch (error) {
+      throw new BadDemo(
+        `port ${port} of ${host} cannot be used: ${(error as Error).message}`,
+        `ss -ltnp 'sport = :${port}' shows what has it; end that`,
+      );
+    }
+}
+
+// Asked only where the address is our own: nobody else's host is called.
+const hasAddress = (ip: string) => Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === ip));
+
+async function answers(hostname: string, port: number): Promise<boolean> {
+  try {
+    (await Bun.connect({ hostname, port, socket: { data: () => undefined } })).end();
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -12,7 +12,7 @@ import { initOperator, loadPublic } from "../operator/keys.ts";
 import { interrupted, startSite } from "../site-processes.ts";
 import { type Supervised, supervise } from "../supervise.ts";
 import { BadDemo } from "./bad-demo.ts";
-import { createNamespace, deleteNamespace, HOST_IP, inNamespace } from "./namespace.ts";
+import { createNamespace, deleteNamespace, HOST_IP, inNamespace, refuseSecond, refuseTakenPorts } from "./namespace.ts";
 import { demoAttack } from "./on-device.ts";
 
 const SITE = "demo";
@@ -68,6 +68,7 @@ async function attackIfReachable(client: SiteClient, signal: AbortSignal): Promi
 export async function startDemo(dir: string, say: (text: string) => void, onLine?: (name: string, line: string) => void): Promise<Demo> {
   if (process.getuid?.() !== 0)
     throw new BadDemo("the demo loads eBPF programs and makes a network namespace, which only root may", "run sudo picket up --demo");
+  await refuseSecond(HTTPS_PORT);
   const home = join(dir, "operator");
   const logs = join(dir, "logs");
   mkdirSync(logs, { recursive: true, mode: 0o700 });
@@ -75,23 +76,25 @@ export async function startDemo(dir: string, say: (text: string) => void, onLine
   const config = await prepareSite(dir, home, say);
 
   await createNamespace();
-  const processes: Supervised[] = startSite(config, log);
-  const site = processes.length;
+  const site: Supervised[] = [];
+  let agent: Supervised | undefined;
   const stop = async () => {
     // The device first: what it still has to say needs a site that listens.
-    await Promise.all(processes.splice(site).map((one) => one.stop()));
-    await Promise.all(processes.map((one) => one.stop()));
+    await agent?.stop();
+    await Promise.all(site.map((one) => one.stop()));
     await deleteNamespace();
   };
   try {
+    refuseTakenPorts(HOST_IP, [HTTPS_PORT, MQTT_PORT]);
+    site.push(...startSite(config, log));
     const client = createClient(readAccess(home));
-    const failed = () => Promise.race(processes.map((one) => one.failed));
+    const failed = () => Promise.race([...site, ...(agent ? [agent] : [])].map((one) => one.failed));
     say("starting broker and detector");
     await ready(client, failed());
     await enrolDevice(dir, client, say);
-    const agent = [...agentCommand(), "run", "--config", agentConfig(dir)];
     say(`starting ${DEVICE}: it watches this host, from a network of its own`);
-    processes.push(supervise({ name: "agent", argv: inNamespace(agent) }, log));
+    const argv = inNamespace([...agentCommand(), "run", "--config", agentConfig(dir)]);
+    agent = supervise({ name: "agent", argv }, log);
     await online(client, failed());
     say(onLine ? "runs; Ctrl-C ends it" : `opening the console; q ends the demo, logs are in ${short(logs)}`);
     return { home, client, failed: failed(), stop };

@@ -107,6 +107,19 @@ test.skipIf(!root)(
 );
 
 test.skipIf(!root)(
+  "needs root: a second demo is refused and leaves the first alone",
+  async () => {
+    await startDemo();
+    const { code, stderr } = await command(["up", "--demo"]);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/a demo is running on this host already\n {2}to do: /)]);
+    expect(running()).toHaveLength(3);
+    expect(await namespaces()).toContain("picket-demo");
+    expect(await demo.kill("SIGTERM")).toBe(0);
+  },
+  LIMIT_MS,
+);
+
+test.skipIf(!root)(
   "needs root: with a console, a closed terminal ends the demo the same way",
   async () => {
     // The shell outlives its terminal, to say how the demo ended.
