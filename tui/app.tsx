@@ -1,4 +1,4 @@
-import { Box, useInput, useWindowSize } from "ink";
+import { Box, useInput, usePaste, useWindowSize } from "ink";
 import { useSyncExternalStore } from "react";
 import type { Actions } from "./actions.ts";
 import { Footer, footerLines } from "./components/footer.tsx";
@@ -29,17 +29,23 @@ export function App({ store, act, color }: Props) {
   const state = useSyncExternalStore(store.subscribe, store.get);
   useInput((input, key) => {
     const keys = keysOf(input, key);
-    if (keys.length > PASTE && !store.get().prompt) {
-      store.dispatch({ kind: "say", message: { tone: "plain", text: "that looked like a paste: nothing was done" } });
-      return;
-    }
     for (const press of keys) {
+      // Also in the middle: a line end in it may have answered the question it was meant for.
+      if (keys.length > PASTE && !store.get().prompt) return notAKey(store);
       const at = contextOf(store.get(), store, act, columns, rows);
       screenOf(at.state).press(press, at);
     }
   });
+  // Terminals that mark what is pasted (DEC mode 2004) make it sure. A question takes it as text, line ends as spaces.
+  usePaste((text) => {
+    if (store.get().prompt) store.dispatch({ kind: "type", text: text.trim().replaceAll(/\s+/g, " ") });
+    else notAKey(store);
+  });
   return <Frame at={contextOf(state, store, act, columns, rows)} color={color} />;
 }
+
+const notAKey = (store: Store) =>
+  store.dispatch({ kind: "say", message: { tone: "plain", text: "that looked like a paste: nothing was done" } });
 
 /** Draws a state: no keys, no effects. */
 export function Frame({ at, color }: { readonly at: ScreenContext; readonly color: boolean }) {

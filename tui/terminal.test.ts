@@ -153,6 +153,28 @@ terminalTest("escape sequences of a device do not reach the terminal", async () 
   expect(alternate).toBe("1");
 });
 
+terminalTest("what is pasted is text in a question and no keys anywhere else, whether the terminal marks it or not", async () => {
+  await start();
+  await shows(/nginx/);
+  await tmux("set-buffer", "first line\ntwo isolate lines");
+  for (const marked of [["-p"], []]) {
+    await tmux("paste-buffer", ...marked);
+    await shows(/that looked like a paste: nothing was done/);
+    await keys("Down", "Up");
+  }
+  await keys("n");
+  await shows(/Note for this alert/);
+  await tmux("paste-buffer", "-p");
+  await shows(/first line two isolate lines▏/);
+  await keys("Escape");
+  await shows(/▸ CRITICAL/);
+  await keys("n");
+  await shows(/Note for this alert[^▏]*\n {2}▏/);
+  await tmux("paste-buffer");
+  await shows(/that looked like a paste: nothing was done/);
+  expect(site.orders).toEqual([]);
+});
+
 terminalTest("it follows the terminal's size", async () => {
   await start();
   await shows(/nginx/);
