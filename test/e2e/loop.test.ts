@@ -98,10 +98,14 @@ test.skipIf(!root)(
     expect(results.at(-1)?.body).toMatchObject({ act: "isolate", ok: true });
     expect(
       (
-        await eventually("the device says so", async () => {
-          const device = await site.device();
-          return device.status?.isolation.state === "isolated" && device;
-        })
+        await eventually(
+          "the device says so at once",
+          async () => {
+            const device = await site.device();
+            return device.status?.isolation.state === "isolated" && device;
+          },
+          5000,
+        )
       ).presence,
     ).toBe("online");
 

@@ -72,7 +72,9 @@ export async function createSite(network: Network): Promise<Site> {
     tryPicket,
     startBroker: () => keep(start(network.on("site", [...PICKET, "broker", "--config", config])), /broker listens/),
     startDetector: () => keep(start(network.on("site", [...PICKET, "detector", "--config", config])), /following the broker/),
-    startAgent: () => keep(start(network.on("device", [...AGENT, "--state", agentState, "run"])), /"connected"/),
+    // The longest heartbeat: what is told sooner was told because it happened.
+    startAgent: () =>
+      keep(start(network.on("device", ["env", "PICKET_HEARTBEAT_S=30", ...AGENT, "--state", agentState, "run"])), /"connected"/),
     startReceiver: () => keep(start(network.on("site", ["bun", `${root}test/e2e/receiver.ts`, String(WEBHOOK_PORT)])), /^receiving/),
     alerts: async () => ndjson<Alert>(await picket("alerts", "--json")),
     device: async () => JSON.parse(await picket("device", DEVICE, "--json")).device,
