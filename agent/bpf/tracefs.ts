@@ -30,11 +30,13 @@ export function withTracefs<R>(use: (root: string, own: boolean) => R): R {
 }
 
 function privateFolder(): string {
-  try {
-    return mkdtempSync("/run/picket-tracefs-");
-  } catch {
-    return mkdtempSync(join(tmpdir(), "picket-tracefs-")); // No /run, or not ours to write: then mounting tells why.
+  // No /run, or not ours to write: then mounting tells why.
+  for (const parent of ["/run", tmpdir()]) {
+    try {
+      return mkdtempSync(join(parent, "picket-tracefs-"));
+    } catch {}
   }
+  throw new Unsupported("tracefs is not mounted, and making a folder to mount it in is not permitted", "run as root (CAP_SYS_ADMIN)");
 }
 
 /** The tracepoint's id for perf_event_open(2), or undefined when this kernel does not have it. `event` is "category/name". */

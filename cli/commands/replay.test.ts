@@ -58,7 +58,7 @@ test("a bad line is named, and the rest is still judged", async () => {
 
 test("what a recording holds does not steer the terminal", async () => {
   const { stdout } = await picket(shell, "--no-builtin");
-  expect(stdout).toContain("a reverse shell");
+  expect(stdout).toContain("Reverse shell");
   expect(stdout).not.toMatch(/(?!\n)\p{Control}/u);
 });
 
