@@ -1,11 +1,9 @@
 // The only definition of what a sensor event is. Agent, broker, detector and console all read it from here.
 import * as z from "zod";
+import { MAX_ARGS, MAX_TEXT } from "./limits.ts";
 import { deviceId, epochId } from "./names.ts";
 
-/** Longest path or single argument kept, in UTF-16 units. The BPF side copies at most this many bytes. */
-export const MAX_TEXT = 4096;
-/** Arguments the kernel side copies; more sets `argvTruncated`. */
-export const MAX_ARGS = 32;
+export { MAX_ARGS, MAX_TEXT };
 
 const text = z.string().max(MAX_TEXT);
 const path = text;

@@ -1,5 +1,5 @@
 // The one table of MQTT topics: builder, parser, who may publish and subscribe, QoS, retain and size. The broker's ACL is generated from it.
-import { MAX_BATCH_BYTES } from "./batch.ts";
+import { MAX_BATCH_BYTES } from "./batch-encode.ts";
 import { deviceId, type Role, siteId } from "./names.ts";
 
 type Party = Role | "broker";

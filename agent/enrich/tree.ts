@@ -1,5 +1,6 @@
 // The processes of this device: who started whom, running what, where. Fed by kernel records in order, and by /proc at the start.
-import { type Ancestor, MAX_ARGS, MAX_TEXT, type Process } from "@picket/protocol/event";
+import type { Ancestor, Process } from "@picket/protocol/event";
+import { MAX_ARGS, MAX_TEXT } from "@picket/protocol/limits";
 import { AT_FDCWD, type Executed, type Head, type Processes } from "../processes.ts";
 import type { Container } from "./containers.ts";
 import { resolvePath } from "./paths.ts";

@@ -52,6 +52,8 @@ export async function openConnection(socket: TLSSocket, options: ConnectionOptio
     connectTimeout: CONNACK_MS,
     resubscribe: false,
     timerVariant: "native",
+    // It would keep 65,536 buffers, one for each packet id: 6 MB.
+    writeCache: false,
     will: { ...options.will, payload: Buffer.from(options.will.payload), qos: 1, retain: false },
   });
   const closed = Promise.withResolvers<string>();

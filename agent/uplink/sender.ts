@@ -1,5 +1,5 @@
 // When to send what, over one connection: Nagle's rule (RFC 896) for batches of events.
-import { encodeBatch, MAX_BATCH_EVENTS } from "@picket/protocol/batch";
+import { encodeBatch, MAX_BATCH_EVENTS } from "@picket/protocol/batch-encode";
 import type { EventSource, Lease } from "../lease.ts";
 
 /** Batches on their way at a time; two more may carry hits, which wait behind nobody. */
