@@ -73,7 +73,7 @@ apt_install() {
 }
 
 # Bun and what it downloads go under ./.picket/tools, so nothing global is changed.
-export BUN_INSTALL_CACHE_DIR=$TOOLS/cache npm_config_cache=$TOOLS/cache/npm
+export BUN_INSTALL_CACHE_DIR=$TOOLS/cache BUN_RUNTIME_TRANSPILER_CACHE_PATH=$TOOLS/cache/transpiled npm_config_cache=$TOOLS/cache/npm
 
 install_bun() {
   local candidate
