@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { BadConfig, printConfig } from "@picket/protocol/config";
 import { deviceId } from "@picket/protocol/names";
 import type { Capability } from "@picket/protocol/status";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { AgentConfig, loadConfig } from "./config.ts";
 import { version } from "./host.ts";
 import { createLog } from "./log.ts";
@@ -17,6 +17,9 @@ const program = new Command("picket-agent")
   .option("--config <file>", "configuration (default: /etc/picket/agent.toml)")
   .option("--state <dir>", "folder of identity, buffer and isolation state (default: /var/lib/picket/agent)")
   .exitOverride()
+  .showHelpAfterError("(--help says how)")
+  // Commander repeats what was typed or pasted: it must not steer the terminal.
+  .configureOutput({ outputError: (text, write) => write(text.replaceAll(/[^\P{Control}\n]/gu, "\uFFFD")) })
   .configureHelp({ showGlobalOptions: true });
 
 const configOf = (command: Command): AgentConfig => loadConfig({ ...globals(command), env: process.env });
@@ -37,13 +40,12 @@ program
   .command("enroll")
   .description("make this machine a device of a site")
   .requiredOption("--token-file <file>", "file with the token from `picket token create`; - reads standard input")
-  .option("--name <name>", "wished device name (default: this host's name)")
+  .option("--name <name>", "wished device name (default: this host's name)", checkedName)
   .option("--replace", "give up the identity this machine has")
   .action(async (options: { tokenFile: string; name?: string; replace?: boolean }, command: Command) => {
     const { enrollHost } = await import("./enroll-host.ts");
-    const token = options.tokenFile === "-" ? await Bun.stdin.text() : readFileSync(options.tokenFile, "utf8");
-    const name = options.name === undefined ? undefined : checkedName(options.name);
-    const identity = await enrollHost({ token, name, replace: options.replace === true, dir: configOf(command).state });
+    const token = options.tokenFile === "-" ? await Bun.stdin.text() : readToken(options.tokenFile);
+    const identity = await enrollHost({ token, name: options.name, replace: options.replace === true, dir: configOf(command).state });
     console.error(`This machine is now the device ${identity.device} of site ${identity.site}. Start it with: picket-agent run`);
   });
 
@@ -82,8 +84,17 @@ program
 
 function checkedName(name: string): string {
   const parsed = deviceId.safeParse(name);
-  if (!parsed.success) throw new Error(`--name ${name}: ${parsed.error.issues[0]?.message}`);
+  if (!parsed.success) throw new InvalidArgumentError(parsed.error.issues[0]?.message ?? "this cannot be a device's name");
   return parsed.data;
+}
+
+function readToken(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(`the token cannot be read: ${why}\nMake one at the site: picket token create --out FILE`);
+  }
 }
 
 const describe = (capabilities: readonly Capability[]) =>
