@@ -149,7 +149,13 @@ test.each([
   },
   { name: "an unknown command", args: ["fly"], env: {}, code: 2, says: "unknown command" },
   { name: "a missing option", args: ["enroll"], env: {}, code: 2, says: "--token-file" },
-  { name: "a name that cannot be one", args: ["enroll", "--token-file", "-", "--name", "A\u001B[31m"], env: {}, code: 2, says: "use 1-63 of a-z" },
+  {
+    name: "a name that cannot be one",
+    args: ["enroll", "--token-file", "-", "--name", "A\u001B[31m"],
+    env: {},
+    code: 2,
+    says: "use 1-63 of a-z",
+  },
   { name: "no token", args: ["enroll", "--token-file", "/nonexistent"], env: {}, code: 1, says: "picket token create" },
   {
     name: "a missing configuration file",
