@@ -1,6 +1,6 @@
 import type { TreeNode } from "@picket/protocol/alert";
 import { expect, test } from "vitest";
-import { foldTree } from "./tree.ts";
+import { foldTree, matchedOn } from "./tree.ts";
 
 /** One process below the other; `*` marks those that something matched on. */
 const tree = (...names: string[]): TreeNode[] =>
@@ -23,3 +23,9 @@ test.each<[string, string[], (string | number)[]]>([
   ["without a match the last process is what it is about", ["init", "sshd", "bash", "vi"], [2, "bash", "vi"]],
   ["no tree", [], [0]],
 ])("%s", (_, names, expected) => expect(shown(...names)).toEqual(expected));
+
+test("the rule the alert is about stands first", () => {
+  const node = { ...tree("sh")[0]!, matched: ["a", "b", "c"] };
+  expect(matchedOn(node, "b")).toEqual(["b", "a", "c"]);
+  expect(matchedOn(node, "other")).toEqual(["a", "b", "c"]);
+});

@@ -1,5 +1,9 @@
 import type { TreeNode } from "@picket/protocol/alert";
 
+/** What matched on a process, the rule that the alert is about before the others. */
+export const matchedOn = (node: TreeNode, title: string): readonly string[] =>
+  node.matched.includes(title) ? [title, ...node.matched.filter((one) => one !== title)] : node.matched;
+
 /** What started the first process that matters: who was broken into is read there. */
 const KEPT_ABOVE = 1;
 

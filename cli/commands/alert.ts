@@ -5,7 +5,7 @@ import type { BodyOf, Device } from "@picket/protocol/rest";
 import { advice } from "@picket/tui/advice";
 import type { SiteClient } from "@picket/tui/client/client";
 import { commandLine, eventWords, inOrder } from "@picket/tui/event-words";
-import { foldTree } from "@picket/tui/tree";
+import { foldTree, matchedOn } from "@picket/tui/tree";
 import { clockWords, dateWords, isolationOf, isolationWords, presenceWords, summaryWords } from "@picket/tui/words";
 import { Argument, type Command } from "commander";
 import * as z from "zod";
@@ -112,7 +112,10 @@ function treeLines(alert: Alert): string[] {
     ...(hidden > 0 ? [`… ${hidden} more above (--json has them)`] : []),
     ...nodes.flatMap((node) => {
       const indent = "  ".repeat(node.depth - first);
-      return [`${indent}${commandLine(node)}  [${node.pid}]`, ...node.matched.map((title) => `${indent}  matched: ${title}`)];
+      return [
+        `${indent}${commandLine(node)}  [${node.pid}]`,
+        ...matchedOn(node, alert.rule.title).map((title) => `${indent}  matched: ${title}`),
+      ];
     }),
   ];
 }

@@ -6,7 +6,7 @@ import { cut, wrap } from "../cells.ts";
 import { commandLine, eventWords, inOrder } from "../event-words.ts";
 import { blank, column, fill, type Line, line, span } from "../line.ts";
 import type { Evidence } from "../state/state.ts";
-import { foldTree } from "../tree.ts";
+import { foldTree, matchedOn } from "../tree.ts";
 import { agoWords, clockWords, dateWords, isolationOf, isolationWords, presenceWords, summaryWords } from "../words.ts";
 import { severitySpan } from "./alert-list.tsx";
 import { Lines } from "./lines.tsx";
@@ -115,22 +115,23 @@ const stepLines = (mark: string, text: string, columns: number) =>
 
 function treeLines(alert: Alert, columns: number, wrapped: boolean): Line[] {
   if (alert.tree.length === 0) return alert.process ? rowsOf("  ", commandLine(alert.process), "", columns, wrapped) : [];
-  if (wrapped) return alert.tree.flatMap((node) => nodeLines(node, node.depth, columns, true));
+  const { title } = alert.rule;
+  if (wrapped) return alert.tree.flatMap((node) => nodeLines(node, title, node.depth, columns, true));
   const { hidden, nodes } = foldTree(alert.tree);
   const first = nodes[0]?.depth ?? 0;
   return [
     ...(hidden > 0 ? [line(span(`  … ${hidden} more above`, "faint"))] : []),
-    ...nodes.flatMap((node) => nodeLines(node, hidden > 0 ? node.depth - first + 1 : node.depth, columns, false)),
+    ...nodes.flatMap((node) => nodeLines(node, title, hidden > 0 ? node.depth - first + 1 : node.depth, columns, false)),
   ];
 }
 
-function nodeLines(node: TreeNode, level: number, columns: number, wrapped: boolean): Line[] {
+function nodeLines(node: TreeNode, title: string, level: number, columns: number, wrapped: boolean): Line[] {
   // Deep trees keep room for the command: what matters is the order, which the rows keep.
   const depth = Math.min(level, 12);
   const branch = depth === 0 ? "  " : `  ${"  ".repeat(depth - 1)}└ `;
   const lines = rowsOf(branch, commandLine(node), `  [${node.pid}]`, columns, wrapped);
   const under = `  ${"  ".repeat(depth)}`;
-  return [...lines, ...node.matched.map((title) => line(under, span(`◆ ${title}`, "high")))];
+  return [...lines, ...matchedOn(node, title).map((rule) => line(under, span(`◆ ${rule}`, "high")))];
 }
 
 /** `text` on one row, cut, or on as many as it needs; `end` is never cut off. */
