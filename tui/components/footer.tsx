@@ -13,15 +13,17 @@ export function Footer({ keys, columns }: Props) {
 
 export function footerLines(keys: readonly KeyHint[], columns: number): Line[] {
   const rows: Span[][] = [[]];
-  let used = 1;
+  let used = 0;
   for (const [key, does] of keys) {
     const cells = cellsOf(`${key} ${does}`);
-    if (used + cells > columns && rows.at(-1)!.length > 0) {
+    if (used + 2 + cells > columns && rows.at(-1)!.length > 0) {
       rows.push([]);
-      used = 1;
+      used = 0;
     }
-    rows.at(-1)!.push(span(key, "key"), span(` ${does}  `, "faint"));
-    used += cells + 2;
+    // One cell before the first of a row, two before the others; none behind the last, or it would be cut for a space.
+    const space = used === 0 ? " " : "  ";
+    rows.at(-1)!.push(span(space), span(key, "key"), span(` ${does}`, "faint"));
+    used += space.length + cells;
   }
-  return rows.map((spans) => line(" ", ...spans));
+  return rows.map((spans) => line(...spans));
 }

@@ -147,6 +147,17 @@ test("that an order is done is old news after a minute or at the next question; 
   expect(words(reduce(state, { kind: "dismiss" }))).toEqual([]);
 });
 
+test("that a device was isolated is not said on when another operator has released it", () => {
+  const done: Step = { kind: "job", job: { key: 1, act: "isolate", device: "gw-014", startedMs: 0, outcome: "done", words: "done" } };
+  const device = (isolationWanted: boolean): Step => ({
+    kind: "items",
+    items: [{ kind: "device", device: madeDevice("gw-014", { isolationWanted }) }],
+    nowMs: 1,
+  });
+  expect(after(done, device(true)).jobs).toHaveLength(1);
+  expect(after(done, device(true), device(false)).jobs).toEqual([]);
+});
+
 test("while an order waits what a key did can be read; the order's end takes its place", () => {
   const job = (outcome: "pending" | "done"): Step => ({
     kind: "job",

@@ -1,5 +1,5 @@
 import type { Alert } from "@picket/protocol/alert";
-import type { CommandRecord, StreamItem } from "@picket/protocol/rest";
+import type { CommandRecord, Device, StreamItem } from "@picket/protocol/rest";
 import { listedAlerts, listedDevices, worstAlertFirst } from "./order.ts";
 import { type ConsoleState, type Happened, type Job, type Prompt, type Step, viewOf } from "./state.ts";
 
@@ -102,7 +102,15 @@ function withItems(state: ConsoleState, items: readonly StreamItem[]): ConsoleSt
       }
     }
   }
-  return { ...state, alerts: pruned(alerts, state.selectedAlert), devices, history, site };
+  return { ...state, alerts: pruned(alerts, state.selectedAlert), devices, history, site, jobs: stillTrue(state.jobs, devices) };
+}
+
+/** Without the news that an order is done which somebody has ordered otherwise since. */
+function stillTrue(jobs: readonly Job[], devices: ReadonlyMap<string, Device>): readonly Job[] {
+  return jobs.filter(({ outcome, act, device }) => {
+    const wanted = devices.get(device)?.isolationWanted;
+    return outcome !== "done" || wanted === undefined || wanted === (act === "isolate");
+  });
 }
 
 function withCommand(before: readonly CommandRecord[], command: CommandRecord): readonly CommandRecord[] {
