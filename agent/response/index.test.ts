@@ -150,11 +150,11 @@ test("a command that a crash interrupted is finished and answered at the next st
   void stuck.response.onCommand(jws);
   await applying.promise;
   const copied = mkdtempSync(join(tmpdir(), "picket-crash-"));
-  open.defer(() => rmSync(copied, { recursive: true, force: true }));
   for (const file of ["response.json", "response.copy.json"]) writeFileSync(join(copied, file), readFileSync(join(stateDir, file)));
   // The process that never comes back must not hold up the end of the test.
   open.move();
   open = new AsyncDisposableStack();
+  open.defer(() => rmSync(copied, { recursive: true, force: true }));
 
   const kernel = firewall();
   const { response, events } = await device({ nft: kernel.nft, stateDir: copied });

@@ -1,9 +1,9 @@
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Alert, type Detection } from "@picket/protocol/alert";
 import { Webhook } from "standardwebhooks";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, onTestFinished, test } from "vitest";
 import { getAlert, upsertAlert } from "../store/alerts.ts";
 import type { Store } from "../store/database.ts";
 import { openStore } from "../store/schema.ts";
@@ -150,7 +150,9 @@ test("order is kept while a receiver is away, and after it refused connections",
 });
 
 test("what waits survives a restart of the broker", async () => {
-  const path = join(mkdtempSync(join(tmpdir(), "picket-sinks-")), "site.db");
+  const folder = mkdtempSync(join(tmpdir(), "picket-sinks-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, "site.db");
   const store = openStore(path);
   const { sinks } = outbox({ soc: "http://127.0.0.1:9/hook" }, store);
   const alert = raise(store, sinks, detection());
