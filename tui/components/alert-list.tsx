@@ -60,6 +60,15 @@ function headLine(widths: Widths, above: number, below: number): Line {
   );
 }
 
+/** As many ids as fit: half of one would be another's. */
+function wholeOnes(ids: readonly string[], width: number): string {
+  for (let count = ids.length; count > 1; count--) {
+    const text = ids.slice(0, count).join(" ") + (count < ids.length ? " …" : "");
+    if (text.length <= width) return text;
+  }
+  return ids[0] ?? "";
+}
+
 function alertLine(alert: Alert, selected: boolean, nowMs: number, widths: Widths): Line {
   const settled = alert.status !== "open";
   const state = alert.status === "closed" ? "closed · " : alert.status === "acknowledged" ? "ack · " : "";
@@ -76,7 +85,7 @@ function alertLine(alert: Alert, selected: boolean, nowMs: number, widths: Width
       column(state + alert.rule.title, widths.title - 1, settled ? "faint" : "plain"),
       " ",
       ...(widths.assignee ? [column(alert.assignee ?? "", widths.assignee - 1, "faint"), span(" ")] : []),
-      ...(widths.technique ? [column(alert.attack.techniques.join(" "), widths.technique - 1, "faint")] : []),
+      ...(widths.technique ? [column(wholeOnes(alert.attack.techniques, widths.technique - 1), widths.technique - 1, "faint")] : []),
     ),
     selected,
   };

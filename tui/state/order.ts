@@ -1,7 +1,7 @@
 // What stands where in the lists: the worst thing first.
 import type { Alert, AlertStatus, Severity } from "@picket/protocol/alert";
 import type { Device } from "@picket/protocol/rest";
-import { isDark } from "../words.ts";
+import { isDark, isolationOf } from "../words.ts";
 import type { ConsoleState } from "./state.ts";
 
 const bySeverity: Record<Severity, number> = { critical: 0, high: 1, medium: 2, low: 3 };
@@ -33,9 +33,15 @@ export function worstAlertFirst(a: Alert, b: Alert): number {
 }
 
 const trouble = (device: Device) =>
-  device.trust === "revoked" ? 0 : (device.openAlerts > 0 ? 8 : 0) + (isDark(device) ? 4 : 0) + (device.coverage.lost > 0 ? 2 : 0) + 1;
+  device.trust === "revoked"
+    ? 0
+    : (device.openAlerts > 0 ? 16 : 0) +
+      (isDark(device) ? 8 : 0) +
+      (isolationOf(device) !== "no" ? 4 : 0) +
+      (device.coverage.lost > 0 ? 2 : 0) +
+      1;
 
-/** Devices with open alerts, then those we cannot see, then those that lost events, then the quiet; revoked ones last. */
+/** Devices with open alerts, then those we cannot see, then those cut off, then those that lost events, then the quiet; revoked ones last. */
 export const worstDeviceFirst = (a: Device, b: Device) => trouble(b) - trouble(a) || a.id.localeCompare(b.id);
 
 /** The alerts on the list. The selected one stays until the operator moves on, even when it was closed meanwhile. */

@@ -98,11 +98,13 @@ test("devices in trouble come first, revoked ones last", () => {
     madeDevice("b-quiet"),
     madeDevice("c-lossy", { coverage: lost }),
     madeDevice("d-dark", { presence: "offline" }),
+    madeDevice("f-isolated", { isolationWanted: true }),
     madeDevice("e-attacked", { openAlerts: 1 }),
   ];
   expect(listedDevices(after(snapshot([], devices))).map((device) => device.id)).toEqual([
     "e-attacked",
     "d-dark",
+    "f-isolated",
     "c-lossy",
     "b-quiet",
     "a-revoked",
