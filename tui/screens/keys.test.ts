@@ -76,10 +76,10 @@ test.each([
   ["Ga", `judge ${b} {"status":"acknowledged"}`],
   ["q", "quit"],
   ["d", "demo"],
-  ["2<enter>", "history gw-014"],
-  ["<tab>jigw-015<enter>", "isolate gw-015: ordered in the console"],
-  ["<tab>jjrshut<enter>", "release shut: ordered in the console"],
-  ["2<enter>igw-014<enter>", "isolate gw-014: ordered in the console"],
+  ["2j<enter>", "history gw-014"],
+  ["<tab>jjigw-015<enter>", "isolate gw-015: ordered in the console"],
+  ["<tab>rshut<enter>", "release shut: ordered in the console"],
+  ["2j<enter>igw-014<enter>", "isolate gw-014: ordered in the console"],
 ])("keys %s ask for: %s", (keys, expected) => {
   const { press, asked } = consoleOf();
   press(keys);
@@ -87,8 +87,8 @@ test.each([
 });
 
 test.each([
-  ["an isolated device", "2jji", /shut is isolated already/],
-  ["a device that is not isolated", "2r", /gw-014 is not isolated/],
+  ["an isolated device", "2i", /shut is isolated already/],
+  ["a device that is not isolated", "2jr", /gw-014 is not isolated/],
 ])("%s is told, not asked", (_, keys, words) => {
   const { press, get } = consoleOf();
   press(keys);
