@@ -369,9 +369,9 @@ describe.skipIf(cannotRun !== "")(`on a kernel that has less${cannotRun}`, () =>
 
     // The first thread ends alone; the others go on until they are killed.
     const program = `
-      new Worker(URL.createObjectURL(new Blob(["setInterval(() => {}, 1000)"])));
+      const worker = new Worker(URL.createObjectURL(new Blob(["setInterval(() => {}, 1000); postMessage('runs')"])));
       const { symbols } = require("bun:ffi").dlopen("libc.so.6", { syscall: { args: ["i64", "i64"], returns: "i64" } });
-      setTimeout(() => symbols.syscall(${process.arch === "arm64" ? 93 : 60}, 0), 300);`;
+      worker.onmessage = () => symbols.syscall(${process.arch === "arm64" ? 93 : 60}, 0);`;
     const child = Bun.spawn([process.execPath, "-e", program], { stdin: "ignore", stdout: "ignore", stderr: "ignore" });
     await expect.poll(() => readFileSync(`/proc/${child.pid}/stat`, "latin1"), { timeout: 20_000 }).toContain(") Z ");
     expect(it.all("process.exit", ({ process }) => process.pid === child.pid)).toEqual([]);
