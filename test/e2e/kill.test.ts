@@ -1,11 +1,11 @@
 // Promise 1, on the real thing: kill -9 of any process loses no buffered event and makes none twice, and each alert exists once.
 import { Database } from "bun:sqlite";
-import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { SensorEvent } from "../../protocol/event.ts";
 import { createNetwork, type Network } from "./network.ts";
-import { eventually, run } from "./program.ts";
+import { eventually, type Program, run } from "./program.ts";
 import { createSite, type Site } from "./site.ts";
 
 const root = process.getuid?.() === 0;
@@ -41,12 +41,17 @@ async function mark(): Promise<void> {
   await run(network.on("device", [odd]));
 }
 
-/** What the agent holds on disk: the promise covers exactly this. A running agent has the file to itself, so a copy is read. */
-function buffered(): string[] {
+/**
+ * What the agent holds on disk: the promise covers exactly this. A running agent has the file to itself, so a copy is read; it stands still
+ * meanwhile, or database and log would be of two moments, and events would seem to be of another epoch.
+ */
+function buffered(agent?: Program): string[] {
   const copy = mkdtempSync("/tmp/picket-buffer-");
   try {
+    if (agent) stand(agent.pid);
     for (const file of ["buffer.db", "buffer.db-wal"])
       if (existsSync(join(site.agentState, file))) copyFileSync(join(site.agentState, file), join(copy, file));
+    if (agent) process.kill(agent.pid, "SIGCONT");
     using db = new Database(join(copy, "buffer.db"));
     const rows = db.query<{ epoch: string; seq: number }, []>(
       "SELECT epoch, events.id - base AS seq FROM events JOIN epochs ON base = (SELECT max(base) FROM epochs WHERE base <= events.id)",
@@ -55,6 +60,13 @@ function buffered(): string[] {
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }
+}
+
+/** Stops a process and waits until it stands: the signal alone returns before every thread has. */
+function stand(pid: number): void {
+  process.kill(pid, "SIGSTOP");
+  const isStanding = (task: string) => / [TtZX] /.test(readFileSync(`/proc/${pid}/task/${task}/stat`, "latin1").replace(/^.*\)/s, ")"));
+  while (!readdirSync(`/proc/${pid}/task`).every(isStanding)) Bun.sleepSync(1);
 }
 
 async function everything(): Promise<SensorEvent[]> {
@@ -84,8 +96,8 @@ test.skipIf(!root)(
     let detector = await site.startDetector();
     let agent = await site.startAgent();
     const promised = new Set<string>();
-    const remember = () => {
-      for (const key of buffered()) promised.add(key);
+    const remember = (running?: Program) => {
+      for (const key of buffered(running)) promised.add(key);
     };
 
     for (let round = 0; round < ROUNDS; round++) {
@@ -93,7 +105,7 @@ test.skipIf(!root)(
       await broker.kill("SIGKILL");
       load(`full-${round}`);
       await mark();
-      await eventually("the buffer fills", () => buffered().length >= FILES);
+      await eventually("the buffer fills", () => buffered(agent).length >= FILES);
       await agent.kill("SIGKILL");
       remember();
       broker = await site.startBroker();
@@ -110,7 +122,7 @@ test.skipIf(!root)(
       await detector.kill("SIGKILL");
       detector = await site.startDetector();
     }
-    remember();
+    remember(agent);
 
     // The machine goes on making events, and those with hits overtake: what is asked is that everything promised arrives and no number stays away.
     const events = await eventually("every buffered event is in the log, and nothing acknowledged is missing", async () => {
@@ -119,8 +131,10 @@ test.skipIf(!root)(
       const missing = [...promised].filter((key) => !stored.has(key));
       const gaps = holes(found);
       if (missing.length === 0 && gaps.length === 0) return found;
+      const held = new Set(buffered(agent));
+      const away = [...new Set([...missing, ...gaps])];
       throw new Error(
-        `${missing.length} promised events are not in the log, ${gaps.length} numbers are missing: ${[...missing, ...gaps].slice(0, 5)}`,
+        `${missing.length} promised events are not in the log, ${gaps.length} numbers are missing; the device still holds ${away.filter((key) => held.has(key)).length} of them: ${away.slice(0, 5)}`,
       );
     });
     expect(new Set(keys(events)).size, "no event twice").toBe(events.length);
