@@ -1,6 +1,8 @@
 // `bun run build [--arch x64|arm64]`: the two executables in dist/linux-<arch>/, with their sizes and how long `--version` takes.
 import { mkdirSync, statSync } from "node:fs";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { compile, executables } from "./compile.ts";
 
 const { values } = parseArgs({ options: { arch: { type: "string", default: process.arch } } });
 const arch = values.arch;
@@ -11,29 +13,12 @@ if (arch !== "x64" && arch !== "arm64") {
 const out = `dist/linux-${arch}`;
 mkdirSync(out, { recursive: true });
 
-const executables = [
-  { name: "picket-agent", entry: "agent/main.ts" },
-  { name: "picket", entry: "cli/main.ts" },
-];
-
-for (const { name, entry } of executables) {
+for (const [name, { entry, flags }] of Object.entries(executables)) {
   const path = `${out}/${name}`;
-  const built = Bun.spawnSync(
-    [
-      process.execPath,
-      "build",
-      "--compile",
-      "--minify-syntax",
-      "--minify-whitespace",
-      `--target=bun-linux-${arch}`,
-      entry,
-      "--outfile",
-      path,
-    ],
-    { stdout: "pipe", stderr: "pipe" },
-  );
-  if (built.exitCode !== 0) {
-    console.error(`build: ${name}: ${built.stderr.toString().trim()}`);
+  try {
+    compile({ entry, flags, arch, out: resolve(path) });
+  } catch (error) {
+    console.error(`build: ${error instanceof Error ? error.message : error}`);
     process.exit(1);
   }
   const megabytes = (statSync(path).size / 1e6).toFixed(0);
