@@ -1,18 +1,37 @@
-/** Once the start is over, then now and then. A collection of this heap takes about 15 ms: a twentieth of a percent of a core. */
-const FIRST_MS = 5_000;
-const EVERY_MS = 30_000;
+import { codeForgetter } from "./code-pages.ts";
+
+/** Of the 64 MB that DESIGN.md allows. */
+const ENOUGH_BYTES = 56e6;
+/** A collection takes about 15 ms: an agent that cannot get below the limit spends 0.15 % of a core on trying. */
+const EVERY_MS = 10_000;
+
+type Memory = {
+  /** Resident bytes. */
+  rss(): number;
+  /** Synchronous. */
+  collect(): void;
+  forgetCode(): void;
+};
 
 /**
- * Gives memory back that the runtime would keep. JavaScriptCore lets garbage grow to a multiple of the live heap before it collects, which on a
- * board with 512 MB costs others more than it saves us. `collect` is synchronous.
+ * Gives memory back that the runtime would keep: at the first call, and then when there is more than we may have. JavaScriptCore lets garbage grow
+ * to a multiple of the live heap before it collects, which on a board with 512 MB costs others more than it saves us.
  */
-export function keepSmall(collect: () => void = () => Bun.gc(true)): Disposable {
-  const first = setTimeout(collect, FIRST_MS);
-  const every = setInterval(collect, EVERY_MS);
-  return {
-    [Symbol.dispose]: () => {
-      clearTimeout(first);
-      clearInterval(every);
-    },
+export function trimmer(memory: Memory): () => void {
+  let begun = false;
+  return () => {
+    if (begun && memory.rss() <= ENOUGH_BYTES) return;
+    begun = true;
+    memory.collect();
+    memory.forgetCode();
   };
+}
+
+/** Keeps this process small until it is disposed. Call it when the start is over. */
+export function keepSmall(): Disposable {
+  // build.ts makes the compiler wait during the start, most of which runs once.
+  Bun.unsafe.setJITPolicy(1);
+  const memory = { rss: () => process.memoryUsage.rss(), collect: () => Bun.gc(true), forgetCode: codeForgetter() };
+  const timer = setInterval(trimmer(memory), EVERY_MS);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }

@@ -4,6 +4,7 @@ import { dlopen, type Pointer, read, FFIType as T } from "bun:ffi";
 const { symbols: libc } = dlopen("libc.so.6", {
   mmap: { args: [T.ptr, T.u64, T.i32, T.i32, T.i32, T.i64], returns: T.i64 },
   munmap: { args: [T.i64, T.u64], returns: T.i32 },
+  madvise: { args: [T.i64, T.u64, T.i32], returns: T.i32 },
   mount: { args: [T.cstring, T.cstring, T.cstring, T.u64, T.ptr], returns: T.i32 },
   umount2: { args: [T.cstring, T.i32], returns: T.i32 },
   close: { args: [T.i32], returns: T.i32 },
@@ -38,6 +39,10 @@ export function mapMemory(fd: number, offset: number, length: number, writable: 
 }
 
 export const unmapMemory = (address: Pointer, length: number) => void libc.munmap(address, length);
+
+const MADV_DONTNEED = 4;
+/** Gives pages back until they are touched again (madvise(2)). Only for pages of a file that nobody changed: what was written to others would be lost. */
+export const forgetPages = (address: number, length: number) => void libc.madvise(address, length, MADV_DONTNEED);
 export const closeFd = (fd: number) => void libc.close(fd);
 
 /** Mounts a file system without a device (mount(2)). Returns 0 or an errno value. */

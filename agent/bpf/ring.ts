@@ -6,6 +6,16 @@ const HEADER_BYTES = 8;
 const BUSY = 0x80000000;
 const DISCARDED = 0x40000000;
 
+/** `length` bytes of the ring from `offset`, in place; a copy of those that go on at its beginning. */
+export function recordAt(ring: ArrayBuffer, offset: number, length: number): DataView {
+  const over = offset + length - ring.byteLength;
+  if (over <= 0) return new DataView(ring, offset, length);
+  const whole = new Uint8Array(length);
+  whole.set(new Uint8Array(ring, offset));
+  whole.set(new Uint8Array(ring, 0, over), length - over);
+  return new DataView(whole.buffer);
+}
+
 /** A ring the kernel accepts: a power of two, at least a page. */
 export function ringBytes(wanted: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(wanted, pageSize())));
@@ -27,12 +37,13 @@ export class Ring {
   /** `size` is the map's max_entries, bytes. */
   constructor(fd: number, size: number) {
     this.#size = size;
-    // Our position is in a page we may write. The kernel's page and the data follow, read-only, the data mapped twice so that no record wraps.
+    // Our position is in a page we may write. The kernel's page and the data follow, read-only. The kernel offers the data twice in a row, so that
+    // no record is cut in two; the second time counts as memory of ours again, and a cut record is rare.
     this.#ours = mapMemory(fd, 0, this.#page, true);
-    this.#theirs = mapMemory(fd, this.#page, this.#page + 2 * size, false);
+    this.#theirs = mapMemory(fd, this.#page, this.#page + size, false);
     this.#consumer = new BigUint64Array(toArrayBuffer(this.#ours, 0, 8));
     this.#producer = new BigUint64Array(toArrayBuffer(this.#theirs, 0, 8));
-    this.#buffer = toArrayBuffer(this.#theirs, this.#page, 2 * size);
+    this.#buffer = toArrayBuffer(this.#theirs, this.#page, size);
     this.#data = new DataView(this.#buffer);
   }
 
@@ -64,7 +75,7 @@ export class Ring {
       at += (length + HEADER_BYTES + 7) & ~7;
       taken++;
       try {
-        if (!(header & DISCARDED)) onRecord(new DataView(this.#buffer, offset + HEADER_BYTES, length));
+        if (!(header & DISCARDED)) onRecord(recordAt(this.#buffer, (offset + HEADER_BYTES) & (this.#size - 1), length));
       } finally {
         if (!this.#closed) Atomics.store(this.#consumer, 0, BigInt(at));
       }
@@ -77,6 +88,6 @@ export class Ring {
     if (this.#closed) return;
     this.#closed = true;
     unmapMemory(this.#ours, this.#page);
-    unmapMemory(this.#theirs, this.#page + 2 * this.#size);
+    unmapMemory(this.#theirs, this.#page + this.#size);
   }
 }
