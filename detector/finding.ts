@@ -1,5 +1,6 @@
 // What engines say and correlation adds up: the one shape every engine's result takes.
-import type { Severity } from "@picket/protocol/alert";
+import type { Detection, Severity } from "@picket/protocol/alert";
+import type { SensorEvent } from "@picket/protocol/event";
 import type { Level } from "@picket/rules/rule";
 
 /** A rule, as far as scoring and alerts need it. `Rule` of @picket/rules is one. */
@@ -36,3 +37,29 @@ const severityOfLevel: Record<Level, Severity> = {
 };
 
 export const severityOf = (rule: RuleFacts): Severity => severityOfLevel[rule.level];
+
+/** What an engine other than Sigma says of one event. */
+export type Finding = {
+  readonly engine: Exclude<Detection["rule"]["engine"], "sigma" | "correlation" | "broker">;
+  readonly rule: RuleFacts;
+  /** What an operator would call the same thing; default: the same program started by the same parent. At most `MAX_GROUP_KEY`. */
+  readonly group?: string;
+  /** One plain sentence: what was seen, and what made it suspicious. */
+  readonly summary: string;
+};
+
+/** A batch as engines are given it: in the order of the log, before any event of it is judged. */
+export type EventBatch = {
+  readonly events: readonly SensorEvent[];
+  /** One for each event. */
+  readonly arrivals: readonly Arrival[];
+};
+
+/** By the index of an event in its batch. */
+export type Findings = ReadonlyMap<number, readonly Finding[]>;
+
+/**
+ * An engine that may take its time, such as a model. It is given every batch of a session once, one after another, silent ones too. What it says depends on nothing
+ * but the batches it was given: the same log gives the same alerts. Undefined at once when it has nothing to say. A rejection is logged, and the batch is judged without it.
+ */
+export type Engine = { readonly name: string; judge(batch: EventBatch): Promise<Findings> | undefined };

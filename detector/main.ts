@@ -8,7 +8,9 @@ import { compileRules, type Rule } from "@picket/rules/engine";
 import { loadRules } from "@picket/rules/load";
 import * as z from "zod";
 import { type DetectorConfig, refuseUnverifiedTls } from "./config.ts";
+import { judgeAll } from "./engines/together.ts";
 import { type FeedStatus, followFeed } from "./feed/feed.ts";
+import type { Engine, EventBatch } from "./finding.ts";
 import type { Log } from "./log.ts";
 import { createPipeline } from "./pipeline.ts";
 import { together } from "./rule-set.ts";
@@ -22,6 +24,8 @@ export type DetectorOptions = {
   readonly cert: string;
   readonly key: string;
   readonly rules: readonly Rule[];
+  /** The engines besides Sigma, made anew for each session. */
+  readonly createEngines?: () => readonly Engine[];
   readonly warmUpExecs?: number | undefined;
   readonly log: Log;
   /** Jitter of reconnects, in [0, 1). */
@@ -47,6 +51,12 @@ export async function startDetector(options: DetectorOptions): Promise<Detector>
     ...options,
     name: nameOf(options.cert),
     createPipeline: () => createPipeline({ site, rules, matcher, warmUpExecs }),
+    createJudge: () => {
+      const engines = options.createEngines?.() ?? [];
+      const problem = (engine: string, error: unknown) =>
+        options.log("error", "an engine failed; the batch is judged without it", { engine, error: String(error) });
+      return (batch: EventBatch) => judgeAll(engines, batch, problem);
+    },
     random: options.random ?? Math.random,
     signal: stop.signal,
   });

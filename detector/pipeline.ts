@@ -11,7 +11,7 @@ import { alertScore, bandOf, type Score, scoreOf } from "./correlate/score.ts";
 import { Sightings } from "./correlate/sightings.ts";
 import { parentExe, processOfAlert, treeOf } from "./correlate/tree.ts";
 import { sigmaEngine } from "./engines/sigma.ts";
-import { type Arrival, type RuleFacts, severityOf } from "./finding.ts";
+import { type Arrival, type Finding, type RuleFacts, severityOf } from "./finding.ts";
 import { actor, deed, MAX_SUMMARY, sentence } from "./sentence.ts";
 import { clean, shortKey } from "./text.ts";
 
@@ -28,6 +28,9 @@ const SCORE_RULE: RuleFacts = {
   score: 0,
   alerts: true,
 };
+
+/** A rule of some engine that one event matched. */
+type Said = Pick<Partial<Finding>, "group" | "summary"> & { readonly engine: Detection["rule"]["engine"]; readonly rule: RuleFacts };
 
 /** What an alert of a process tree is about. */
 type Story = {
@@ -75,14 +78,16 @@ export class Pipeline {
     this.#sightings.seed(of.seen);
   }
 
-  /** Judges one event. Never throws on what a device can send. */
-  handle(event: SensorEvent, arrival: Arrival): void {
+  /** Judges one event, with what other engines say of it. Never throws on what a device can send. */
+  handle(event: SensorEvent, arrival: Arrival, findings: readonly Finding[] = []): void {
     if (arrival.silent) this.#alerts.reread(arrival.id, arrival.receivedMs);
     else this.#clear(event.device, arrival.receivedMs);
     const rules = this.#sigma.match(event);
-    const { node, completed, scored } = this.#correlation.take(event, rules, arrival);
+    const all = findings.length === 0 ? rules : [...rules, ...findings.map(({ rule }) => rule)];
+    const { node, completed, scored } = this.#correlation.take(event, all, arrival);
     if (arrival.silent) return;
-    for (const rule of rules) if (rule.alerts) this.#raiseRule(rule, event, node, arrival);
+    for (const rule of rules) if (rule.alerts) this.#raiseRule({ engine: "sigma", rule }, event, node, arrival);
+    for (const finding of findings) if (finding.rule.alerts) this.#raiseRule(finding, event, node, arrival);
     for (const chain of completed) if (anyRare(chain.ifRare)) this.#raiseChain(chain, event, arrival);
     if (node && scored) this.#raiseScore(node, event, arrival);
   }
@@ -110,16 +115,17 @@ export class Pipeline {
     if (this.#oneClock) this.#correlation.forgetQuiet(nowMs);
   }
 
-  #raiseRule(rule: RuleFacts, event: SensorEvent, node: ProcessNode | undefined, arrival: Arrival): void {
+  #raiseRule(of: Said, event: SensorEvent, node: ProcessNode | undefined, arrival: Arrival): void {
+    const { rule, engine, group, summary } = of;
     const process = processOf(event);
     const parent = process && parentExe(process, node, arrival.receivedMs);
     this.#alerts.raise({
-      rule: this.#describe(rule, "sigma"),
+      rule: this.#describe(rule, engine),
       severity: severityOf(rule),
       score: Math.min(100, Math.max(0, Math.round(rule.score))),
       device: event.device,
-      group: process ? groupKey("process", process.exe, parent) : subjectOf(event),
-      process,
+      group: group === undefined ? (process ? groupKey("process", process.exe, parent) : subjectOf(event)) : shortKey(group, MAX_GROUP_KEY),
+      process: group === undefined ? process : undefined,
       eventId: arrival.id,
       timeMs: event.timeMs,
       receivedMs: arrival.receivedMs,
@@ -127,7 +133,7 @@ export class Pipeline {
         attack: unionAttack([rule.attack]),
         ...(process ? { process: processOfAlert(process) } : {}),
         tree: node ? treeOf(node, [], arrival.receivedMs) : [],
-        summary: sentence(event, parent),
+        summary: summary === undefined ? sentence(event, parent) : clean(summary, MAX_SUMMARY),
       }),
     });
   }

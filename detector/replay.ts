@@ -1,15 +1,24 @@
 // Recorded events through the live pipeline. Files have no broker: the device's own time, made robust, stands in for the time of receipt.
 import type { Alert, Detection } from "@picket/protocol/alert";
 import type { Recorded } from "@picket/protocol/recorded";
+import { judgeAll, type Problem } from "./engines/together.ts";
+import type { Arrival, Engine } from "./finding.ts";
 import { createPipeline, type PipelineOptions } from "./pipeline.ts";
 import { clean, shortKey } from "./text.ts";
 
 export type ReplayOptions = Omit<PipelineOptions, "site"> & {
   /** Default "replay". */
   readonly site?: string;
+  /** The engines besides Sigma. */
+  readonly engines?: readonly Engine[];
+  /** Told when an engine fails; the events are then judged without it. */
+  readonly onProblem?: Problem;
   /** Called after every event. */
   readonly onEvent?: () => void;
 };
+
+/** Events engines are given at once. */
+const BATCH = 500;
 
 const MAX_ID = 160;
 /** Nobody stores what is decided step by step here: past this it is let go. */
@@ -21,10 +30,39 @@ const MAX_PENDING = 5000;
  */
 export async function* replay(events: AsyncIterable<Recorded> | Iterable<Recorded>, options: ReplayOptions): AsyncGenerator<Alert> {
   const pipeline = createPipeline({ ...options, site: options.site ?? "replay", oneClock: false });
+  const arrivals = arrivalOf();
+  const engines = options.engines ?? [];
+  for await (const batch of inBatches(events, engines.length === 0 ? 1 : BATCH)) {
+    const of = { events: batch.map(({ event }) => event), arrivals: batch.map(arrivals) };
+    const findings = await judgeAll(engines, of, options.onProblem ?? (() => {}));
+    for (const [at, event] of of.events.entries()) {
+      pipeline.handle(event, of.arrivals[at]!, findings?.get(at));
+      const { alerts, seen, closed } = pipeline.pending;
+      if (closed > 0 || alerts + seen > MAX_PENDING) for (const detection of pipeline.take().closed) yield asAlert(detection);
+      options.onEvent?.();
+    }
+  }
+  const rest = pipeline.growing().sort((a, b) => a.timeMs - b.timeMs || (a.id < b.id ? -1 : 1));
+  for (const detection of rest) yield asAlert(detection);
+}
+
+async function* inBatches(events: AsyncIterable<Recorded> | Iterable<Recorded>, size: number): AsyncGenerator<Recorded[]> {
+  let batch: Recorded[] = [];
+  for await (const one of events) {
+    batch.push(one);
+    if (batch.length < size) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** When and as what an event of a recording would have reached the detector. */
+function arrivalOf(): (of: Recorded) => Arrival {
   const clocks = new Map<string, DeviceClock>();
   // A recording has no boot ids but those its agents said at their start; without one, an epoch is taken for a boot.
   const boots = new Map<string, string>();
-  for await (const { id, event } of events) {
+  return ({ id, event }) => {
     let clock = clocks.get(event.device);
     if (!clock) {
       clock = new DeviceClock();
@@ -34,18 +72,8 @@ export async function* replay(events: AsyncIterable<Recorded> | Iterable<Recorde
     const receivedMs = clock.hear(event.timeMs);
     const epoch = `${event.device}:${event.epoch}`;
     if (event.type === "agent.start") boots.set(epoch, event.body.bootId);
-    pipeline.handle(event, {
-      id: shortKey(clean(id, MAX_ID + 1), MAX_ID),
-      boot: boots.get(epoch) ?? event.epoch,
-      receivedMs,
-      silent: false,
-    });
-    const { alerts, seen, closed } = pipeline.pending;
-    if (closed > 0 || alerts + seen > MAX_PENDING) for (const detection of pipeline.take().closed) yield asAlert(detection);
-    options.onEvent?.();
-  }
-  const rest = pipeline.growing().sort((a, b) => a.timeMs - b.timeMs || (a.id < b.id ? -1 : 1));
-  for (const detection of rest) yield asAlert(detection);
+    return { id: shortKey(clean(id, MAX_ID + 1), MAX_ID), boot: boots.get(epoch) ?? event.epoch, receivedMs, silent: false };
+  };
 }
 
 const asAlert = (detection: Detection): Alert => ({ ...detection, status: "open", notes: [] });

@@ -14,6 +14,8 @@ export type FeedOptions = FeedAddress &
     readonly name: string;
     /** A new pipeline for each session: the broker is the only one that remembers. */
     readonly createPipeline: () => Pipeline;
+    /** And what asks the other engines, which may remember what they saw of the session. */
+    readonly createJudge: () => SessionPorts["judge"];
     readonly log: SessionPorts["log"];
     readonly random: () => number;
     readonly signal: AbortSignal;
@@ -74,6 +76,7 @@ async function follow(options: FeedOptions, onReady: (session: FeedSession) => v
     const cut = (error: unknown) => connection.close(error instanceof Error ? error.message : String(error));
     const session = new FeedSession({
       pipeline: options.createPipeline(),
+      judge: options.createJudge(),
       want: (want: Want) => void connection.publish(topic("want", options.site), JSON.stringify(want)).catch(cut),
       commit: (payload) => connection.publish(topic("commit", options.site), payload),
       later: setImmediate,

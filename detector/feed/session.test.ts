@@ -3,17 +3,18 @@ import { Commit, encodeData, type State } from "@picket/protocol/feed";
 import { expect, test } from "vitest";
 import { BOOT, exec, feed, pipelineOf, proc, T0, testRules } from "../testing/events.ts";
 import { encodeCommit } from "./commit.ts";
-import { CREDITS, FeedSession } from "./session.ts";
+import { CREDITS, FeedSession, type SessionPorts } from "./session.ts";
 
 const rules = testRules("medium medium");
 
-function started(cursor = 1, pipeline = pipelineOf(rules)) {
+function started(cursor = 1, pipeline = pipelineOf(rules), judge: SessionPorts["judge"] = () => undefined) {
   const commits: Commit[] = [];
   const acknowledge: (() => void)[] = [];
   const wants: unknown[] = [];
   const logs: string[] = [];
   const session = new FeedSession({
     pipeline,
+    judge,
     want: (want) => wants.push(want),
     commit: (payload) => {
       commits.push(Commit.parse(JSON.parse(payload)));

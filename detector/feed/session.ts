@@ -2,6 +2,7 @@
 import { decodeBatch } from "@picket/protocol/batch";
 import { eventId } from "@picket/protocol/event";
 import { decodeData, type State, type Want } from "@picket/protocol/feed";
+import type { Arrival, EventBatch, Findings } from "../finding.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { encodeCommit } from "./commit.ts";
 
@@ -16,6 +17,8 @@ const TURN_MS = 100;
 
 export type SessionPorts = {
   readonly pipeline: Pipeline;
+  /** What engines that take their time say of a batch; undefined when nothing. Never rejects. */
+  readonly judge: (batch: EventBatch) => Promise<Findings> | undefined;
   readonly want: (want: Want) => void;
   /** Resolves when the broker has it on disk. */
   readonly commit: (payload: string) => Promise<void>;
@@ -30,11 +33,15 @@ export type SessionPorts = {
 /** A batch that is being judged, from event `at` on. */
 type Work = {
   readonly offset: number;
-  readonly receivedMs: number;
   readonly silent: boolean;
   readonly decoded: ReturnType<typeof decodeBatch>;
+  readonly arrivals: readonly Arrival[];
+  /** Undefined while the engines think. */
+  findings: Findings | undefined;
   at: number;
 };
+
+const nothing: Findings = new Map();
 
 export class FeedSession {
   readonly #ports: SessionPorts;
@@ -101,6 +108,7 @@ export class FeedSession {
       const { alerts, seen } = this.#ports.pipeline.pending;
       if (!this.#current && (alerts > MAX_ALERTS || seen > MAX_SEEN)) break;
       this.#current ??= this.#open(this.#waiting.shift()!);
+      if (this.#current && !this.#current.findings) break;
       if (this.#current) this.#judge(this.#current, endMs);
       if (performance.now() < endMs) continue;
       this.#pausing = true;
@@ -123,20 +131,34 @@ export class FeedSession {
     const silent = offset < this.#cursor;
     if (!silent && offset < this.#next) return undefined;
     const decoded = this.#decode(data.batch, offset, silent);
-    if (decoded) return { offset, receivedMs, silent, decoded, at: 0 };
+    if (decoded) return this.#ask({ offset, receivedMs, silent, decoded });
     if (!silent) this.#next = offset + 1;
     return undefined;
   }
 
+  #ask(of: Pick<Work, "offset" | "silent" | "decoded"> & { receivedMs: number }): Work {
+    const { offset, silent, decoded, receivedMs } = of;
+    const { events, header } = decoded;
+    const arrivals = events.map((event) => ({ id: eventId(event), boot: header.boot, receivedMs, silent }));
+    const answer = this.#ports.judge({ events, arrivals });
+    const work: Work = { offset, silent, decoded, arrivals, findings: answer ? undefined : nothing, at: 0 };
+    answer?.then((findings) => {
+      work.findings = findings;
+      this.#resume();
+    });
+    return work;
+  }
+
   /** Until the batch or the time is over. */
   #judge(work: Work, endMs: number): void {
-    const { decoded, receivedMs, silent } = work;
-    const { events, header } = decoded;
+    const { decoded, silent } = work;
+    const { events } = decoded;
     while (work.at < events.length) {
+      const arrival = work.arrivals[work.at]!;
+      const findings = work.findings!.get(work.at);
       const event = events[work.at++]!;
-      const arrival = { id: eventId(event), boot: header.boot, receivedMs, silent };
       try {
-        this.#ports.pipeline.handle(event, arrival);
+        this.#ports.pipeline.handle(event, arrival, findings);
       } catch (error) {
         // One event must not stop the log for ever: the same batch would come again.
         this.#ports.log("error", "an event could not be judged", { event: arrival.id, error: String(error) });

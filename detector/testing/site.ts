@@ -1,10 +1,12 @@
 // The feed contract without a network: a log, a cursor, alerts and totals in memory, and a fuse that kills the detector at any step.
-
+import assert from "node:assert/strict";
 import type { Detection } from "@picket/protocol/alert";
 import { encodeBatch } from "@picket/protocol/batch";
 import type { SensorEvent } from "@picket/protocol/event";
 import { Commit, encodeData, LOOKBACK_MS, State, type Want } from "@picket/protocol/feed";
+import { judgeAll } from "../engines/together.ts";
 import { FeedSession } from "../feed/session.ts";
+import type { Engine } from "../finding.ts";
 import type { Pipeline } from "../pipeline.ts";
 
 export type Stored = { readonly offset: number; readonly receivedMs: number; readonly batch: Uint8Array };
@@ -26,7 +28,7 @@ export class TestSite {
    * Runs one detector over the log. `step` is asked before each delivery, each commit and each acknowledgement; false kills the detector
    * there. Resolves true when everything was decided and acknowledged.
    */
-  async run(pipeline: Pipeline, step: () => boolean): Promise<boolean> {
+  async run(pipeline: Pipeline, step: () => boolean, engines: readonly Engine[] = []): Promise<boolean> {
     const session = `s${++this.#sessions}`;
     let credits = 0;
     let alive = true;
@@ -35,6 +37,7 @@ export class TestSite {
     };
     const feed = new FeedSession({
       pipeline,
+      judge: (batch) => judgeAll(engines, batch, (_, error) => assert.fail(String(error))),
       want: wants,
       commit: async (payload) => {
         await Promise.resolve();
