@@ -9,9 +9,10 @@ const mayImport: Record<string, readonly string[]> = {
   agent: ["protocol", "rules", "node-nftables"],
   "node-nftables": [],
   broker: ["protocol"],
-  detector: ["protocol", "rules"],
+  detector: ["protocol", "rules", "models"],
+  models: ["protocol"],
   tui: ["protocol"],
-  cli: ["protocol", "rules", "broker", "detector", "tui"],
+  cli: ["protocol", "rules", "broker", "detector", "models", "tui"],
 };
 
 // module -> the only places that may import it, and why.
@@ -21,6 +22,14 @@ const owners: Record<string, { in: readonly string[]; why: string }> = {
   mqtt: { in: ["agent/uplink/", "broker/mesh/", "detector/feed/"], why: "everything else must work with the network down" },
   aedes: { in: ["broker/mqtt/"], why: "the traps of the MQTT server are closed in one folder" },
   "node-nftables": { in: ["agent/response/"], why: "only the response changes a host" },
+  "onnxruntime-node": {
+    in: ["detector/engines/onnx/", "models/train/"],
+    why: "how the native part is found and loaded is known in one folder",
+  },
+  "onnxruntime-common": {
+    in: ["detector/engines/onnx/", "models/train/"],
+    why: "how the native part is found and loaded is known in one folder",
+  },
 };
 
 // Parts whose folders are wired by main.ts (or a file at the part's root) and do not know each other.
