@@ -1,28 +1,29 @@
-// `bun run build [--arch x64|arm64]`: the two executables in dist/linux-<arch>/, with their sizes and how long `--version` takes.
-import { mkdirSync, statSync } from "node:fs";
-import { resolve } from "node:path";
+// `bun run build [--arch x64|arm64] [--out DIR]`: dist/linux-<arch>/ for both architectures or for one, with sizes and how long `--version` takes.
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { compile, executables } from "./compile.ts";
+import { executables } from "./compile.ts";
+import { type Architecture, architectures, makeDistribution } from "./distribution.ts";
 
-const { values } = parseArgs({ options: { arch: { type: "string", default: process.arch } } });
-const arch = values.arch;
-if (arch !== "x64" && arch !== "arm64") {
-  console.error(`build: ${arch} is not supported: use --arch x64 or --arch arm64`);
+const { values } = parseArgs({ options: { arch: { type: "string" }, out: { type: "string", default: "dist" } } });
+const chosen = values.arch === undefined ? architectures : architectures.filter((arch) => arch === values.arch);
+if (chosen.length === 0) {
+  console.error(`build: ${values.arch} is not supported: use --arch ${architectures.join(" or --arch ")}, or neither for both`);
   process.exit(2);
 }
-const out = `dist/linux-${arch}`;
-mkdirSync(out, { recursive: true });
-
-for (const [name, { entry, flags }] of Object.entries(executables)) {
-  const path = `${out}/${name}`;
+for (const arch of chosen) {
   try {
-    compile({ entry, flags, arch, out: resolve(path) });
+    build(arch, join(values.out, `linux-${arch}`));
   } catch (error) {
-    console.error(`build: ${error instanceof Error ? error.message : error}`);
+    console.error(`build: linux-${arch}: ${error instanceof Error ? error.message : error}`);
     process.exit(1);
   }
-  const megabytes = (statSync(path).size / 1e6).toFixed(0);
-  console.log(`${path}: ${megabytes} MB${arch === process.arch ? `, --version in ${startMs(path)} ms` : ""}`);
+}
+
+function build(arch: Architecture, out: string): void {
+  for (const { path, sizeBytes } of makeDistribution(arch, resolve(out))) {
+    const start = path in executables && arch === process.arch ? `, --version in ${startMs(join(out, path))} ms` : "";
+    console.log(`${join(out, path)}: ${(sizeBytes / 1e6).toFixed(1)} MB${start}`);
+  }
 }
 
 /** Median of five starts, milliseconds. */

@@ -11,6 +11,8 @@ readonly TOOLS=$PWD/.picket/tools
 # What a running site and agent need, and what the tests need besides.
 readonly RUN_PACKAGES=(libbpf1 nftables iproute2 util-linux ca-certificates)
 readonly TEST_PACKAGES=(tmux clang llvm libbpf-dev git procps)
+# arm64 in emulation: programs, and a whole kernel.
+readonly EMULATION_PACKAGES=(qemu-user-static qemu-system-arm cpio xz-utils)
 
 say() { printf 'install: %s\n' "$*" >&2; }
 die() { printf 'install: %s\n' "$*" >&2; exit 1; }
@@ -121,13 +123,13 @@ arch() { case "$(dpkg --print-architecture)" in amd64) echo x64 ;; arm64) echo a
 build() {
   local out=dist/linux-$(arch)
   if [ -x "$out/picket" ] && [ -x "$out/picket-agent" ] &&
-    [ -z "$(find agent broker cli detector node-nftables protocol rules tui bun.lock build.ts install.sh tsconfig.json \
+    [ -z "$(find agent broker cli detector models node-nftables protocol rules tui bun.lock build.ts compile.ts distribution.ts install.sh tsconfig.json \
       -name node_modules -prune -o -type f -newer "$out/picket" -print -quit)" ]; then
     return
   fi
   say "building picket and picket-agent"
   # Not bun run: where there is no node it leaves a folder in /tmp.
-  "$BUN" build.ts >&2 || die "the build failed, see above"
+  "$BUN" build.ts --arch "$(arch)" >&2 || die "the build failed, see above"
 }
 
 # What sudo made in the user's checkout belongs to the user; .picket holds the data of programs that run as root.
@@ -148,7 +150,7 @@ demo() {
 
 tests() {
   trap give_back EXIT
-  install_packages "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+  install_packages "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${EMULATION_PACKAGES[@]}"
   install_bun
   install_dependencies
   # In a container without the right to mount, the tests that need it skip, each with its reason.

@@ -48,8 +48,9 @@ beforeEach(() => {
   log = join(folder, "log");
   mkdirSync(checkout);
   copyFileSync(installer, join(checkout, "install.sh"));
-  for (const path of ["agent", "broker", "cli", "detector", "node-nftables", "protocol", "rules", "tui"]) mkdirSync(join(checkout, path));
-  for (const path of ["bun.lock", "build.ts", "tsconfig.json"]) writeFileSync(join(checkout, path), "");
+  for (const path of ["agent", "broker", "cli", "detector", "models", "node-nftables", "protocol", "rules", "tui"])
+    mkdirSync(join(checkout, path));
+  for (const path of ["bun.lock", "build.ts", "compile.ts", "distribution.ts", "tsconfig.json"]) writeFileSync(join(checkout, path), "");
   writeFileSync(log, "");
   mkdirSync(join(folder, "bin"));
   for (const [name, script] of Object.entries(tools)) tool(name, script);
