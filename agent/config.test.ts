@@ -49,12 +49,12 @@ test("a file that was named must exist; the default one need not", () => {
 });
 
 test("every key is read by the program", () => {
-  const sources = ["run.ts", "recorder.ts", "report.ts", "stdout.ts", "main.ts"]
+  const sources = ["run.ts", "recorder.ts", "report.ts", "standalone.ts", "main.ts"]
     .map((file) => readFileSync(new URL(file, import.meta.url), "utf8"))
     .join("\n");
   for (const [key, value] of Object.entries(load(""))) {
     expect(sources, `nothing reads ${key}`).toContain(`config.${key}`);
-    const taken = /\{ read: watchRead, write: watchWrite \} = config\.watch|\.\.\.config\.buffer/g;
+    const taken = /\{ read: watchRead, write: watchWrite \} = config\.watch|\.\.\.config\.(?:buffer|file)/g;
     const whole = [...sources.matchAll(taken)].some(([text]) => text.endsWith(`config.${key}`));
     if (typeof value !== "object" || whole) continue;
     for (const inner of Object.keys(value)) expect(sources, `nothing reads ${key}.${inner}`).toContain(`config.${key}.${inner}`);

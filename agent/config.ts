@@ -102,6 +102,17 @@ export const AgentConfig = z.strictObject({
         .meta({ description: "Size of the kernel's ring buffer, bytes" }),
     })
     .prefault({}),
+  file: z
+    .strictObject({
+      maxBytes: z
+        .int()
+        .min(64 << 10)
+        .max(2 ** 40)
+        .default(16 << 20)
+        .meta({ description: "With run --file: size at which the file is rotated, bytes" }),
+      keep: z.int().min(0).max(999).default(4).meta({ description: "With run --file: older files kept, as FILE.1 and so on" }),
+    })
+    .prefault({}),
   rules: z
     .strictObject({
       local: z

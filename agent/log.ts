@@ -1,3 +1,5 @@
+import { jsonLine } from "./output/line.ts";
+
 const order = { info: 0, warn: 1, error: 2 } as const;
 export type Level = keyof typeof order;
 export type Log = (level: Level, message: string, more?: Record<string, unknown>) => void;
@@ -6,6 +8,6 @@ export type Log = (level: Level, message: string, more?: Record<string, unknown>
 export function createLog(least: Level, write: (line: string) => void, nowMs: () => number = Date.now): Log {
   return (level, message, more = {}) => {
     if (order[level] < order[least]) return;
-    write(`${JSON.stringify({ time: new Date(nowMs()).toISOString(), level, part: "agent", message, ...more })}\n`);
+    write(jsonLine({ time: new Date(nowMs()).toISOString(), level, part: "agent", message, ...more }));
   };
 }

@@ -1,6 +1,8 @@
 // The real program in real processes, against a real broker and site.
-import { appendFileSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { SensorEvent } from "@picket/protocol/event";
 import { afterEach, beforeAll, expect, test } from "vitest";
 import { startTestSite } from "./enroll/testing/site.ts";
 import { X509Certificate } from "./enroll/x509.ts";
@@ -195,7 +197,7 @@ test("run --stdout prints whole events with no site, and ends cleanly when its r
 
 test("output that nobody takes is known, so that it can be shed instead of filling memory", async () => {
   const code = `
-    const { countedOutput } = await import(${JSON.stringify(new URL("stdout.ts", import.meta.url).pathname)});
+    const { countedOutput } = await import(${JSON.stringify(new URL("output/stream.ts", import.meta.url).pathname)});
     const output = countedOutput((text, done) => void process.stdout.write(text, done));
     output.write("x".repeat(1 << 20));
     setTimeout(() => { console.error(output.unreadBytes()); process.exit(0); }, 200);`;
@@ -207,4 +209,25 @@ test("output that nobody takes is known, so that it can be shed instead of filli
   });
   expect(Number(await new Response(child.stderr).text())).toBe(1 << 20);
   await child.exited;
+});
+
+test("run --file appends whole events to a file and ends cleanly; with --stdout too it is a usage error", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "picket-file-"));
+  dirs.push(dir);
+  const path = join(dir, "events.ndjson");
+  const agent = startAgentProcess(["run", "--file", path]);
+  agents.push(agent);
+  const types = () =>
+    existsSync(path)
+      ? readFileSync(path, "utf8")
+          .split("\n")
+          .slice(0, -1)
+          .map((line) => SensorEvent.parse(JSON.parse(line)).type)
+      : [];
+  await expect.poll(types, { timeout: 20_000 }).toContain("agent.start");
+  agent.kill("SIGTERM");
+  expect(await agent.exited).toBe(0);
+  expect(types().at(0)).toBe("agent.start");
+  expect(types().at(-1)).toBe("agent.stop");
+  expect((await agentCommand(["run", "--file", path, "--stdout"])).code).toBe(2);
 });

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { BadConfig, printConfig } from "@picket/protocol/config";
 import { deviceId } from "@picket/protocol/names";
 import type { Capability } from "@picket/protocol/status";
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { AgentConfig, loadConfig } from "./config.ts";
 import { version } from "./host.ts";
 import { createLog } from "./log.ts";
@@ -31,9 +31,11 @@ const globals = (command: Command) => {
 program
   .command("run")
   .description("run the agent in the foreground")
-  .option("--stdout", "print events as NDJSON instead of sending them; needs no site")
-  .action(async (options: { stdout?: boolean }, command: Command) => {
-    await (options.stdout ? runToStdout(command) : runForSite(command));
+  .addOption(new Option("--stdout", "print events as NDJSON instead of sending them; needs no site").conflicts("file"))
+  .option("--file <file>", "append events as NDJSON to a file that is rotated (keys file.maxBytes, file.keep); needs no site")
+  .action(async (options: { stdout?: boolean; file?: string }, command: Command) => {
+    if (options.file !== undefined) await runToFile(command, options.file);
+    else await (options.stdout ? runToStdout(command) : runForSite(command));
   });
 
 program
@@ -125,8 +127,29 @@ async function runForSite(command: Command): Promise<void> {
   }
 }
 
+/** Runs until SIGTERM, SIGINT or SIGHUP. */
+async function runToFile(command: Command, path: string): Promise<void> {
+  const [{ openRotatingFile }, { printEvents }] = await Promise.all([import("./output/rotating-file.ts"), import("./standalone.ts")]);
+  const config = configOf(command);
+  const log = createLog(config.log, (line) => void process.stderr.write(line));
+  const onProblem = (error: Error | undefined) =>
+    error
+      ? log("error", "the file cannot be written; events wait, and are counted when there is no more room", {
+          file: path,
+          error: error.message,
+        })
+      : log("info", "the file can be written again", { file: path });
+  const file = openRotatingFile({ path, ...config.file, onProblem });
+  const signalled = nextSignal(() => true);
+  const events = printEvents(config, file, log);
+  log("info", "events go to a file", { file: path });
+  events.stop(await signalled);
+  const unwritten = file.end();
+  if (unwritten > 0) throw new Error(`${path}: ${unwritten} bytes of events could not be written and are lost`);
+}
+
 async function runToStdout(command: Command): Promise<void> {
-  const { countedOutput, printEvents } = await import("./stdout.ts");
+  const [{ countedOutput }, { printEvents }] = await Promise.all([import("./output/stream.ts"), import("./standalone.ts")]);
   const config = configOf(command);
   const log = createLog(config.log, (line) => void process.stderr.write(line));
   const closed = Promise.withResolvers<string>();

@@ -1,10 +1,12 @@
-// `picket-agent run --stdout`: events as NDJSON, for a first look, tests and log shippers. Needs no site and writes no file.
+// An agent without a site: events as NDJSON to standard output or a file, for a first look, tests and log shippers.
 import type { SensorEvent } from "@picket/protocol/event";
 import type { AgentConfig } from "./config.ts";
 import { hostLabel, thisHost, version } from "./host.ts";
 import { localRules } from "./local-rules.ts";
 import type { Log } from "./log.ts";
 import { keepSmall } from "./memory.ts";
+import { jsonLine } from "./output/line.ts";
+import type { Output } from "./output/output.ts";
 import { createPipeline } from "./pipeline.ts";
 import { type Sensor, startSensor } from "./sensor.ts";
 import { createShedder } from "./shed.ts";
@@ -13,27 +15,6 @@ import { createStamp, newEpoch } from "./stamp.ts";
 /** Beyond this much unread output events are shed, and counted: a reader that stopped must not fill our memory. */
 const MAX_UNREAD_BYTES = 16 << 20;
 const LOSS_EVERY_MS = 1000;
-
-export type Output = {
-  write(text: string): void;
-  /** Bytes written and not yet taken by the reader. */
-  unreadBytes(): number;
-};
-
-/** Counts what a stream has not taken yet. Bun's `writableLength` stays 0 for a pipe, however much waits. `write` calls back when it is out. */
-export function countedOutput(write: (text: string, done: () => void) => void): Output {
-  let unread = 0;
-  return {
-    write: (text) => {
-      const bytes = Buffer.byteLength(text);
-      unread += bytes;
-      write(text, () => {
-        unread -= bytes;
-      });
-    },
-    unreadBytes: () => unread,
-  };
-}
 
 /** Prints every event until `stop`. */
 export function printEvents(config: AgentConfig, output: Output, log: Log): { stop(why: string): void } {
@@ -44,7 +25,7 @@ export function printEvents(config: AgentConfig, output: Output, log: Log): { st
     stamp,
     match: config.rules.local ? localRules() : () => [],
     keeps: (event: SensorEvent) => (event.type === "sensor.lost" || output.unreadBytes() < MAX_UNREAD_BYTES) && withinRate(event),
-    sink: (event) => output.write(`${JSON.stringify(event)}\n`),
+    sink: (event) => output.write(jsonLine(event)),
     onFailure: (error, draft) => log("error", "an event could not be taken", { type: draft.type, error: String(error) }),
   });
   const { emit } = pipeline;
