@@ -20,6 +20,8 @@ const byType: Record<EventType, 0 | 1 | 2> = {
   "file.rename": 0,
   "file.delete": 0,
   "file.chmod": 0,
+  // Comes once for each file, and the site may never learn of it again.
+  "file.hash": 1,
   "net.connect": 1,
   "net.listen": 1,
   "net.accept": 0,

@@ -23,6 +23,8 @@ type CheckDef = {
   readonly inclusive?: boolean;
   readonly maximum?: number;
   readonly length?: number;
+  readonly format?: string;
+  readonly pattern?: RegExp;
 };
 
 const never: Accept = () => false;
@@ -73,12 +75,16 @@ const plain = (def: Def, accept: Accept): Accept => (checksOf(def).length === 0 
 function textOf(def: Def): Accept {
   let most = Number.POSITIVE_INFINITY;
   let least = 0;
-  for (const { check, maximum, length } of checksOf(def)) {
+  let shape: RegExp | undefined;
+  for (const { check, maximum, length, format, pattern } of checksOf(def)) {
     if (check === "max_length") most = Math.min(most, maximum!);
     else if (check === "length_equals") [least, most] = [length!, length!];
+    // One with flags may remember where it stopped.
+    else if (check === "string_format" && format === "regex" && pattern?.flags === "" && !shape) shape = pattern;
     else return never;
   }
   if (def.format !== undefined) return never;
+  if (shape) return (value) => typeof value === "string" && value.length <= most && value.length >= least && shape.test(value);
   return (value) => typeof value === "string" && value.length <= most && value.length >= least;
 }
 

@@ -1,7 +1,7 @@
 // The only definition of what a sensor event is. Agent, broker, detector and console all read it from here.
 import * as z from "zod";
 import { MAX_ARGS, MAX_TEXT } from "./limits.ts";
-import { deviceId, epochId } from "./names.ts";
+import { deviceId, epochId, sha256 } from "./names.ts";
 
 export { MAX_ARGS, MAX_TEXT };
 
@@ -85,6 +85,8 @@ export const SensorEvent = z.discriminatedUnion("type", [
   define("file.rename", { process, file: z.object({ path, to: path }) }),
   define("file.delete", { process, file: z.object({ path }) }),
   define("file.chmod", { process, file: z.object({ path, mode: z.int().nonnegative() }) }),
+  // Apart from the event that made it known: a hash is ready only after that event has left. Once for each file.
+  define("file.hash", { process: process.optional(), file: z.object({ path, sha256, size: z.int().nonnegative() }) }),
   define("net.connect", { process, net: z.object({ proto, dstIp: ip, dstPort: port }) }),
   define("net.listen", { process, net: z.object({ proto, ip, port }) }),
   define("net.accept", { process, net: z.object({ proto, ip, port, srcIp: ip, srcPort: port }) }),

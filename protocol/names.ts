@@ -13,6 +13,9 @@ export const epochId = z.string().regex(/^[a-z0-9]{8}$/);
 /** /proc/sys/kernel/random/boot_id */
 export const bootId = z.uuid();
 
+/** A SHA-256 as it is written everywhere: 64 lower-case hex digits, so it may become a file name. */
+export const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+
 export const roles = ["device", "detector", "site"] as const;
 /** What a certificate says its holder is: issuer plus OU. */
 export type Role = (typeof roles)[number];

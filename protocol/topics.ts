@@ -1,6 +1,7 @@
 // The one table of MQTT topics: builder, parser, who may publish and subscribe, QoS, retain and size. The broker's ACL is generated from it.
 import { MAX_BATCH_BYTES } from "./batch-encode.ts";
 import { deviceId, type Role, siteId } from "./names.ts";
+import { MAX_CHUNK_BYTES } from "./samples.ts";
 
 type Party = Role | "broker";
 type Row = {
@@ -29,6 +30,8 @@ export const topics = {
   result: row("picket/v1/<site>/d/<device>/result", "device", "nobody", 16 << 10),
   cmd: row("picket/v1/<site>/d/<device>/cmd", "broker", "device", 16 << 10),
   pack: row("picket/v1/<site>/d/<device>/pack", "broker", "device", 256 << 10),
+  sample: row("picket/v1/<site>/d/<device>/sample", "device", "nobody", MAX_CHUNK_BYTES + 1024),
+  sampleWant: row("picket/v1/<site>/d/<device>/want", "broker", "device", 1024),
   want: row("picket/v1/<site>/feed/want", "detector", "nobody", 16 << 10),
   data: row("picket/v1/<site>/feed/data", "broker", "detector", MAX_BATCH_BYTES + (1 << 20)),
   commit: row("picket/v1/<site>/feed/commit", "detector", "nobody", 8 << 20),

@@ -23,6 +23,8 @@ export function eventWords(event: SensorEvent): string {
       return `${body.file.path} → ${body.file.to}  by ${body.process.exe}`;
     case "file.chmod":
       return `${body.file.path} ${body.file.mode.toString(8)}  by ${body.process.exe}`;
+    case "file.hash":
+      return `${body.file.path} sha256 ${body.file.sha256}`;
     case "net.connect":
       return `${body.net.proto} to ${hostPort(body.net.dstIp, body.net.dstPort)}  by ${body.process.exe}`;
     case "net.listen":

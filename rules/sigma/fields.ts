@@ -72,6 +72,12 @@ const table: { readonly [T in EventType]: Fields<EventOf<T>> } = {
     // Octal digits, as chmod(1) takes them.
     Mode: ({ body }) => (body.file.mode & 0o7777).toString(8),
   }),
+  "file.hash": ofProcess<"file.hash">({
+    TargetFilename: ({ body }) => body.file.path,
+    Hashes: ({ body }) => `SHA256=${body.file.sha256}`,
+    sha256: ({ body }) => body.file.sha256,
+    Size: ({ body }) => body.file.size,
+  }),
   "net.connect": ofProcess<"net.connect">({
     Initiated: () => true,
     Protocol: ({ body }) => body.net.proto,

@@ -23,6 +23,7 @@ export const picketCategories: Record<string, readonly EventType[]> = {
   process_memfd: ["process.memfd"],
   process_setuid: ["process.setuid"],
   file_permission: ["file.chmod"],
+  file_hash: ["file.hash"],
   network_listen: ["net.listen"],
   bpf_load: ["kernel.bpf"],
   mount: ["kernel.mount"],
