@@ -56,7 +56,18 @@ export const Detection = z.object({
 });
 export type Detection = z.infer<typeof Detection>;
 
+/** Where an alert of another site came from. `trust`: its site is a peer of ours, or only vouched for by the peer it came through (`via`). */
+export const AlertOrigin = z.object({
+  site: siteId,
+  via: siteId,
+  trust: z.enum(["peer", "vouched"]),
+  receivedMs: z.int().nonnegative(),
+});
+export type AlertOrigin = z.infer<typeof AlertOrigin>;
+
 export const Alert = Detection.extend({
+  /** Only of alerts that came through the mesh. Status, assignee and notes of such a one are those of this site: its own site does not hear of them. */
+  origin: AlertOrigin.optional(),
   status: AlertStatus,
   assignee: z.string().max(64).optional(),
   notes: z.array(Note).max(200),

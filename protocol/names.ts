@@ -5,7 +5,10 @@ const label = () => z.string().regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, "
 
 /** 1-63 of a-z, 0-9 and inner hyphens (an RFC 1123 label), so `/`, `+`, `#`, `:` and `..` cannot occur. */
 export const deviceId = label();
-export const siteId = label();
+/** Not "mesh": that topic level belongs to what sites say to each other. */
+export const siteId = z
+  .string()
+  .regex(/^(?!mesh$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'use 1-63 of a-z, 0-9 and inner hyphens, but not "mesh"');
 
 /** Eight of a-z and 0-9, random, new at every agent start. */
 export const epochId = z.string().regex(/^[a-z0-9]{8}$/);

@@ -9,7 +9,8 @@ const publish = (peer: Peer, wire: string, more = {}) => mayPublish(peer, { topi
 
 test.each(names)("%s: what is built is parsed back", (name) => {
   const wire = topic(name, "north", "gw-014");
-  expect(parseTopic(wire)).toEqual({ name, site: "north", ...(wire.includes("/d/") ? { device: "gw-014" } : {}) });
+  const holder = wire.includes("/mesh/") ? { peer: "gw-014" } : wire.includes("/d/") ? { device: "gw-014" } : {};
+  expect(parseTopic(wire)).toEqual({ name, site: "north", ...holder });
 });
 
 test.each([
@@ -23,6 +24,12 @@ test.each([
   "/picket/v1/north/feed/want",
   "picket/v1/north/d//events",
   "picket/v1/<site>/feed/want",
+  "picket/v1/mesh",
+  "picket/v1/mesh/north",
+  "picket/v1/mesh/north/south/sideways",
+  "picket/v1/mesh/d/gw-014/events",
+  "picket/v1/mesh/feed/want",
+  "picket/v1/north/d/gw-014/up",
 ])("%j is none of ours", (wire) => {
   expect(parseTopic(wire)).toBeUndefined();
 });
@@ -74,4 +81,22 @@ test("the detector reads the feed of its own site only", () => {
 test("a name that is no label throws", () => {
   expect(() => topic("events", "north", "a/b")).toThrow();
   expect(() => topic("events", "#", "a")).toThrow();
+});
+
+test("a peer site speaks and hears under its own name only, and nothing but the mesh", () => {
+  const south: Peer = { role: "site", name: "south", site: "north" };
+  expect(publish(south, topic("meshUp", "north", "south"))).toBe(true);
+  expect(publish(south, topic("meshUp", "north", "east"))).toBe(false);
+  expect(publish(south, topic("meshUp", "south", "south"))).toBe(false);
+  expect(publish(south, topic("meshDown", "north", "south"))).toBe(false);
+  expect(maySubscribe(south, topic("meshDown", "north", "south"))).toBe(true);
+  expect(maySubscribe(south, topic("meshDown", "north", "east"))).toBe(false);
+  for (const name of names.filter((one) => !one.startsWith("mesh"))) {
+    expect(publish(south, topic(name, "north", "south")), name).toBe(false);
+    expect(maySubscribe(south, topic(name, "north", "south")), name).toBe(false);
+  }
+});
+
+test("no site is called mesh", () => {
+  expect(() => topic("want", "mesh")).toThrow(/but not .*mesh/);
 });
