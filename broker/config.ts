@@ -20,6 +20,7 @@ export const BrokerConfig = z.strictObject({
     .max(253)
     .optional()
     .meta({ description: "Name or address devices reach the site by; default: the first host the site was made with" }),
+  dist: z.string().default("/opt/picket/dist").meta({ description: "What devices install: written by install.sh, signed by an operator" }),
   log: z
     .strictObject({
       keepDays: z.number().positive().max(DAYS_MAX).default(30).meta({ description: "Days an event stays in the log" }),

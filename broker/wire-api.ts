@@ -5,6 +5,7 @@ import type { ApiDeps } from "./api/deps.ts";
 import type { Changes } from "./changes.ts";
 import type { Enrolment } from "./enroll/enroll.ts";
 import type { Given } from "./given.ts";
+import { openDist } from "./installer/dist.ts";
 import type { Outbox } from "./outbox.ts";
 import pkg from "./package.json" with { type: "json" };
 import { readCertificateEnd } from "./pki/peer.ts";
@@ -41,6 +42,7 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
       return { certificateExpiresMs: readCertificateEnd(site.broker.certificate), disk: size };
     },
     enrolment: { ...enrolment, ca: () => site.ca.certificate },
+    installer: { ...openDist(config.dist), trust: () => ({ anchor: site.anchor, keys: keys.current()?.jws }) },
     devices: {
       list: () => listDevices(store),
       get: (id) => getDevice(store, id),

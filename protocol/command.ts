@@ -22,6 +22,10 @@ export type Action = z.infer<typeof Action>;
 export type Act = Action["act"];
 export const acts = Action.options.map((option) => option.shape.act.value) as readonly Act[];
 
+/** What a key list can grant: every action, and `install`, to sign the programs that devices install (protocol/release.ts). */
+export type Right = Act | "install";
+export const rights: readonly Right[] = [...acts, "install"];
+
 /** Claims of a command. Times are seconds (RFC 7519 NumericDate). `ctr` only rises, per device and key. */
 const binding = z.object({
   site: siteId,
@@ -58,7 +62,7 @@ export const KeyList = z.object({
         kid: z.string().max(64),
         key: PublicKey,
         name: z.string().max(64),
-        may: z.array(z.enum(acts as [Act, ...Act[]])).max(16),
+        may: z.array(z.enum(rights as [Right, ...Right[]])).max(16),
       }),
     )
     .max(64),

@@ -5,6 +5,7 @@ import { CommandResult } from "./command.ts";
 import { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "./enroll.ts";
 import { SensorEvent } from "./event.ts";
 import { deviceId, siteId } from "./names.ts";
+import { INSTALL_PATH, SignedRelease, Trust } from "./release.ts";
 import { Online } from "./status.ts";
 
 const ms = z.int().nonnegative();
@@ -95,7 +96,7 @@ type Route = {
   readonly method: "GET" | "POST" | "PATCH" | "PUT";
   readonly path: string;
   readonly summary: string;
-  /** Without "operator" a route is open to anyone who reaches the port: enrolment, renewal and health only. */
+  /** Without "operator" a route is open to anyone who reaches the port: enrolment, renewal, health and the installer only. */
   readonly auth: "operator" | "open";
   readonly params: z.ZodObject;
   readonly query: z.ZodObject;
@@ -144,6 +145,26 @@ export const routes = {
     query: none,
     body: RenewRequest,
     response: RenewResponse,
+  }),
+  trust: route({
+    method: "GET",
+    path: `${INSTALL_PATH}/trust`,
+    summary: "The operators' root keys and newest key list: what a release is checked with, from the anchor's hash in a token",
+    auth: "open",
+    params: none,
+    query: none,
+    body: undefined,
+    response: Trust,
+  }),
+  release: route({
+    method: "GET",
+    path: `${INSTALL_PATH}/release`,
+    summary: "Checksums of what devices install, signed by an operator; the files themselves lie beside it under their names",
+    auth: "open",
+    params: none,
+    query: none,
+    body: undefined,
+    response: SignedRelease,
   }),
   site: route({
     method: "GET",

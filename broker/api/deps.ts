@@ -1,6 +1,7 @@
 // What the API needs from the rest of the broker. Handlers only translate between HTTP and these; main.ts fills them.
 import type { Alert, AlertStatus, Severity } from "@picket/protocol/alert";
 import type { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "@picket/protocol/enroll";
+import type { ReleaseFile, Trust } from "@picket/protocol/release";
 import type { CommandRecord, Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { Change } from "../changes.ts";
 import type { LogPort } from "./events.ts";
@@ -50,6 +51,14 @@ export type ApiDeps = {
     enroll(request: EnrolRequest): Promise<EnrolResponse>;
     renew(request: RenewRequest): Promise<RenewResponse>;
     createToken(of: { ttlS: number; uses: number; operator: string }): Awaitable<{ token: string; expiresMs: number }>;
+  };
+  readonly installer: {
+    /** The anchor and the newest key list. */
+    trust(): Trust;
+    /** The signed release, JWS; undefined where there is none. */
+    release(): string | undefined;
+    /** A file of the release, to be read from its beginning; undefined where there is none. */
+    file(name: ReleaseFile): { readonly path: string; readonly sizeBytes: number } | undefined;
   };
   readonly devices: {
     list(): Device[];

@@ -5,6 +5,7 @@ import { Refused } from "../refused.ts";
 import type { ApiDeps, Operator } from "./deps.ts";
 import { diagnose } from "./doctor.ts";
 import { eventsById, queryEvents } from "./events.ts";
+import { noRelease } from "./installer.ts";
 
 type Route<N extends RouteName> = (typeof routes)[N];
 type Input<N extends RouteName> = {
@@ -31,6 +32,12 @@ export function handlers(deps: ApiDeps): Handlers {
     ca: async () => ({ ca: deps.enrolment.ca() }),
     enroll: ({ body }) => deps.enrolment.enroll(body),
     renew: ({ body }) => deps.enrolment.renew(body),
+    trust: async () => deps.installer.trust(),
+    release: async () => {
+      const jws = deps.installer.release();
+      if (jws === undefined) throw noRelease();
+      return { jws };
+    },
     site: async () => deps.siteStatus(),
     doctor: async () => ({
       findings: diagnose({ nowMs: deps.nowMs(), site: deps.siteStatus(), devices: deps.devices.list(), host: await deps.hostFacts() }),

@@ -6,6 +6,7 @@ import { Refused } from "../refused.ts";
 import type { ApiDeps, Operator } from "./deps.ts";
 import { FAILURE_LIMITS, type FailureLimits, Failures } from "./failures.ts";
 import { handlers } from "./handlers.ts";
+import { serveRelease } from "./installer.ts";
 import { openApi } from "./openapi.ts";
 import { invalid, problem, problemOf } from "./problem.ts";
 import { STREAM_LIMITS, type StreamLimits, Streams } from "./stream.ts";
@@ -80,6 +81,7 @@ export async function startApi(deps: ApiDeps, options: ApiOptions): Promise<Api>
     request.raw.socket.setTimeout(0);
     streams.add(reply.raw, request.operator!.id, HEADERS);
   });
+  serveRelease(app, deps.installer);
   const document = openApi(deps.version);
   app.get("/openapi.json", { config: { auth: "operator" } }, () => document);
   await app.listen({ host: options.host, port: options.port });

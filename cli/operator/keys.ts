@@ -1,7 +1,7 @@
 // Who may order devices: the operators' root, its recovery key, and the key lists they sign.
 import { chmodSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { type Act, Anchor, acts, KEYS_TYP, KeyList, type PublicKey, thumbprint } from "@picket/protocol/command";
+import { Anchor, KEYS_TYP, KeyList, type PublicKey, type Right, rights, thumbprint } from "@picket/protocol/command";
 import { siteId } from "@picket/protocol/names";
 import { CompactSign, compactVerify, importJWK } from "jose";
 import * as z from "zod";
@@ -17,10 +17,10 @@ export type Operator = {
   readonly kid: string;
   /** As the key list calls this operator; undefined when the list does not have the key. */
   readonly name: string | undefined;
-  readonly may: readonly Act[];
+  readonly may: readonly Right[];
   readonly key: PrivateKey;
 };
-export type ListedOperator = { readonly kid: string; readonly name: string; readonly may: readonly Act[]; readonly self: boolean };
+export type ListedOperator = { readonly kid: string; readonly name: string; readonly may: readonly Right[]; readonly self: boolean };
 
 const TODO = "make your keys with `picket operator init`";
 const made = ["root.jwk", "recovery.jwk", "operator.jwk", "public.json"] as const;
@@ -47,7 +47,7 @@ export async function initOperator(of: {
 
   const [root, recovery, key] = [await newPrivateKey(), await newPrivateKey(), await newPrivateKey()];
   const kid = thumbprint(key);
-  const list: KeyList = { site, version: 1, iat: seconds(of.nowMs), keys: [{ kid, key: publicPart(key), name, may: [...acts] }] };
+  const list: KeyList = { site, version: 1, iat: seconds(of.nowMs), keys: [{ kid, key: publicPart(key), name, may: [...rights] }] };
   const shared: PublicFile = { anchor: { root: publicPart(root), recovery: publicPart(recovery) }, keys: await signList(list, root) };
   const contents = { "root.jwk": root, "recovery.jwk": recovery, "operator.jwk": key, "public.json": shared };
   const written: string[] = [];
@@ -61,7 +61,7 @@ export async function initOperator(of: {
     for (const file of written) rmSync(join(of.home, file), { force: true });
     throw error;
   }
-  return { home: of.home, site, kid, name, may: acts, key, public: shared };
+  return { home: of.home, site, kid, name, may: rights, key, public: shared };
 }
 
 /** The operator whose keys are in `home`. Throws `OperatorError`. */
@@ -92,7 +92,7 @@ export type NextList = { readonly version: number; readonly jws: string; readonl
 /** Lists one more operator. The result must still be published to the site (PUT /v1/keys). Needs root.jwk, or recovery.jwk with `by`. Throws `OperatorError`. */
 export async function addOperator(
   home: string,
-  of: { name: string; key: PublicKey; may?: readonly Act[]; by?: "root" | "recovery"; nowMs?: number },
+  of: { name: string; key: PublicKey; may?: readonly Right[]; by?: "root" | "recovery"; nowMs?: number },
 ): Promise<NextList> {
   const name = checked(operatorName, of.name, "operator name");
   const kid = thumbprint(of.key);
@@ -100,7 +100,7 @@ export async function addOperator(
     if (keys.some((entry) => entry.kid === kid)) throw new OperatorError(`the key ${kid} is listed already`);
     if (keys.some((entry) => entry.name === name))
       throw new OperatorError(`an operator named ${name} is listed already: choose another name`);
-    return [...keys, { kid, key: publicPart(of.key), name, may: [...(of.may ?? acts)] }];
+    return [...keys, { kid, key: publicPart(of.key), name, may: [...(of.may ?? rights)] }];
   });
 }
 

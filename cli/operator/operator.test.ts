@@ -1,7 +1,7 @@
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Action, acts } from "@picket/protocol/command";
+import { type Action, rights } from "@picket/protocol/command";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { verifyCommand, verifyKeyList } from "../../agent/response/verify.ts";
 import { newPrivateKey, OperatorError, publicPart } from "./key-file.ts";
@@ -29,7 +29,7 @@ test("a device obeys a fresh operator", async () => {
   const operator = await init();
   const { jws, claims } = await signCommand(operator, { device: "kiosk-1", action: isolate, nowMs });
   expect(await verifyCommand(jws, await device())).toEqual({ ok: true, claims });
-  expect(await loadOperator(home)).toMatchObject({ site: "lab", name: "anna", kid: operator.kid, may: acts });
+  expect(await loadOperator(home)).toMatchObject({ site: "lab", name: "anna", kid: operator.kid, may: rights });
 });
 
 test("the next command has a higher counter, also when the clock goes back", async () => {
@@ -69,7 +69,7 @@ test("an added operator may order what the list says, a removed one nothing", as
   const ben = await newPrivateKey();
   const added = await addOperator(home, { name: "ben", key: publicPart(ben), may: ["release"], nowMs });
   expect(added.version).toBe(2);
-  const asBen = { home, site: "lab", kid: added.kid, name: "ben", may: acts, key: ben };
+  const asBen = { home, site: "lab", kid: added.kid, name: "ben", may: rights, key: ben };
   const release = await signCommand(asBen, { device: "kiosk-1", action: { act: "release", args: { reason: "" } }, nowMs });
   const overreach = await signCommand(asBen, { device: "kiosk-1", action: isolate, nowMs });
   expect(await verifyCommand(release.jws, await device())).toMatchObject({ ok: true });

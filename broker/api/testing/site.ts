@@ -71,6 +71,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
       },
       createToken: ({ ttlS }) => ({ token: "picket1.x", expiresMs: nowMs() + ttlS * 1000 }),
     },
+    installer: { trust: () => ({ anchor: keyring.anchor, keys: keys.current()?.jws }), release: () => undefined, file: () => undefined },
     devices: {
       list: () => listDevices(store),
       get: (id) => getDevice(store, id),
