@@ -4,7 +4,7 @@
 export const executables = {
   // Most of a start runs once and is not worth compiling; agent/memory.ts takes the policy back when it is over.
   "picket-agent": { entry: "agent/main.ts", flags: ["--compile-jit-policy=50"] },
-  picket: { entry: "cli/main.ts", flags: [] },
+  picket: { entry: "cli/main.ts", flags: [], workers: ["detector/engines/yara/worker.ts"] },
 } as const;
 
 const common = [
@@ -17,10 +17,19 @@ const common = [
 ];
 const root = new URL(".", import.meta.url).pathname;
 
-/** Compiles `entry`, relative to this folder or absolute, into the file `out`. Throws with what the compiler says. */
-export function compile(of: { entry: string; out: string; flags?: readonly string[]; arch?: "x64" | "arm64" }): void {
+export type Program = {
+  /** Relative to this folder or absolute. */
+  readonly entry: string;
+  readonly flags?: readonly string[];
+  /** What it starts as Workers, relative to this folder: the executable holds them at these paths, as far as `entry` lies in this folder too. */
+  readonly workers?: readonly string[];
+};
+
+/** Compiles a program into the file `out`. Throws with what the compiler says. */
+export function compile(of: Program & { out: string; arch?: "x64" | "arm64" }): void {
   const target = of.arch === undefined ? [] : [`--target=bun-linux-${of.arch}`];
-  const built = Bun.spawnSync([process.execPath, "build", ...common, ...(of.flags ?? []), ...target, of.entry, "--outfile", of.out], {
+  const entries = [of.entry, ...(of.workers ?? [])];
+  const built = Bun.spawnSync([process.execPath, "build", ...common, ...(of.flags ?? []), ...target, ...entries, "--outfile", of.out], {
     cwd: root,
     stdout: "pipe",
     stderr: "pipe",

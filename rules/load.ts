@@ -5,7 +5,14 @@ import { type ParsedRules, parseRules } from "./engine.ts";
 import type { RuleFile, RuleProblem } from "./rule.ts";
 import { MAX_FILE } from "./sigma/yaml.ts";
 
-export type LoadedRules = ParsedRules & { readonly files: number };
+export type LoadedRules = ParsedRules & {
+  readonly files: number;
+  /** YARA files among the paths, which are not read. */
+  readonly yara: readonly string[];
+};
+
+/** YARA files as they are; only the engine can tell what is in them. */
+export type YaraFiles = { readonly files: readonly RuleFile[]; readonly errors: readonly RuleProblem[] };
 
 type Found = { readonly sigma: string[]; readonly yara: string[]; readonly errors: RuleProblem[] };
 
@@ -25,11 +32,24 @@ export async function loadRules(paths: readonly string[]): Promise<LoadedRules> 
     else found.errors.push(text);
   }
   const parsed = parseRules(files);
-  const [yara] = found.yara;
-  const skipped = yara
-    ? [{ file: yara, line: 1, message: `${found.yara.length} YARA file(s) left out: this version reads Sigma rules only` }]
-    : [];
-  return { ...parsed, files: files.length, errors: [...found.errors, ...parsed.errors], warnings: [...skipped, ...parsed.warnings] };
+  return { ...parsed, files: files.length, yara: [...new Set(found.yara)], errors: [...found.errors, ...parsed.errors] };
+}
+
+/** Reads every .yar and .yara file among `paths`, as `loadRules` does. A file that is named is YARA whatever its name. */
+export async function loadYara(paths: readonly string[]): Promise<YaraFiles> {
+  const found: Found = { sigma: [], yara: [], errors: [] };
+  for (const path of paths) {
+    const before = found.sigma.length;
+    await walk(path, found, 0);
+    if (found.sigma[before] === path) found.yara.push(path);
+  }
+  const files: RuleFile[] = [];
+  for (const file of new Set(found.yara)) {
+    const text = await read(file);
+    if (typeof text === "string") files.push({ file, text });
+    else found.errors.push(text);
+  }
+  return { files, errors: found.errors };
 }
 
 async function walk(path: string, found: Found, depth: number): Promise<void> {

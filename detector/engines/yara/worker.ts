@@ -1,0 +1,62 @@
+// The thread that scans. It may hang or end at any file: scanner.ts then ends it and starts another.
+import init, { type Rules, type Scanner } from "@virustotal/yara-x";
+import { checkFiles, compileFiles } from "./compile.ts";
+import { matchesOf, type Scanned } from "./matches.ts";
+import type { Answer, Progress, Request } from "./messages.ts";
+import { keepLastModule } from "./module-cache.ts";
+
+declare const self: { postMessage(message: Answer | Progress): void; onmessage: (event: { data: Request }) => void };
+
+/** Places of a pattern that are counted: rules compare such counts, with small numbers. */
+const MAX_PLACES = 5000;
+
+/** Starts the engine. Resolves to its memory. */
+async function startEngine(): Promise<WebAssembly.Memory> {
+  // The package exports no path to its module; in an executable it is an embedded asset, found through this import.
+  // @ts-expect-error A file asset has no types.
+  const wasm = (await import("../../node_modules/@virustotal/yara-x/pkg/yara_x_js_bg.wasm", { with: { type: "file" } })) as {
+    default: string;
+  };
+  keepLastModule();
+  return (await init({ module_or_path: await Bun.file(wasm.default).arrayBuffer() })).memory;
+}
+
+let rules: Rules | undefined;
+let scanner: Scanner | undefined;
+
+function answer(request: Request, memory: WebAssembly.Memory): Answer {
+  const begin = (index: number) => self.postMessage({ said: "file", index });
+  switch (request.do) {
+    case "check":
+      return { said: "checked", ...checkFiles(request.files, begin) };
+    case "load": {
+      const compiled = compileFiles(request.files, begin);
+      rules = compiled.rules;
+      scanner = rules.scanner();
+      scanner.setTimeoutMs(request.timeoutMs);
+      scanner.setMaxMatchesPerPattern(MAX_PLACES);
+      return { said: "loaded", loaded: compiled.loaded, problems: compiled.problems };
+    }
+    case "scan": {
+      if (!scanner) return { said: "failed", why: "crashed", message: "asked to scan before rules were loaded" };
+      const result = scanner.scan(request.bytes) as Scanned;
+      const failure = result.errors[0];
+      if (failure !== undefined) return { said: "failed", why: whyOf(failure), message: failure };
+      return { said: "scanned", matches: matchesOf(result, request.bytes), heldBytes: memory.buffer.byteLength };
+    }
+  }
+}
+
+const whyOf = (message: string) => (/time/i.test(message) ? "timeout" : "crashed");
+
+const engine = startEngine();
+
+// Set before anything is awaited: a message that finds nobody is lost.
+self.onmessage = async ({ data }) => {
+  try {
+    self.postMessage(answer(data, await engine));
+  } catch (error) {
+    const message = String(error).slice(0, 500);
+    self.postMessage({ said: "failed", why: whyOf(message), message });
+  }
+};
