@@ -2,74 +2,61 @@
 import type { EventType, SensorEvent } from "@picket/protocol/event";
 import type { Condition, FieldTest, Matcher, Rule } from "../rule.ts";
 import { fieldsOf, type Getter } from "./fields.ts";
-import { namesRequired } from "./names-required.ts";
 import { passesMissing } from "./reach.ts";
 import { lazyRegex } from "./regex.ts";
+import { Shortlist } from "./shortlist.ts";
 import { anyText, compare, containsAny, isText, type TextTest, wantsCase } from "./tests.ts";
 import { type Texts, View } from "./view.ts";
 
 type Check = (view: View) => boolean;
-type Compiled = { readonly rule: Rule; readonly check: Check };
 
-/** The rules of one event type: `byName` for events whose program some rules ask for, `rest` for all others. */
-type TypeRules = {
-  readonly image: Getter | undefined;
-  readonly byName: ReadonlyMap<string, readonly Compiled[]>;
-  readonly rest: readonly Compiled[];
-};
+/** The rules of one event type. */
+type TypeRules = { readonly rules: readonly Rule[]; readonly checks: readonly Check[]; readonly shortlist: Shortlist };
 
 const none: readonly Rule[] = Object.freeze([]);
 
-/** Compiles rules once; the matcher is then called for every event and keeps nothing between two of them. */
+/** Rules become code when the first event of a type they look at comes; the matcher is called for every event and keeps nothing between two of them. */
 export function compileRules(rules: readonly Rule[]): Matcher {
   const view = new View();
+  const asked = new Set(rules.flatMap((rule) => rule.detection.events));
   const types = new Map<EventType, TypeRules>();
-  for (const type of new Set(rules.flatMap((rule) => rule.detection.events))) {
-    const slots = new Slots(type, view);
-    const own = rules.filter((rule) => rule.detection.events.includes(type));
-    types.set(
-      type,
-      index(
-        own.map((rule) => ({ rule, check: checkOf(rule.detection.condition, slots) })),
-        fieldsOf(type).get("Image"),
-      ),
-    );
-  }
-
   return {
     match(event: SensorEvent): readonly Rule[] {
-      const mine = types.get(event.type);
-      if (!mine) return none;
-      view.look(event);
-      let found: Rule[] | undefined;
-      for (const { rule, check } of candidates(mine, event)) {
-        if (!check(view)) continue;
-        if (found) found.push(rule);
-        else found = [rule];
+      if (!asked.has(event.type)) return none;
+      let mine = types.get(event.type);
+      if (!mine) {
+        mine = compileType(rules, event.type, view);
+        types.set(event.type, mine);
       }
-      return found ?? none;
+      view.look(event);
+      const count = mine.shortlist.look(view);
+      return count === 0 ? none : passing(mine, count, view);
     },
   };
 }
 
-function candidates({ image, byName, rest }: TypeRules, event: SensorEvent): readonly Compiled[] {
-  if (byName.size === 0) return rest;
-  const path = image?.(event);
-  if (typeof path !== "string") return rest;
-  return byName.get(path.slice(path.lastIndexOf("/") + 1).toLowerCase()) ?? rest;
+function passing({ rules, checks, shortlist }: TypeRules, count: number, view: View): readonly Rule[] {
+  let found: number[] | undefined;
+  for (let at = 0; at < count; at++) {
+    const id = shortlist.candidates[at]!;
+    if (!checks[id]!(view)) continue;
+    if (found) found.push(id);
+    else found = [id];
+  }
+  if (!found) return none;
+  if (found.length > 1) found.sort((a, b) => a - b);
+  return found.map((id) => rules[id]!);
 }
 
-/** Most rules name the programs they are about. Looking those up first leaves few rules to try; the order of the rules is kept. */
-function index(compiled: readonly Compiled[], image: Getter | undefined): TypeRules {
-  const names = compiled.map(({ rule }) => (image ? namesRequired(rule.detection.condition) : undefined));
-  const byName = new Map<string, readonly Compiled[]>();
-  for (const name of new Set(names.flatMap((set) => [...(set ?? [])]))) {
-    byName.set(
-      name,
-      compiled.filter((_, at) => names[at]?.has(name) ?? true),
-    );
-  }
-  return { image, byName, rest: compiled.filter((_, at) => names[at] === undefined) };
+function compileType(rules: readonly Rule[], type: EventType, view: View): TypeRules {
+  const slots = new Slots(type, view);
+  const own = rules.filter((rule) => rule.detection.events.includes(type));
+  const conditions = own.map((rule) => rule.detection.condition);
+  return {
+    rules: own,
+    checks: conditions.map((condition) => checkOf(condition, slots)),
+    shortlist: new Shortlist(conditions, new Set(fieldsOf(type).keys()), (field) => slots.of(field)!),
+  };
 }
 
 /** Fields of one event type, each with its place in the view. */

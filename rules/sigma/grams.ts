@@ -1,0 +1,106 @@
+// Many literals looked for in one pass over a text: a rolling window of four characters finds where one may stand, a comparison decides.
+
+/** Where a literal must stand in the text. */
+export type Literal = { readonly text: string; readonly at: "start" | "end" | "any"; readonly ids: readonly number[] };
+
+/** ASCII in lower case; 0 for everything beyond, which no literal holds. */
+const folded = Uint8Array.from({ length: 128 }, (_, code) => (code >= 65 && code <= 90 ? code + 32 : code));
+const GOLDEN = 0x9e3779b1;
+/** Places in the table for each literal: nine windows in ten meet an empty one. */
+const SPARSE = 8;
+
+export class Grams {
+  /** By hash of a window: the first literal with such a window, plus one. */
+  readonly #first: Uint16Array | Uint32Array;
+  readonly #shift: number;
+  /** Of each literal: the next with the same hash (plus one), its window, and how far the window's end is from the literal's start. */
+  readonly #next: Uint32Array;
+  readonly #window: Int32Array;
+  readonly #offset: Uint16Array;
+  readonly #literals: readonly Literal[];
+  readonly #hasShort: boolean;
+
+  /** `literals` are lower-case ASCII of three characters or more, without NUL. */
+  constructor(literals: readonly Literal[]) {
+    const bits = Math.max(8, Math.ceil(Math.log2(literals.length * SPARSE + 1)));
+    this.#shift = 32 - bits;
+    this.#first = literals.length < 0xffff ? new Uint16Array(1 << bits) : new Uint32Array(1 << bits);
+    this.#next = new Uint32Array(literals.length);
+    this.#window = new Int32Array(literals.length);
+    this.#offset = new Uint16Array(literals.length);
+    this.#literals = literals;
+    this.#hasShort = literals.some(({ text }) => text.length === 3);
+    const shared = countWindows(literals);
+    for (const [at, { text }] of literals.entries()) {
+      // The window that fewest others have, so that a common piece such as "/bin" is met and compared for few.
+      const windows = windowsOf(text);
+      const best = windows.reduce((a, b) => (shared.get(b.window)! < shared.get(a.window)! ? b : a));
+      const place = Math.imul(best.window, GOLDEN) >>> this.#shift;
+      this.#window[at] = best.window;
+      this.#offset[at] = best.end;
+      this.#next[at] = this.#first[place]!;
+      this.#first[place] = at + 1;
+    }
+  }
+
+  /** Calls `found` for each literal that stands in `text` in lower case, perhaps more than once. */
+  search(text: string, found: (ids: readonly number[]) => void): void {
+    // Letters beyond ASCII can become ASCII ones (the Kelvin sign is a k).
+    if (this.#scan(text, found) > 127) this.#scan(text.toLowerCase(), found);
+  }
+
+  #scan(text: string, found: (ids: readonly number[]) => void): number {
+    const first = this.#first;
+    const shift = this.#shift;
+    const hasShort = this.#hasShort;
+    let window = 0;
+    let seen = 0;
+    for (let at = 0; at < text.length; at++) {
+      const code = text.charCodeAt(at);
+      seen |= code;
+      window = (window << 8) | (code < 128 ? folded[code]! : 0);
+      const place = first[Math.imul(window, GOLDEN) >>> shift]!;
+      if (place !== 0) this.#compare(place, window, text, at, found);
+      if (hasShort) {
+        const short = window & 0xffffff;
+        const other = first[Math.imul(short, GOLDEN) >>> shift]!;
+        if (other !== 0) this.#compare(other, short, text, at, found);
+      }
+    }
+    return seen;
+  }
+
+  #compare(place: number, window: number, text: string, end: number, found: (ids: readonly number[]) => void): void {
+    for (let at = place - 1; at >= 0; at = this.#next[at]! - 1) {
+      if (this.#window[at] !== window) continue;
+      const literal = this.#literals[at]!;
+      if (stands(literal, text, end - this.#offset[at]!)) found(literal.ids);
+    }
+  }
+}
+
+function stands({ text: wanted, at }: Literal, text: string, from: number): boolean {
+  if (from < 0 || from + wanted.length > text.length) return false;
+  if (at === "start" ? from !== 0 : at === "end" && from + wanted.length !== text.length) return false;
+  for (let index = 0; index < wanted.length; index++) {
+    const code = text.charCodeAt(from + index);
+    if (code > 127 || folded[code] !== wanted.charCodeAt(index)) return false;
+  }
+  return true;
+}
+
+/** Windows of a literal: four characters each, or the three it has. `end`: index of the last one. */
+function windowsOf(text: string): { window: number; end: number }[] {
+  const size = Math.min(4, text.length);
+  return Array.from({ length: text.length - size + 1 }, (_, start) => {
+    let window = 0;
+    for (let at = start; at < start + size; at++) window = (window << 8) | text.charCodeAt(at);
+    return { window, end: start + size - 1 };
+  });
+}
+
+function countWindows(literals: readonly Literal[]): ReadonlyMap<number, number> {
+  const counts = new Map<number, number>();
+  for (const { text } of literals) for (const { window } of windowsOf(text)) counts.set(window, (counts.get(window) ?? 0) + 1);
+  return counts;
+}
