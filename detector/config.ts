@@ -10,6 +10,7 @@ export const DetectorConfig = z.strictObject({
   host: z.string().min(1).max(253).optional().meta({ description: "Where the broker is; default: the first host the site was made with" }),
   port: z.int().min(1).max(65535).default(8883).meta({ description: "The broker's MQTT port" }),
   rules: z.array(z.string().min(1)).max(64).default([]).meta({ description: "Rule files or folders to add to the shipped rules" }),
+  yara: z.array(z.string().min(1)).max(64).default([]).meta({ description: "YARA files or folders to add to the shipped YARA rules" }),
   builtin: z.boolean().default(true).meta({ description: "Use the rules Picket ships" }),
   warmUpExecs: z
     .int()

@@ -1,4 +1,5 @@
-// `picket rules check` and `picket rules match`: what a rule author runs before a rule meets a site.
+// `picket rules check`, `match` and `scan`: what a rule author runs before a rule meets a site.
+import { type CheckedYara, checkYara } from "@picket/detector/engines/yara/check";
 import { builtinRules } from "@picket/rules/builtin";
 import { compileRules, type Rule, type RuleProblem } from "@picket/rules/engine";
 import { type LoadedRules, loadRules } from "@picket/rules/load";
@@ -13,7 +14,7 @@ export function addRules(program: Command): void {
   rules
     .command("check")
     .description("parse rules and say what cannot be used, with file and line")
-    .argument("<path...>", "rule files or folders (.yml, .yaml)")
+    .argument("<path...>", "rule files or folders: Sigma (.yml, .yaml) and YARA (.yar, .yara)")
     .option("--json", "one JSON object: { files, rules, loaded, byFormat, errors, warnings }")
     .addHelpText(
       "after",
@@ -35,26 +36,28 @@ export function addRules(program: Command): void {
 }
 
 async function check(paths: readonly string[], json: boolean): Promise<void> {
-  const loaded = await loadRules(paths);
-  if (loaded.errors.length > 0) process.exitCode = 1;
-  if (json) console.log(JSON.stringify(report(loaded)));
+  const sigma = await loadRules(paths);
+  const yara = sigma.yara.length > 0 ? await checkYara(sigma.yara) : undefined;
+  const checked = report(sigma, yara);
+  if (checked.errors.length > 0) process.exitCode = 1;
+  if (json) console.log(JSON.stringify(checked));
   else {
-    for (const problem of loaded.errors) console.log(line(problem, "error"));
-    for (const problem of loaded.warnings) console.log(line(problem, "warning"));
+    for (const problem of checked.errors) console.log(line(problem, "error"));
+    for (const problem of checked.warnings) console.log(line(problem, "warning"));
     console.log(
-      `${loaded.rules.length} of ${loaded.documents} rules in ${plural(loaded.files, "file")} can fire; ${plural(loaded.errors.length, "error")}, ${plural(loaded.warnings.length, "warning")}`,
+      `${checked.loaded} of ${checked.rules} rules in ${plural(checked.files, "file")} can fire; ${plural(checked.errors.length, "error")}, ${plural(checked.warnings.length, "warning")}`,
     );
   }
 }
 
 /** The stable shape of `rules check --json`. */
-export const report = ({ files, documents, rules, errors, warnings }: LoadedRules) => ({
-  files,
-  rules: documents,
-  loaded: rules.length,
-  byFormat: { sigma: documents, yara: 0 },
-  errors,
-  warnings,
+const report = (sigma: LoadedRules, yara?: CheckedYara) => ({
+  files: sigma.files + (yara?.files ?? 0),
+  rules: sigma.documents + (yara?.rules ?? 0),
+  loaded: sigma.rules.length + (yara?.loaded ?? 0),
+  byFormat: { sigma: sigma.documents, yara: yara?.rules ?? 0 },
+  errors: [...sigma.errors, ...(yara?.errors ?? [])],
+  warnings: [...sigma.warnings, ...(yara?.warnings ?? [])],
 });
 
 type MatchOptions = { readonly rules?: readonly string[]; readonly builtin: boolean; readonly json?: boolean };
