@@ -19,10 +19,13 @@ writeFileSync(join(secrets, "shadow"), "x");
 writeFileSync(join(secrets, "sudoers"), "x");
 afterAll(() => rmSync(dir, { recursive: true }));
 
+/** Prefixes of every length that the kernel tells apart by their first bytes. Few programs have names like these. */
+const shortPrefixes = ["/mnt/", "/tmp/~", "/tmp/+a", "/tmp/=ab", "/tmp/@abc", "/tmp/%abcdef", "/tmp/,abcdefg"];
+
 describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
   let it: Rig;
   beforeAll(() => {
-    it = rig({ watchRead: [join(secrets, "shadow"), join(dir, "keys/")], watchWrite: [`${watched}/`] });
+    it = rig({ watchRead: [join(secrets, "shadow"), join(dir, "keys/"), ...shortPrefixes], watchWrite: [`${watched}/`] });
   });
   afterAll(() => it[Symbol.dispose]());
 
@@ -67,6 +70,15 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
     });
     const { body: exit } = await it.seen("process.exit", ({ process }) => process.pid === child.pid);
     expect(exit).toMatchObject({ signal: 9, exitCode: 137, process: { startTicks: stat.startTicks } });
+  });
+
+  test("a prefix is found whatever its length", async () => {
+    const paths = shortPrefixes.map((prefix) => `${prefix}${process.pid}`);
+    for (const path of paths) writeFileSync(path, "");
+    const { pid } = await sh(`cat ${paths.join(" ")} /tmp/-${process.pid} 2>/dev/null; cat /dev/null`);
+    for (const path of paths) rmSync(path);
+    await it.seen("process.exit", ({ process }) => process.pid === pid);
+    for (const path of paths) await it.seen("file.open", ({ file }) => file.path === path);
   });
 
   test("events are what the protocol says", async () => {

@@ -1,5 +1,6 @@
 // process.exit: no tracepoint carries the exit status, so what decides it is remembered until the last thread is gone.
 #pragma once
+#include "inflight.bpf.h"
 #include "tree.bpf.h"
 
 static __always_inline int decide(enum exit_cause cause, __s32 value) {
@@ -62,7 +63,7 @@ SEC("tracepoint/sched/sched_process_exit")
 int process_exit(void *ctx) {
   __u64 id = bpf_get_current_pid_tgid();
   __u32 pid = id >> 32, tid = (__u32)id;
-  bpf_map_delete_elem(&inflights, &tid);
+  forget_call(tid);
   if (pid != tid) bpf_map_delete_elem(&killers, &tid);
 
   struct fate *fate = bpf_map_lookup_elem(&fates, &pid);

@@ -1,5 +1,6 @@
 // file.*, and chdir for the tree: the path at the start of the call, its result at the end, as two records that user space joins by thread.
 #pragma once
+#include "inflight.bpf.h"
 #include "watch.bpf.h"
 
 #define O_ACCMODE 3
@@ -93,8 +94,7 @@ static __noinline int enter_path(const struct call *call) {
   struct inflight now = {.op = call->op, .flags = call->flags, .fd = call->dir_fd, .to_fd = call->to_dir_fd, .path = call->path, .to = call->to};
   now.sent = sent;
   now.far = is_far;
-  __u32 tid = (__u32)bpf_get_current_pid_tgid();
-  if (bpf_map_update_elem(&inflights, &tid, &now, BPF_ANY)) count_loss(loss_of(call->op));
+  begin_call(&now, loss_of(call->op));
   return 0;
 }
 
@@ -111,13 +111,10 @@ static __always_inline __u32 moved(__u32 pid, int is_far) {
 }
 
 static __noinline int leave_path(struct leave *ctx) {
-  __u64 id = bpf_get_current_pid_tgid();
-  __u32 pid = id >> 32, tid = (__u32)id;
-  struct inflight *then = bpf_map_lookup_elem(&inflights, &tid);
-  if (!then) return 0;
-  struct inflight now = *then;
-  bpf_map_delete_elem(&inflights, &tid);
+  struct inflight now;
+  if (!end_call(&now)) return 0;
 
+  __u32 pid = bpf_get_current_pid_tgid() >> 32;
   __u32 near = 0;
   if (ctx->value >= 0) {
     if (now.op == PATH_CHDIR || now.op == PATH_FCHDIR) near = moved(pid, now.far);
@@ -199,8 +196,7 @@ static __always_inline int enter_descriptor(__u32 op, __s32 fd) {
   s->path.text[0] = 0;
   send_paths(s, op, fd, 0, 0, 0);
   struct inflight now = {.op = op, .fd = fd, .sent = 1};
-  __u32 tid = (__u32)bpf_get_current_pid_tgid();
-  if (bpf_map_update_elem(&inflights, &tid, &now, BPF_ANY)) count_loss(LOSS_TREE);
+  begin_call(&now, LOSS_TREE);
   return 0;
 }
 

@@ -36,7 +36,8 @@ export function openKernel(options: KernelOptions): Kernel {
   const size = ringBytes(options.ringBytes);
   let unwatched = 0;
   const prepare = (before: Loaded) => {
-    unwatched = writeWatch(before.lib, { watch: before.mapFd("watch"), names: before.mapFd("names") }, options.watch);
+    const [watch, starts, names] = [before.mapFd("watch"), before.mapFd("prefix_starts"), before.mapFd("names")];
+    unwatched = writeWatch(before.lib, { watch, starts, names }, options.watch);
   };
   const loaded = withTracefs((tracefs) =>
     load({ object: objectBytes(), tracefs, ringBytes: size, ignorePid: options.ignorePid, without: options.without ?? [], prepare }),

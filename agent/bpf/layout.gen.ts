@@ -10,6 +10,7 @@ export const listenRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, 
 export const pathRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, op: 48, dirFd: 52, flags: 56, toDirFd: 60, pathLen: 64, toLen: 68, watchBits: 72, text: 76, textSize: 8192, size: 8272 } as const;
 export const record = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, size: 48 } as const;
 export const resultRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, value: 48, near: 56, size: 64 } as const;
+export const starts = { bits: 0, bitsSize: 8192, shorter: 8192, size: 8196 } as const;
 export const watchKey = { bits: 0, path: 4, pathSize: 128, size: 132 } as const;
 export const recordKind = { fork: 1, args: 2, interpreter: 3, exec: 4, exit: 5, path: 6, result: 7, connect: 8, listen: 9 } as const;
 export const loss = { exec: 0, exit: 1, file: 2, net: 3, tree: 4, args: 5, count: 6 } as const;

@@ -39,6 +39,12 @@ struct watch_key {
   char path[WATCH_BYTES];
 };
 
+#define START_PRIME 0x9e3779b97f4a7c15ULL
+struct starts {
+  __u8 bits[8192];
+  __u32 shorter; // a prefix has less than 5 bytes: every path may be watched
+};
+
 // What a path is made of.
 struct scan {
   __u64 name; // FNV-1a of the last component
@@ -81,28 +87,6 @@ struct {
   __type(key, __u32);
   __type(value, struct scratch);
 } scratches SEC(".maps");
-
-// The system call a thread is in, when its end matters.
-struct inflight {
-  __u32 op; // enum path_op, or one of the socket calls in net.bpf.h
-  __u32 flags;
-  __s32 fd;
-  __s32 to_fd;
-  __u32 sent; // the path is with user space already
-  __u32 family;
-  __u32 port;
-  __u32 far; // a chdir to where nothing is watched for reading
-  __u64 path; // else read it at the end: then its page is resident
-  __u64 to;
-  __u8 addr[16];
-};
-
-struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, 8192);
-  __type(key, __u32); // tid
-  __type(value, struct inflight);
-} inflights SEC(".maps");
 
 static __always_inline struct scratch *scratch_of_cpu(void) {
   __u32 zero = 0;

@@ -1,6 +1,6 @@
 // net.connect and net.listen. A connect is reported when it is tried: most of interest is in those that fail or never answer.
 #pragma once
-#include "maps.bpf.h"
+#include "inflight.bpf.h"
 #include <bpf/bpf_endian.h>
 
 #define AF_INET 2
@@ -55,26 +55,11 @@ static __always_inline void copy_address(__u8 *to, const struct address *from) {
   else __builtin_memcpy(to, from->v6, 16);
 }
 
-static __always_inline void begin_call(struct inflight *now) {
-  __u32 tid = (__u32)bpf_get_current_pid_tgid();
-  if (bpf_map_update_elem(&inflights, &tid, now, BPF_ANY)) count_loss(LOSS_NET);
-}
-
-// Copies and forgets the call this thread is in. False when it is not one of ours.
-static __always_inline int end_call(struct inflight *now) {
-  __u32 tid = (__u32)bpf_get_current_pid_tgid();
-  struct inflight *then = bpf_map_lookup_elem(&inflights, &tid);
-  if (!then) return 0;
-  *now = *then;
-  bpf_map_delete_elem(&inflights, &tid);
-  return 1;
-}
-
 SEC("tracepoint/syscalls/sys_enter_socket")
 int enter_socket(struct enter *ctx) {
   if (ignored() || (ctx->args[0] != AF_INET && ctx->args[0] != AF_INET6)) return 0;
   struct inflight now = {.op = CALL_SOCKET, .flags = (ctx->args[1] & SOCK_TYPE_MASK) == SOCK_DGRAM};
-  begin_call(&now);
+  begin_call(&now, LOSS_NET);
   return 0;
 }
 
@@ -139,7 +124,7 @@ int enter_bind(struct enter *ctx) {
   if (!read_address(&address, (const void *)ctx->args[1], ctx->args[2])) return 0;
   struct inflight now = {.op = CALL_BIND, .fd = (__s32)ctx->args[0], .family = address.family, .port = bpf_ntohs(address.port)};
   copy_address(now.addr, &address);
-  begin_call(&now);
+  begin_call(&now, LOSS_NET);
   return 0;
 }
 
@@ -160,7 +145,7 @@ SEC("tracepoint/syscalls/sys_enter_listen")
 int enter_listen(struct enter *ctx) {
   if (ignored()) return 0;
   struct inflight now = {.op = CALL_LISTEN, .fd = (__s32)ctx->args[0]};
-  begin_call(&now);
+  begin_call(&now, LOSS_NET);
   return 0;
 }
 

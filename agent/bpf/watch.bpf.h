@@ -15,6 +15,14 @@ struct {
   __type(value, __u32);
 } watch SEC(".maps");
 
+// How watched prefixes begin: their first 5, 6, 8 or 12 bytes, whichever is the most they have, hashed. Most paths of a host are not among them, and need no walk through the trie.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct starts);
+} prefix_starts SEC(".maps");
+
 // FNV-1a of a name or path. Two with the same hash cost one needless record.
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
@@ -99,7 +107,23 @@ static __always_inline int maybe_odd(const char *path) {
   return 1;
 }
 
+static __always_inline int has_start(const struct starts *starts, __u64 start) {
+  __u64 bit = start * START_PRIME >> 48;
+  return starts->bits[bit >> 3] >> (bit & 7) & 1;
+}
+
+static __always_inline int may_be_watched(const char *path) {
+  __u32 zero = 0;
+  const struct starts *starts = bpf_map_lookup_elem(&prefix_starts, &zero);
+  if (!starts || starts->shorter) return 1;
+  __u64 eight = *(const __u64 *)path;
+  __u64 four = *(const __u32 *)(path + 8);
+  return has_start(starts, eight & 0xffffffffffULL) || has_start(starts, eight & 0xffffffffffffULL) || has_start(starts, eight) ||
+         has_start(starts, eight + four * START_PRIME);
+}
+
 static __always_inline __u32 watched(struct watch_key *key) {
+  if (!may_be_watched(key->path)) return 0;
   key->bits = WATCH_BYTES * 8;
   __u32 *bits = bpf_map_lookup_elem(&watch, key);
   return bits ? *bits : 0;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { nameBits, watchBits } from "./layout.gen.ts";
-import { isNear, namesOf, pathHash, trieOf } from "./watch.ts";
+import { nameBits, starts, watchBits } from "./layout.gen.ts";
+import { isNear, namesOf, pathHash, startsOf, trieOf } from "./watch.ts";
 
 test("a longer prefix keeps the bits of the shorter one that covers it", () => {
   const trie = trieOf({ read: ["/etc/shadow"], write: ["/etc/"] });
@@ -40,4 +40,13 @@ test.each([
   ["/home", false],
 ])("%s is near a watched path: %s", (directory, near) => {
   expect(isNear(directory, ["/etc/shadow", "/root/.ssh/"])).toBe(near);
+});
+
+const bitsOf = (table: Buffer) =>
+  table.subarray(starts.bits, starts.bits + starts.bitsSize).reduce((sum, byte) => sum + byte.toString(2).replaceAll("0", "").length, 0);
+
+test("each prefix sets one bit for its beginning; one too short for that opens the way for every path", () => {
+  expect(bitsOf(startsOf(["/etc/", "/etc/sh", "/usr/lib/systemd/", "/usr/lib/systemd/system/"]))).toBe(3);
+  expect(startsOf(["/etc/"]).readUInt32LE(starts.shorter)).toBe(0);
+  expect(startsOf(["/etc/", "/opt"]).readUInt32LE(starts.shorter)).toBe(1);
 });

@@ -1,5 +1,5 @@
 // What the kernel filters by, made from the prefixes a user wrote.
-import { nameBits, near, watchBits, watchKey } from "./layout.gen.ts";
+import { nameBits, near, starts, watchBits, watchKey } from "./layout.gen.ts";
 import type { Libbpf } from "./libbpf.ts";
 
 export type Watch = { readonly read: readonly string[]; readonly write: readonly string[] };
@@ -19,6 +19,27 @@ export function trieOf(watch: Watch): Map<string, number> {
 
 // The trie holds this much; user space compares the rest.
 const key = (prefix: string) => Buffer.from(prefix).subarray(0, watchKey.pathSize).toString("latin1");
+
+const START_PRIME = 0x9e3779b97f4a7c15n;
+
+/** The table `starts` of watch.bpf.h: what any path must begin with to be below one of these prefixes. */
+export function startsOf(prefixes: Iterable<string>): Buffer {
+  const table = Buffer.alloc(starts.size);
+  for (const prefix of prefixes) {
+    const bytes = Buffer.from(prefix, "latin1");
+    const length = [12, 8, 6, 5].find((most) => bytes.length >= most);
+    if (length === undefined) {
+      table.writeUInt32LE(1, starts.shorter);
+      continue;
+    }
+    const start = Buffer.alloc(12);
+    bytes.copy(start, 0, 0, length);
+    const hash = (start.readBigUInt64LE() + BigInt(start.readUInt32LE(8)) * START_PRIME) * START_PRIME;
+    const bit = Number(BigInt.asUintN(64, hash) >> 48n);
+    table[starts.bits + (bit >> 3)]! |= 1 << (bit & 7);
+  }
+  return table;
+}
 
 /** Names and directories through which a watched path can be reached without being written out, by hash. */
 export function namesOf(watch: Watch): Map<bigint, number> {
@@ -50,14 +71,16 @@ export function isNear(directory: string, prefixes: readonly string[]): boolean 
 }
 
 /** Fills the kernel's filter. Returns how many entries did not fit. */
-export function writeWatch(lib: Libbpf, fds: { watch: number; names: number }, watch: Watch): number {
+export function writeWatch(lib: Libbpf, fds: { watch: number; starts: number; names: number }, watch: Watch): number {
   const value = Buffer.alloc(4);
   let refused = 0;
   const put = (map: number, entry: Buffer, bits: number) => {
     value.writeUInt32LE(bits);
     if (lib.bpf_map_update_elem(map, entry, value, 0n) !== 0) refused++;
   };
-  for (const [prefix, bits] of trieOf(watch)) {
+  const trie = trieOf(watch);
+  if (lib.bpf_map_update_elem(fds.starts, Buffer.alloc(4), startsOf(trie.keys()), 0n) !== 0) refused++;
+  for (const [prefix, bits] of trie) {
     const entry = Buffer.alloc(watchKey.size);
     entry.writeUInt32LE(prefix.length * 8, watchKey.bits);
     entry.write(prefix, watchKey.path, "latin1");
