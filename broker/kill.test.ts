@@ -163,6 +163,7 @@ async function detectUntilCut(client: MqttClient): Promise<void> {
       ({ cursor, session } = data.state);
       return;
     }
+    if (!("header" in data)) return;
     publish("want", { kind: "more", session, credits: 1 });
     const { offset } = data.header;
     if (offset < cursor) return;

@@ -10,6 +10,7 @@ import * as z from "zod";
 import { type DetectorConfig, refuseUnverifiedTls } from "./config.ts";
 import { judgeAll } from "./engines/together.ts";
 import { type FeedStatus, followFeed } from "./feed/feed.ts";
+import type { FileScanner } from "./files.ts";
 import type { Engine, EventBatch } from "./finding.ts";
 import type { Log } from "./log.ts";
 import { createPipeline } from "./pipeline.ts";
@@ -26,6 +27,8 @@ export type DetectorOptions = {
   readonly rules: readonly Rule[];
   /** The engines besides Sigma, made anew for each session. */
   readonly createEngines?: () => readonly Engine[];
+  /** Judges files that devices reported; without it none are collected. */
+  readonly scanner?: FileScanner | undefined;
   readonly warmUpExecs?: number | undefined;
   readonly log: Log;
   /** Jitter of reconnects, in [0, 1). */

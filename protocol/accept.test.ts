@@ -97,7 +97,9 @@ test.each(eventTypes)("%s: what agents send needs no zod", async (type) => {
 });
 
 test.each([
-  ["a pattern", z.string().regex(/a/), "a"],
+  ["a pattern that may remember where it stopped", z.string().regex(/a/g), "a"],
+  ["a second pattern", z.string().regex(/a/).regex(/b/), "ab"],
+  ["what a pattern does not match", z.string().regex(/^a$/), "b"],
   ["a transformation", z.string().transform((text) => text.length), "a"],
   ["a default", z.object({ a: z.string().default("x") }), {}],
   ["a coercion", z.coerce.number(), 1],

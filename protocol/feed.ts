@@ -1,7 +1,9 @@
 // How the detector reads the broker's log and answers. The broker is the only place with state of record.
 import * as z from "zod";
-import { Detection } from "./alert.ts";
-import { deviceId } from "./names.ts";
+import { Detection, Severity } from "./alert.ts";
+import { Process } from "./event.ts";
+import { deviceId, sha256 } from "./names.ts";
+import { MAX_SAMPLE_BYTES } from "./samples.ts";
 
 /**
  * How far before its cursor the detector silently re-reads at start, so that correlation windows are full again. Milliseconds.
@@ -14,7 +16,8 @@ export const LOOKBACK_MS = 10 * 60_000;
  * "more" grants `credits` further batches; the broker never sends more than it was granted.
  */
 export const Want = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("hello"), credits: z.int().positive().max(1024) }),
+  // With `pack`, the name of its file rules, the detector scans files and is sent samples; without, none are collected.
+  z.object({ kind: z.literal("hello"), credits: z.int().positive().max(1024), pack: z.string().min(1).max(64).optional() }),
   z.object({ kind: z.literal("more"), session: z.string().max(36), credits: z.int().positive().max(1024) }),
 ]);
 export type Want = z.infer<typeof Want>;
@@ -35,6 +38,65 @@ export const State = z.object({
 });
 export type State = z.infer<typeof State>;
 
+/** A file seen on a device, by its hash. Only the first of each device and hash counts. */
+export const Sighting = z.object({
+  device: deviceId,
+  sha256,
+  path: z.string().max(4096),
+  /** It was run, not just written. */
+  executed: z.boolean(),
+  /** Id of the event that says so. */
+  event: z.string().max(160),
+  timeMs: z.int().nonnegative(),
+  process: Process.optional(),
+});
+export type Sighting = z.infer<typeof Sighting>;
+
+/** A file rule that matched, as far as an alert needs it. */
+export const SampleMatch = z.object({
+  rule: z.string().max(128),
+  title: z.string().max(256),
+  author: z.string().max(256).optional(),
+  severity: Severity,
+  score: z.int().min(0).max(100),
+  attack: z.object({ tactics: z.array(z.string().max(64)).max(16), techniques: z.array(z.string().max(16)).max(32) }),
+  /** What in the file matched. */
+  why: z.string().max(300),
+});
+export type SampleMatch = z.infer<typeof SampleMatch>;
+
+/** What the rules of one pack say of a file, kept by hash for the whole site. */
+export const SampleVerdict = z.object({
+  sha256,
+  pack: z.string().min(1).max(64),
+  matches: z.array(SampleMatch).max(64),
+  /** Set: the file could not be judged, and nothing is known of it. */
+  error: z.string().max(300).optional(),
+});
+export type SampleVerdict = z.infer<typeof SampleVerdict>;
+
+/** Pieces of a sample on `feed/data`; the next sample comes after the verdict on this one. */
+export const MAX_PIECE_BYTES = 1 << 20;
+
+/** Header line on `feed/data`: the bytes of a file from `offset` on follow it. */
+export const SamplePiece = z.object({
+  kind: z.literal("sample"),
+  session: z.string().max(36),
+  sha256,
+  size: z.int().min(1).max(MAX_SAMPLE_BYTES),
+  offset: z.int().min(0).max(MAX_SAMPLE_BYTES),
+});
+export type SamplePiece = z.infer<typeof SamplePiece>;
+
+/** On `feed/data`: devices that hold a file known to be bad, and for which no alert was decided under this verdict. */
+export const SampleNews = z.object({
+  kind: z.literal("verdict"),
+  session: z.string().max(36),
+  verdict: SampleVerdict,
+  sightings: z.array(Sighting).min(1).max(32),
+});
+export type SampleNews = z.infer<typeof SampleNews>;
+
 /** Header line of a batch on `feed/data`; the batch follows as it came from the device. */
 export const DataHeader = z.object({
   kind: z.literal("batch"),
@@ -48,13 +110,29 @@ export type DataHeader = z.infer<typeof DataHeader>;
 export const encodeData = (header: DataHeader, batch: Uint8Array): Buffer =>
   Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), batch]);
 
-/** Reads a `feed/data` payload. Throws when the first line is neither a state nor a batch header. */
-export function decodeData(payload: Uint8Array): { state: State } | { header: DataHeader; batch: Uint8Array } {
+/** One piece of a sample for `feed/data`. */
+export const encodePiece = (header: SamplePiece, bytes: Uint8Array): Buffer =>
+  Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), bytes]);
+
+export type Data =
+  | { readonly state: State }
+  | { readonly header: DataHeader; readonly batch: Uint8Array }
+  | { readonly piece: SamplePiece; readonly bytes: Uint8Array }
+  | { readonly news: SampleNews };
+
+/** Reads a `feed/data` payload. Throws when the first line is none of these. */
+export function decodeData(payload: Uint8Array): Data {
   const end = payload.indexOf(0x0a);
   const line: unknown = JSON.parse(Buffer.from(payload.buffer, payload.byteOffset, end < 0 ? payload.length : end).toString());
-  if (typeof line === "object" && line !== null && "kind" in line && line.kind === "state") return { state: State.parse(line) };
+  const kind = typeof line === "object" && line !== null && "kind" in line ? line.kind : undefined;
+  if (kind === "state") return { state: State.parse(line) };
+  if (kind === "verdict") return { news: SampleNews.parse(line) };
+  if (kind === "sample") return { piece: SamplePiece.parse(line), bytes: payload.subarray(end + 1) };
   return { header: DataHeader.parse(line), batch: payload.subarray(end + 1) };
 }
+
+/** Sightings in one commit, at most. */
+export const MAX_SIGHTINGS = 2000;
 
 /** `feed/commit`: everything decided up to `next`, stored by the broker in one transaction; its PUBACK means it is on disk. */
 export const Commit = z.object({
@@ -63,6 +141,14 @@ export const Commit = z.object({
   next: z.int().nonnegative(),
   alerts: z.array(z.object({ detection: Detection, group: z.string().max(1024) })).max(1000),
   seen: z.array(Seen).max(5000),
+  sightings: z.array(Sighting).max(MAX_SIGHTINGS).optional(),
+  /** Files that were scanned. */
+  verdicts: z.array(SampleVerdict).max(16).optional(),
+  /** Sightings whose alerts are in this commit. */
+  judged: z
+    .array(z.object({ device: deviceId, sha256, pack: z.string().max(64) }))
+    .max(256)
+    .optional(),
   /** Events read and events refused (not valid) since the last commit. */
   read: z.int().nonnegative(),
   refused: z.int().nonnegative(),

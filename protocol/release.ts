@@ -11,7 +11,7 @@ export const INSTALL_PATH = "/v1/install";
 
 /** Everything a device takes from its site. The first three come with the `picket` that signs; a site may lack one of the others. */
 export const releaseFiles = [
-  "install.sh",
+  "device.sh",
   "first-boot.sh",
   "picket-agent.service",
   "linux-x64/picket-agent",

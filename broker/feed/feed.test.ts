@@ -39,7 +39,7 @@ function reader(): Reader {
       expect(name).toBe("data");
       const data = decodeData(Buffer.from(payload as Uint8Array));
       if ("state" in data) self.states.push(data.state);
-      else self.offsets.push(data.header.offset);
+      else if ("header" in data) self.offsets.push(data.header.offset);
       await self.hold?.promise;
       return true;
     },

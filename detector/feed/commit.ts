@@ -8,10 +8,15 @@ const MARGIN = 64 << 10;
 type Alert = Commit["alerts"][number];
 
 /**
- * The commit as JSON. Where alerts would not fit, their pictures go, then their processes: counts and ids, which decide, always stay.
+ * The commit as JSON. Where it would not fit, the processes of sightings go, then the pictures of alerts, then their processes: counts and ids,
+ * which decide, always stay.
  */
 export function encodeCommit(commit: Commit, maxBytes: number = topics.commit.maxBytes - MARGIN): string {
   let text = JSON.stringify(commit);
+  if (Buffer.byteLength(text) > maxBytes && commit.sightings) {
+    commit = { ...commit, sightings: commit.sightings.map(({ process: _, ...sighting }) => sighting) };
+    text = JSON.stringify(commit);
+  }
   for (const shorten of [withoutTree, withoutProcess, withoutEvents]) {
     if (Buffer.byteLength(text) <= maxBytes) return text;
     text = JSON.stringify({ ...commit, alerts: commit.alerts.map(shorten) });

@@ -2,6 +2,7 @@
 import type { Want } from "@picket/protocol/feed";
 import { clientId } from "@picket/protocol/names";
 import { topic } from "@picket/protocol/topics";
+import { type FileScanner, Files } from "../files.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { backoffMs } from "./backoff.ts";
 import { type FeedAddress, type FeedCredentials, openConnection } from "./connection.ts";
@@ -16,6 +17,8 @@ export type FeedOptions = FeedAddress &
     readonly createPipeline: () => Pipeline;
     /** And what asks the other engines, which may remember what they saw of the session. */
     readonly createJudge: () => SessionPorts["judge"];
+    /** Judges files; without it none are collected. */
+    readonly scanner?: FileScanner | undefined;
     readonly log: SessionPorts["log"];
     readonly random: () => number;
     readonly signal: AbortSignal;
@@ -74,7 +77,9 @@ async function follow(options: FeedOptions, onReady: (session: FeedSession) => v
       onMessage: (payload) => take(payload),
     });
     const cut = (error: unknown) => connection.close(error instanceof Error ? error.message : String(error));
+    const files = new Files({ site: options.site, scanner: options.scanner, decided: () => session.decided() });
     const session = new FeedSession({
+      files,
       pipeline: options.createPipeline(),
       judge: options.createJudge(),
       want: (want: Want) => void connection.publish(topic("want", options.site), JSON.stringify(want)).catch(cut),

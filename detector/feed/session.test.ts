@@ -1,6 +1,7 @@
 import { encodeBatch } from "@picket/protocol/batch";
 import { Commit, encodeData, type State } from "@picket/protocol/feed";
 import { expect, test } from "vitest";
+import { Files } from "../files.ts";
 import { BOOT, exec, feed, pipelineOf, proc, T0, testRules } from "../testing/events.ts";
 import { encodeCommit } from "./commit.ts";
 import { CREDITS, FeedSession, type SessionPorts } from "./session.ts";
@@ -13,6 +14,7 @@ function started(cursor = 1, pipeline = pipelineOf(rules), judge: SessionPorts["
   const wants: unknown[] = [];
   const logs: string[] = [];
   const session = new FeedSession({
+    files: new Files({ site: "lab", scanner: undefined, decided: () => {} }),
     pipeline,
     judge,
     want: (want) => wants.push(want),

@@ -1,7 +1,8 @@
 // One session of the feed, from "hello" to its end: state, silent re-read, live, commits. It keeps nothing that the next session needs.
 import { decodeBatch } from "@picket/protocol/batch";
 import { eventId } from "@picket/protocol/event";
-import { decodeData, type State, type Want } from "@picket/protocol/feed";
+import { type Data, decodeData, type State, type Want } from "@picket/protocol/feed";
+import type { Files } from "../files.ts";
 import type { Arrival, EventBatch, Findings } from "../finding.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { encodeCommit } from "./commit.ts";
@@ -12,12 +13,15 @@ const GRANT_FROM = 8;
 /** Decisions that may wait for the commit in flight. One more batch always fits: it grows at most MAX_GROUPS alerts and sees 1,001 things. */
 const MAX_ALERTS = 700;
 const MAX_SEEN = 3500;
+/** One more batch has 500 at most, and a commit takes 2,000. */
+const MAX_SIGHTINGS = 1500;
 /** Judging goes on this long before the connection has its turn again: a batch made to be slow must not look like a dead detector to the broker. */
 const TURN_MS = 100;
 
 export type SessionPorts = {
   readonly pipeline: Pipeline;
   /** What engines that take their time say of a batch; undefined when nothing. Never rejects. */
+  readonly files: Files;
   readonly judge: (batch: EventBatch) => Promise<Findings> | undefined;
   readonly want: (want: Want) => void;
   /** Resolves when the broker has it on disk. */
@@ -40,6 +44,8 @@ type Work = {
   findings: Findings | undefined;
   at: number;
 };
+
+type FileData = Extract<Data, { news: unknown } | { piece: unknown }>;
 
 const nothing: Findings = new Map();
 
@@ -66,7 +72,8 @@ export class FeedSession {
 
   /** Begins. The broker answers with its state. */
   hello(): void {
-    this.#ports.want({ kind: "hello", credits: CREDITS });
+    const { pack } = this.#ports.files;
+    this.#ports.want({ kind: "hello", credits: CREDITS, ...(pack === undefined ? {} : { pack }) });
   }
 
   /** Whether the state has come: the broker accepted this session. */
@@ -79,7 +86,7 @@ export class FeedSession {
     return this.#committed;
   }
 
-  /** Takes a `feed/data` payload. Throws when it is neither a state nor a batch, or the order is wrong: the session is over then. */
+  /** Takes a `feed/data` payload. Throws when it is none, or the order is wrong: the session is over then. */
   receive(payload: Uint8Array): void {
     if (!this.#ready) {
       const data = decodeData(payload);
@@ -89,6 +96,11 @@ export class FeedSession {
     }
     this.#waiting.push(payload);
     this.#work();
+  }
+
+  /** Goes on: a scan is over. */
+  decided(): void {
+    this.#resume();
   }
 
   #state(part: State): void {
@@ -106,7 +118,8 @@ export class FeedSession {
     const endMs = performance.now() + TURN_MS;
     while (!this.#failed && (this.#current || this.#waiting.length > 0)) {
       const { alerts, seen } = this.#ports.pipeline.pending;
-      if (!this.#current && (alerts > MAX_ALERTS || seen > MAX_SEEN)) break;
+      const { sightings } = this.#ports.files.pending;
+      if (!this.#current && (alerts > MAX_ALERTS || seen > MAX_SEEN || sightings > MAX_SIGHTINGS)) break;
       this.#current ??= this.#open(this.#waiting.shift()!);
       if (this.#current && !this.#current.findings) break;
       if (this.#current) this.#judge(this.#current, endMs);
@@ -125,6 +138,7 @@ export class FeedSession {
   #open(payload: Uint8Array): Work | undefined {
     const data = decodeData(payload);
     if ("state" in data) throw new Error("the broker sent its state twice");
+    if (!("header" in data)) return this.#file(data);
     const { session, offset, receivedMs } = data.header;
     if (session !== this.#id) return undefined;
     this.#grant();
@@ -134,6 +148,12 @@ export class FeedSession {
     if (decoded) return this.#ask({ offset, receivedMs, silent, decoded });
     if (!silent) this.#next = offset + 1;
     return undefined;
+  }
+
+  #file(data: FileData): undefined {
+    if ("news" in data) {
+      if (data.news.session === this.#id) this.#ports.files.news(data.news);
+    } else if (data.piece.session === this.#id) this.#ports.files.piece(data.piece, data.bytes);
   }
 
   #ask(of: Pick<Work, "offset" | "silent" | "decoded"> & { receivedMs: number }): Work {
@@ -158,6 +178,7 @@ export class FeedSession {
       const findings = work.findings!.get(work.at);
       const event = events[work.at++]!;
       try {
+        this.#ports.files.see(event, arrival);
         this.#ports.pipeline.handle(event, arrival, findings);
       } catch (error) {
         // One event must not stop the log for ever: the same batch would come again.
@@ -193,11 +214,14 @@ export class FeedSession {
 
   /** At most one commit is in flight: what is decided meanwhile goes with the next. Nothing of a batch is told before all of it is judged. */
   #commit(): void {
-    if (this.#current || this.#committing || this.#failed || this.#next === this.#committed) return;
+    if (this.#current || this.#committing || this.#failed) return;
+    if (this.#next === this.#committed && this.#ports.files.pending.decisions === 0) return;
     this.#committing = true;
     const next = this.#next;
     const { alerts, seen } = this.#ports.pipeline.take();
-    const payload = encodeCommit({ session: this.#id!, next, alerts, seen, read: this.#read, refused: this.#refused });
+    const { alerts: ofFiles, ...files } = this.#ports.files.take();
+    const decided = { alerts: [...alerts, ...ofFiles], seen, ...files };
+    const payload = encodeCommit({ session: this.#id!, next, ...decided, read: this.#read, refused: this.#refused });
     this.#read = this.#refused = 0;
     this.#ports.commit(payload).then(
       () => {

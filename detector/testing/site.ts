@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import type { Detection } from "@picket/protocol/alert";
 import { encodeBatch } from "@picket/protocol/batch";
 import type { SensorEvent } from "@picket/protocol/event";
-import { Commit, encodeData, LOOKBACK_MS, State, type Want } from "@picket/protocol/feed";
+import { Commit, encodeData, encodePiece, LOOKBACK_MS, type SampleVerdict, type Sighting, State, type Want } from "@picket/protocol/feed";
 import { judgeAll } from "../engines/together.ts";
 import { FeedSession } from "../feed/session.ts";
+import { type FileScanner, Files } from "../files.ts";
 import type { Engine } from "../finding.ts";
 import type { Pipeline } from "../pipeline.ts";
 
@@ -22,20 +23,26 @@ export class TestSite {
   refused = 0;
   readonly alerts = new Map<string, { detection: Detection; group: string; storedMs: number }>();
   readonly seen = new Map<string, State["seen"][number]>();
+  /** Bytes of files that devices would send, by hash. */
+  readonly samples = new Map<string, Buffer>();
+  readonly sightings = new Map<string, Sighting & { judged?: string }>();
+  readonly verdicts = new Map<string, SampleVerdict>();
   #sessions = 0;
 
   /**
    * Runs one detector over the log. `step` is asked before each delivery, each commit and each acknowledgement; false kills the detector
    * there. Resolves true when everything was decided and acknowledged.
    */
-  async run(pipeline: Pipeline, step: () => boolean, engines: readonly Engine[] = []): Promise<boolean> {
+  async run(pipeline: Pipeline, step: () => boolean, engines: readonly Engine[] = [], scanner?: FileScanner): Promise<boolean> {
     const session = `s${++this.#sessions}`;
     let credits = 0;
     let alive = true;
     const wants = (want: Want) => {
       credits += want.credits;
     };
-    const feed = new FeedSession({
+    const files = new Files({ site: "lab", scanner, decided: () => feed.decided() });
+    const feed: FeedSession = new FeedSession({
+      files,
       pipeline,
       judge: (batch) => judgeAll(engines, batch, (_, error) => assert.fail(String(error))),
       want: wants,
@@ -67,8 +74,51 @@ export class TestSite {
       if (offset % 3 === 0) for (let turn = 0; turn < 8; turn++) await Promise.resolve();
     }
     const end = this.log.at(-1)!.offset + 1;
-    for (let turn = 0; alive && feed.committed < end && turn < 10_000; turn++) await Promise.resolve();
-    return alive && feed.committed === end;
+    const settle = async (done: () => boolean) => {
+      for (let turn = 0; alive && !done() && turn < 10_000; turn++) await Promise.resolve();
+      return alive && done();
+    };
+    if (!(await settle(() => feed.committed === end))) return false;
+    while (scanner) {
+      const work = this.#fileWork(scanner.pack);
+      if (!work) break;
+      alive &&= step();
+      if (!alive) return false;
+      for (const message of work.messages(session)) feed.receive(message);
+      if (!(await settle(work.done))) return false;
+    }
+    return alive;
+  }
+
+  /** What the broker would send next: news of a bad file first, then a file without a verdict. */
+  #fileWork(pack: string): { messages: (session: string) => Buffer[]; done: () => boolean } | undefined {
+    const bad = [...this.sightings.values()].filter((seen) => {
+      const verdict = this.verdicts.get(seen.sha256);
+      return verdict && verdict.matches.length > 0 && seen.judged !== verdict.pack;
+    });
+    const [first] = bad;
+    if (first) {
+      const verdict = this.verdicts.get(first.sha256)!;
+      const { judged: _, ...sighting } = first;
+      const news = { kind: "verdict", verdict, sightings: [sighting] };
+      return {
+        messages: (session) => [Buffer.from(JSON.stringify({ ...news, session }))],
+        done: () => this.sightings.get(`${first.device} ${first.sha256}`)!.judged === verdict.pack,
+      };
+    }
+    for (const { sha256 } of this.sightings.values()) {
+      const bytes = this.samples.get(sha256);
+      if (!bytes || this.verdicts.get(sha256)?.pack === pack) continue;
+      const half = Math.ceil(bytes.length / 2);
+      return {
+        messages: (session) =>
+          [0, half].map((offset) =>
+            encodePiece({ kind: "sample", session, sha256, size: bytes.length, offset }, bytes.subarray(offset, offset + half)),
+          ),
+        done: () => this.verdicts.get(sha256)?.pack === pack,
+      };
+    }
+    return undefined;
   }
 
   #cursorMs(): number {
@@ -99,6 +149,12 @@ export class TestSite {
       const key = JSON.stringify([seen.device, seen.kind, seen.key]);
       this.seen.set(key, { ...seen, count: Math.max(seen.count, this.seen.get(key)?.count ?? 0) });
     }
+    for (const sighting of commit.sightings ?? []) {
+      const key = `${sighting.device} ${sighting.sha256}`;
+      if (!this.sightings.has(key)) this.sightings.set(key, sighting);
+    }
+    for (const verdict of commit.verdicts ?? []) this.verdicts.set(verdict.sha256, verdict);
+    for (const { device, sha256, pack } of commit.judged ?? []) this.sightings.get(`${device} ${sha256}`)!.judged = pack;
     this.cursor = Math.max(this.cursor, commit.next);
     this.refused += commit.refused;
   }
