@@ -19,6 +19,7 @@ const piece = fc.constantFrom(
   ...["/", "/bin", "/tmp/", "a", "AB", "abc", "bca", "curl", "URL", "-e", " ", ".sh", "4", "44", "\u212a", "k", "K", "\u0130", "i"],
   ...["\u03a3", "\u03c3", "\u03c2", "é", "e\u0301", "\ud83d\ude00", "\0", "\n", "*", "?", "\\", "x".repeat(70)],
 );
+const kelvin = (of: string) => of.replaceAll(/k/gi, "\u212a");
 const text = fc.array(piece, { maxLength: 5 }).map((pieces) => pieces.join(""));
 const number = fc.constantFrom(0, 4, 44, 443, 4444);
 
@@ -118,6 +119,18 @@ test("random rules match random events exactly as evaluating every rule does", (
   expect(matches).toBeGreaterThan(10_000);
 });
 
+test.each(["contains", "startswith", "endswith", "equals"] as const)("%s finds a text whose letters only fold to ASCII", (kind) => {
+  for (const [value, seen] of [
+    ["/opt/kkill", kelvin("/opt/kKill")],
+    ["kkill", kelvin("kkill")],
+    ["KILLkk", "KILL\u212ak"],
+  ] as const) {
+    const rules = [ruleOf({ op: "field", field: "Image", tests: [textTest(value, kind, false)] }, 0)];
+    const event = { type: "process.exec", body: { process: { exe: seen, argv: [] } } } as unknown as SensorEvent;
+    expect(ids(compileRules(rules).match(event))).toEqual(["r0"]);
+  }
+});
+
 test("keywords in a log line, and list values, are looked up as every other field is", () => {
   const types = ["log.line", "host.inventory"] as const;
   const scene = fc.tuple(
@@ -188,6 +201,7 @@ function leavesFor(rule: Rule): Leaf {
         fc.oneof(
           { weight: 8, arbitrary: fc.constant(whole) },
           { weight: 1, arbitrary: fc.constant(whole.toUpperCase()) },
+          { weight: 1, arbitrary: fc.constant(kelvin(whole)) },
           { weight: 1, arbitrary: fc.nat(whole.length).map((at) => whole.slice(at)) },
           { weight: 1, arbitrary: piece },
         ),
