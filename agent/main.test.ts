@@ -1,5 +1,5 @@
 // The real program in real processes, against a real broker and site.
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SensorEvent } from "@picket/protocol/event";
@@ -105,19 +105,21 @@ test("an old certificate is renewed while running, and the next connection uses 
   expect(broker.statuses.map(({ state }) => state)).not.toContain("offline");
 });
 
-test("SIGHUP starts anew with the configuration as it is now; one with errors changes nothing", async () => {
+test("SIGHUP or a changed file starts anew with the configuration as it is now; one with errors changes nothing", async () => {
   await using broker = await startTestBroker(site);
   const { config } = device({ mqtt: broker.port });
   const agent = start(config);
   await broker.until(() => typesOf(broker).includes("agent.start"));
   agent.kill("SIGHUP");
   await broker.until(() => typesOf(broker).filter((type) => type === "agent.start").length === 2);
+  const good = readFileSync(config, "utf8");
   appendFileSync(config, "[nonsense]\nx = 1\n");
-  agent.kill("SIGHUP");
-  await expect.poll(agent.stderr).toContain("nonsense");
+  await expect.poll(agent.stderr, { timeout: 10_000 }).toContain("nonsense");
+  expect(typesOf(broker).filter((type) => type === "agent.start")).toHaveLength(2);
+  writeFileSync(config, `# mended\n${good}`);
+  await broker.until(() => typesOf(broker).filter((type) => type === "agent.start").length === 3);
   agent.kill("SIGTERM");
   expect(await agent.exited).toBe(0);
-  expect(typesOf(broker).filter((type) => type === "agent.start")).toHaveLength(2);
 });
 
 test("a second agent on the same state is refused and says so", async () => {

@@ -2,10 +2,11 @@
 // The `picket-agent` command: arguments, environment and signals. What each command does lies in the file it calls.
 import { readFileSync } from "node:fs";
 import { BadConfig, printConfig } from "@picket/protocol/config";
+import { watchConfigFile } from "@picket/protocol/config-file";
 import { deviceId } from "@picket/protocol/names";
 import type { Capability } from "@picket/protocol/status";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { AgentConfig, loadConfig } from "./config.ts";
+import { AgentConfig, DEFAULT_FILE, loadConfig } from "./config.ts";
 import { version } from "./host.ts";
 import { createLog } from "./log.ts";
 
@@ -102,7 +103,7 @@ function readToken(file: string): string {
 const describe = (capabilities: readonly Capability[]) =>
   capabilities.map(({ name, level, why, todo }) => `${level.padEnd(9)} ${name}: ${why}${todo ? `\n          -> ${todo}` : ""}`).join("\n");
 
-/** Runs until SIGTERM or SIGINT; SIGHUP starts anew with the configuration as it is then, unless that has an error. */
+/** Runs until SIGTERM or SIGINT; SIGHUP or a changed file starts anew with the configuration as it is then, unless that has an error. */
 async function runForSite(command: Command): Promise<void> {
   const { startAgent } = await import("./run.ts");
   const write = (line: string) => void process.stderr.write(line);
@@ -110,7 +111,7 @@ async function runForSite(command: Command): Promise<void> {
   for (let config = configOf(command); ; ) {
     const log = createLog(config.log, write);
     // Listened to from the first moment: a signal during the start must end it cleanly too.
-    const signalled = nextSignal((name) => {
+    const accept = (name: NodeJS.Signals) => {
       if (name !== "SIGHUP") return true;
       try {
         config = configOf(command);
@@ -119,7 +120,8 @@ async function runForSite(command: Command): Promise<void> {
         log("error", "the configuration has errors; the old one stays in effect", { error: String(error) });
         return false;
       }
-    });
+    };
+    const signalled = nextSignal(accept, globals(command).file ?? process.env.PICKET_CONFIG ?? DEFAULT_FILE);
     const agent = await startAgent(config, log);
     const signal = await signalled;
     await agent.stop(signal);
@@ -166,15 +168,17 @@ async function runToStdout(command: Command): Promise<void> {
   });
 }
 
-/** The next signal that `accept` takes. */
-function nextSignal(accept: (signal: NodeJS.Signals) => boolean): Promise<NodeJS.Signals> {
+/** The next signal that `accept` takes. A change of `file` is a SIGHUP. */
+function nextSignal(accept: (signal: NodeJS.Signals) => boolean, file?: string): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     const names = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
     const on = (signal: NodeJS.Signals) => {
       if (!accept(signal)) return;
       for (const name of names) process.off(name, on);
+      watching?.[Symbol.dispose]();
       resolve(signal);
     };
+    const watching = file === undefined ? undefined : watchConfigFile(file, () => on("SIGHUP"));
     for (const name of names) process.on(name, on);
   });
 }

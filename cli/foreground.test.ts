@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { eventually, type Program, start } from "../test/e2e/program.ts";
 
@@ -9,13 +12,13 @@ await runInForeground(async (check) => {
   if (check) return void console.log("looks at the configuration");
   console.log("starts");
   return { [Symbol.asyncDispose]: async () => { console.log("stops"); await Bun.sleep(stopMs); console.log("stopped"); } };
-}, () => undefined);
+}, () => undefined, process.argv[2] ?? "/nonexistent/site.toml");
 console.log("done");
 `;
 let program: Program;
 
-async function begin(stopMs = 0): Promise<void> {
-  program = start(["bun", "-e", code, String(stopMs)]);
+async function begin(stopMs = 0, file: string[] = []): Promise<void> {
+  program = start(["bun", "-e", code, String(stopMs), ...file]);
   await program.line(/^starts/);
 }
 
@@ -50,4 +53,14 @@ test("a second Ctrl-C ends what does not end cleanly", async () => {
   await program.line(/^stops/);
   expect(await program.kill("SIGINT")).not.toBe(0);
   expect(program.lines).not.toContain("stopped");
+});
+
+test("a changed file is a SIGHUP", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "picket-foreground-"));
+  const file = join(dir, "site.toml");
+  await begin(0, [file]);
+  writeFileSync(file, "");
+  await eventually("it starts again", () => program.lines.filter((line) => line === "starts").length === 2);
+  expect(await program.kill("SIGTERM")).toBe(0);
+  rmSync(dir, { recursive: true });
 });

@@ -1,17 +1,20 @@
+import { watchConfigFile } from "@picket/protocol/config-file";
+
 /** Something that runs until it is disposed. */
 type Running = AsyncDisposable;
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
- * Runs a program of the site in the foreground. SIGINT and SIGTERM end it cleanly; SIGHUP starts it again with `start`, which reads the
- * configuration anew: when that cannot be used, `complain` hears why and the program goes on as it was.
+ * Runs a program of the site in the foreground. SIGINT and SIGTERM end it cleanly; SIGHUP or a change of `file` starts it again with
+ * `start`, which reads the configuration anew: when that cannot be used, `complain` hears why and the program goes on as it was.
  */
 export async function runInForeground(
   start: (check: boolean) => Promise<Running | undefined>,
   complain: (error: unknown) => void,
+  file: string,
 ): Promise<void> {
-  using asked = listen();
+  using asked = listen(file);
   for (;;) {
     const running = await start(false);
     while ((await asked.next()) === "reload") {
@@ -31,8 +34,8 @@ export async function runInForeground(
   }
 }
 
-/** What the signals since the last look ask for. None is lost in between, and an end outranks a reload: a closed terminal sends both at once. */
-function listen() {
+/** What the signals and changes since the last look ask for. None is lost in between, and an end outranks a reload: a closed terminal sends both at once. */
+function listen(file: string) {
   let end = false;
   let reload = false;
   let wake: () => void = () => undefined;
@@ -45,6 +48,10 @@ function listen() {
     process.on(signal, listener);
     return [signal, listener] as const;
   });
+  const watching = watchConfigFile(file, () => {
+    reload = true;
+    wake();
+  });
   return {
     async next(): Promise<"end" | "reload"> {
       while (!end && !reload)
@@ -56,6 +63,7 @@ function listen() {
     },
     toEnd: () => end,
     [Symbol.dispose]: () => {
+      watching[Symbol.dispose]();
       for (const [signal, listener] of listeners) process.off(signal, listener);
     },
   };

@@ -1,5 +1,6 @@
 // `picket broker`: the site's broker alone, in the foreground. `picket up` supervises it together with the detector.
 import type { Command } from "commander";
+import { SITE_CONFIG } from "../config.ts";
 import { explain } from "../failure.ts";
 
 type Options = { readonly config?: string; readonly dir?: string };
@@ -12,7 +13,7 @@ export function addBroker(program: Command): void {
     .option("--dir <dir>", "the site's directory; overrides the file")
     .addHelpText(
       "after",
-      "\nLogs are JSON lines on stderr. SIGHUP reads the configuration again.\n\nExamples:\n  picket broker\n  picket broker --config ./.picket/site.toml",
+      "\nLogs are JSON lines on stderr. SIGHUP or a changed file: the configuration is read again.\n\nExamples:\n  picket broker\n  picket broker --config ./.picket/site.toml",
     )
     .action(async (options: Options) => {
       const [{ startBroker }, { readSiteConfig }, { runInForeground }] = await Promise.all([
@@ -27,6 +28,7 @@ export function addBroker(program: Command): void {
           return check ? undefined : startBroker(config);
         },
         (error) => console.error(explain(error).lines.join("\n")),
+        options.config ?? SITE_CONFIG,
       );
     });
 }

@@ -1,5 +1,6 @@
 // `picket detector`: the site's detector alone, in the foreground. `picket up` supervises it together with the broker.
 import type { Command } from "commander";
+import { SITE_CONFIG } from "../config.ts";
 import { explain } from "../failure.ts";
 
 type Options = { readonly config?: string; readonly dir?: string };
@@ -12,7 +13,7 @@ export function addDetector(program: Command): void {
     .option("--dir <dir>", "the site's directory; overrides the file")
     .addHelpText(
       "after",
-      "\nLogs are JSON lines on stderr. SIGHUP reads configuration and rules again.\n\nExamples:\n  picket detector\n  picket detector --config ./.picket/site.toml",
+      "\nLogs are JSON lines on stderr. SIGHUP or a changed configuration file: configuration and rules are read again.\n\nExamples:\n  picket detector\n  picket detector --config ./.picket/site.toml",
     )
     .action(async (options: Options) => {
       const [{ detectorOptions, startDetector }, { jsonLog }, { readSiteConfig }, { runInForeground }] = await Promise.all([
@@ -29,6 +30,7 @@ export function addDetector(program: Command): void {
           return check ? undefined : startDetector(made);
         },
         (error) => console.error(explain(error).lines.join("\n")),
+        options.config ?? SITE_CONFIG,
       );
     });
 }
