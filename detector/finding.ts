@@ -46,6 +46,10 @@ export type Finding = {
   readonly group?: string;
   /** One plain sentence: what was seen, and what made it suspicious. */
   readonly summary: string;
+  /** What it is about; default: the event and its process. Of a device: the process is not blamed, and its score does not rise. */
+  readonly about?: "device";
+  /** Earlier events that it rests on, and the device's time of the first. */
+  readonly before?: { readonly eventIds: readonly string[]; readonly firstMs: number };
 };
 
 /** A batch as engines are given it: in the order of the log, before any event of it is judged. */

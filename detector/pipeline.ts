@@ -30,7 +30,10 @@ const SCORE_RULE: RuleFacts = {
 };
 
 /** A rule of some engine that one event matched. */
-type Said = Pick<Partial<Finding>, "group" | "summary"> & { readonly engine: Detection["rule"]["engine"]; readonly rule: RuleFacts };
+type Said = Pick<Partial<Finding>, "group" | "summary" | "about" | "before"> & {
+  readonly engine: Detection["rule"]["engine"];
+  readonly rule: RuleFacts;
+};
 
 /** What an alert of a process tree is about. */
 type Story = {
@@ -83,7 +86,7 @@ export class Pipeline {
     if (arrival.silent) this.#alerts.reread(arrival.id, arrival.receivedMs);
     else this.#clear(event.device, arrival.receivedMs);
     const rules = this.#sigma.match(event);
-    const all = findings.length === 0 ? rules : [...rules, ...findings.map(({ rule }) => rule)];
+    const all = findings.length === 0 ? rules : [...rules, ...findings.flatMap(({ rule, about }) => (about === "device" ? [] : [rule]))];
     const { node, completed, scored } = this.#correlation.take(event, all, arrival);
     if (arrival.silent) return;
     for (const rule of rules) if (rule.alerts) this.#raiseRule({ engine: "sigma", rule }, event, node, arrival);
@@ -117,7 +120,7 @@ export class Pipeline {
 
   #raiseRule(of: Said, event: SensorEvent, node: ProcessNode | undefined, arrival: Arrival): void {
     const { rule, engine, group, summary } = of;
-    const process = processOf(event);
+    const process = of.about === "device" ? undefined : processOf(event);
     const parent = process && parentExe(process, node, arrival.receivedMs);
     this.#alerts.raise({
       rule: this.#describe(rule, engine),
@@ -127,12 +130,13 @@ export class Pipeline {
       group: group === undefined ? (process ? groupKey("process", process.exe, parent) : subjectOf(event)) : shortKey(group, MAX_GROUP_KEY),
       process: group === undefined ? process : undefined,
       eventId: arrival.id,
+      before: of.before,
       timeMs: event.timeMs,
       receivedMs: arrival.receivedMs,
       details: () => ({
         attack: unionAttack([rule.attack]),
         ...(process ? { process: processOfAlert(process) } : {}),
-        tree: node ? treeOf(node, [], arrival.receivedMs) : [],
+        tree: node && process ? treeOf(node, [], arrival.receivedMs) : [],
         summary: summary === undefined ? sentence(event, parent) : clean(summary, MAX_SUMMARY),
       }),
     });
