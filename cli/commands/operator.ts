@@ -1,8 +1,10 @@
-// `picket operator init|list`
+// `picket operator init|list|sign`
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import { homeOf } from "../access.ts";
 import { userName } from "../config.ts";
 import { printJson, printLine, printTable } from "../output.ts";
+import packageJson from "../package.json" with { type: "json" };
 
 type InitOptions = { readonly site: string; readonly name?: string; readonly json?: boolean };
 
@@ -44,5 +46,26 @@ export function addOperator(program: Command): void {
         ["operator", "may", "key"],
         list.operators.map((one) => [one.self ? `${one.name} (you)` : one.name, one.may.join(", "), one.kid]),
       );
+    });
+  operator
+    .command("sign")
+    .description("sign what devices install, so that they take it from nobody else")
+    .argument("[dir]", "folder with linux-x64/picket-agent, linux-arm64/picket-agent or both, as `bun run build` makes it", "dist")
+    .option("--json", "one JSON object: { dir, site, iat, version, files: { NAME: SHA256 } }")
+    .addHelpText(
+      "after",
+      "\nSigns with operator.jwk. The folder then goes to the site's host, where sudo ./install.sh --site or --upgrade takes it.\n\nExamples:\n  picket operator sign\n  picket operator sign /srv/picket/dist --json",
+    )
+    .action(async (dir: string, options: { json?: boolean }, command: Command) => {
+      const [{ loadOperator }, { signRelease }] = await Promise.all([import("../operator/keys.ts"), import("../operator/release.ts")]);
+      const operator = await loadOperator(homeOf(command));
+      const release = await signRelease(operator, resolve(dir), { version: packageJson.version, nowMs: Date.now() });
+      if (options.json) return printJson({ dir: resolve(dir), ...release });
+      printLine(`Signed picket-agent ${release.version} for the site ${release.site}, as ${operator.name ?? operator.kid}:`);
+      printTable(
+        ["file", "SHA-256"],
+        Object.entries(release.files).map(([name, hash]) => [name, hash]),
+      );
+      printLine(`Next, on the site's host, in a folder with install.sh and this ${dir}: sudo ./install.sh --upgrade`);
     });
 }
