@@ -31,6 +31,16 @@ export const BrokerConfig = z.strictObject({
         .meta({ description: "Bytes of batches kept in the log; the oldest go first" }),
     })
     .prefault({}),
+  samples: z
+    .strictObject({
+      keepBytes: z
+        .int()
+        .min(512 << 20)
+        .max(2 ** 40)
+        .default(2 ** 30)
+        .meta({ description: "Bytes of files kept for scanning; those scanned first go first" }),
+    })
+    .prefault({}),
   sinks: z.array(Webhook).max(16).default([]).meta({ description: "Where alerts leave" }),
 });
 export type BrokerConfig = z.output<typeof BrokerConfig>;

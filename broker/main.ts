@@ -16,6 +16,8 @@ import pkg from "./package.json" with { type: "json" };
 import type { Log } from "./peer.ts";
 import { issueDevice, keyOfCsr, readAuthority, spkiHash } from "./pki/certificates.ts";
 import { identify, identifyPem } from "./pki/peer.ts";
+import { Samples } from "./samples/samples.ts";
+import { Spool } from "./samples/spool.ts";
 import { startSinks } from "./sinks/sinks.ts";
 import { readSite } from "./site.ts";
 import { siteStatus } from "./status.ts";
@@ -68,6 +70,7 @@ export async function startBroker(config: BrokerConfig, options: BrokerOptions =
   stack.use(parts.changes.listen((change) => change.kind === "alert" && parts.sinks.wake()));
   stack.use(every(SWEEP_MS, log, () => parts.presence.sweep()));
   stack.use(every(SWEEP_MS, log, () => parts.outbox.expire()));
+  stack.use(every(SWEEP_MS, log, async () => parts.samples.sweep()));
   stack.use(every(TRIM_MS, log, () => trim(store, config, nowMs())));
   log("info", "broker listens", { site: site.site, mqtt: mqtt.port, https: api.port });
   const running = stack.move();
@@ -88,7 +91,11 @@ async function assemble(given: Given) {
   const commands = new Commands(store, { site: site.site, keys: () => keys.current()?.list });
   const outbox = new Outbox({ store, commands, keys, changes, nowMs, log });
   const presence = new Presence({ site: site.site, store, changes, nowMs });
-  const feed = new Feed({ store, changes, nowMs, newSession: () => crypto.randomUUID(), report });
+  const spool = new Spool(join(config.dir, "samples"));
+  const samples = new Samples({ store, spool, ...config.samples, nowMs, log, arrived: () => feed.wakeFiles() });
+  await samples.recover();
+  const files = { read: spool.read.bind(spool), changed: () => samples.ask() };
+  const feed = new Feed({ store, changes, files, nowMs, newSession: () => crypto.randomUUID(), report });
   const ingest = createIngest({ store, nowMs, stored: () => feed.wake(), deadLetter: deadLetterAlert(given, changes) });
   let mqtt: MqttServer | undefined;
   let httpsPort = config.httpsPort;
@@ -119,12 +126,12 @@ async function assemble(given: Given) {
       ...{ keysVersion: keys.current()?.version ?? 0, detectorConnected: feed.connected, sinks: sinks.status() },
     });
   const api = apiDeps(given, { enrolment, commands, keys, outbox, sinks, changes, status, report });
-  const handlers = mqttHandlers(given, { ingest, presence, outbox, feed, changes, report });
+  const handlers = mqttHandlers(given, { ingest, presence, outbox, feed, samples, changes, report });
   const listening = (server: MqttServer, https: number) => {
     mqtt = server;
     httpsPort = https;
   };
-  return { authority, changes, presence, outbox, sinks, api, handlers, listening };
+  return { authority, changes, presence, outbox, samples, sinks, api, handlers, listening };
 }
 
 /** Old batches go in pieces, so that ingest never waits long for them. */

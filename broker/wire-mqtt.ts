@@ -9,6 +9,7 @@ import type { Ingest } from "./ingest/ingest.ts";
 import type { MqttHandlers } from "./mqtt/server.ts";
 import type { Outbox } from "./outbox.ts";
 import type { CertifiedPeer, Link } from "./peer.ts";
+import type { Samples } from "./samples/samples.ts";
 import type { Store } from "./store/database.ts";
 import { getCertificate, getDevice } from "./store/devices.ts";
 
@@ -17,11 +18,12 @@ type Parts = {
   readonly presence: Presence;
   readonly outbox: Outbox;
   readonly feed: Feed;
+  readonly samples: Samples;
   readonly changes: Changes;
   readonly report: (error: unknown) => void;
 };
 
-export function mqttHandlers({ store, nowMs }: Given, { ingest, presence, outbox, feed, changes, report }: Parts): MqttHandlers {
+export function mqttHandlers({ store, nowMs }: Given, { ingest, presence, outbox, feed, samples, changes, report }: Parts): MqttHandlers {
   const published = async (link: Link, name: TopicName, payload: Uint8Array): Promise<void> => {
     const device = link.peer.name;
     const orReject = (problem: string | undefined) => (problem === undefined ? undefined : ingest.reject(device, name, payload, problem));
@@ -32,6 +34,8 @@ export function mqttHandlers({ store, nowMs }: Given, { ingest, presence, outbox
         return orReject(await presence.status(device, payload));
       case "result":
         return orReject(await outbox.result(device, payload));
+      case "sample":
+        return orReject(await samples.take(link, payload));
       case "want":
         return feed.want(link, payload);
       case "commit":
@@ -39,6 +43,7 @@ export function mqttHandlers({ store, nowMs }: Given, { ingest, presence, outbox
       case "cmd":
       case "pack":
       case "data":
+      case "sampleWant":
         throw new Error(`only the broker publishes ${name}`);
     }
   };
@@ -55,11 +60,13 @@ export function mqttHandlers({ store, nowMs }: Given, { ingest, presence, outbox
     },
     subscribed: (link, name) => {
       outbox.subscribed(link, name);
+      samples.subscribed(link, name);
       if (name === "data") changes.tell({ kind: "site" });
     },
     closed: (link) => {
       outbox.closed(link);
       feed.closed(link);
+      samples.closed(link);
       if (link.peer.role === "detector") changes.tell({ kind: "site" });
     },
   };

@@ -55,6 +55,7 @@ function setup(store: Store) {
   changes.listen((change) => told.push(change));
   let sessions = 0;
   const feed = new Feed({
+    files: { read: async () => undefined, changed: () => {} },
     store,
     changes,
     nowMs: () => clock.nowMs,

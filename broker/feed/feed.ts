@@ -1,23 +1,32 @@
 // The detector's reading of the log: state first, then batches as far as it granted credits, and its decisions back in one transaction each.
-import { Commit, encodeData, LOOKBACK_MS, type Seen, type State, Want } from "@picket/protocol/feed";
+import { Commit, encodeData, encodePiece, LOOKBACK_MS, type Seen, type State, Want } from "@picket/protocol/feed";
 import type { Changes } from "../changes.ts";
 import type { Link } from "../peer.ts";
 import { growingAlerts, upsertAlert } from "../store/alerts.ts";
 import type { Store } from "../store/database.ts";
 import { advanceCursor, detectorState, readSeen, saveSeen, trimSeen } from "../store/detector.ts";
 import { nextOffset, offsetSince, readBatches, receivedAt } from "../store/log.ts";
+import { markJudged, nextNews, nextToScan, sampleLeft, saveSightings, saveVerdicts, setSamplePack, tryToScan } from "../store/samples.ts";
 
 /** Rows read from the log at once: the event loop is not held longer than that. */
 const PAGE = 16;
 /** Bytes of one part of the state, well below the topic's limit. */
 const STATE_BYTES = 512 << 10;
 const MAX_OPEN = 2000;
+/** Bytes of a sample in one message: batches go between them. */
+const PIECE_BYTES = 256 << 10;
 
 export type FeedPorts = {
   readonly store: Store;
   readonly changes: Changes;
   readonly nowMs: () => number;
   readonly newSession: () => string;
+  readonly files: {
+    /** Bytes of a file in the spool; undefined when it is not there. */
+    read(sha256: string, offset: number, max: number): Promise<Buffer | undefined>;
+    /** Other files may be wanted now. */
+    changed(): void;
+  };
   /** Faults of ours, such as a log that cannot be read. */
   readonly report: (error: unknown) => void;
 };
@@ -27,7 +36,18 @@ export class FeedRefused extends Error {
   override name = "FeedRefused";
 }
 
-type Session = { readonly id: string; readonly link: Link; offset: number; credits: number; started: boolean; sending: boolean };
+type Session = {
+  readonly id: string;
+  readonly link: Link;
+  /** The rules by which this detector scans files, if it does. */
+  readonly pack: string | undefined;
+  offset: number;
+  credits: number;
+  started: boolean;
+  sending: boolean;
+  /** The file whose verdict is awaited, or whose alerts, from so many devices: one at a time. */
+  file: { readonly sha256: string; left: number } | undefined;
+};
 
 export class Feed {
   readonly #ports: FeedPorts;
@@ -45,7 +65,7 @@ export class Feed {
   want(link: Link, payload: Uint8Array): void {
     const want = parse(Want, payload);
     if (want.kind === "hello") {
-      this.#begin(link, want.credits);
+      this.#begin(link, want.credits, want.pack);
       return;
     }
     const session = this.#session;
@@ -72,11 +92,23 @@ export class Feed {
         change: upsertAlert(store, detection, group, nowMs),
       }));
       saveSeen(store, commit.seen, commit.next);
+      saveSightings(store, commit.sightings ?? [], nowMs);
+      saveVerdicts(store, commit.verdicts ?? []);
+      markJudged(store, commit.judged ?? []);
       advanceCursor(store, commit);
       return alerts;
     });
     for (const { id, change } of told)
       if (change !== "unchanged") this.#ports.changes.tell({ kind: "alert", id, created: change === "created" });
+    if (commit.sightings?.length) this.#ports.files.changed();
+    this.#fileDone(commit);
+    this.wakeFiles();
+  }
+
+  /** A file is here to be scanned. */
+  wakeFiles(): void {
+    const session = this.#session;
+    if (session) this.#sendFile(session).catch((error: unknown) => this.#fail(session, error));
   }
 
   /** New batches are on disk. */
@@ -88,19 +120,22 @@ export class Feed {
     if (this.#session?.link === link) this.#session = undefined;
   }
 
-  #begin(link: Link, credits: number): void {
+  #begin(link: Link, credits: number, pack: string | undefined): void {
     const { store, nowMs } = this.#ports;
     if (this.#session && this.#session.link !== link) this.#session.link.close("another detector said hello");
     trimSeen(store);
     const { cursor } = detectorState(store);
     const cursorMs = receivedAt(store, cursor) ?? nowMs();
     const offset = Math.min(cursor, offsetSince(store, cursorMs - LOOKBACK_MS));
-    const session: Session = { id: this.#ports.newSession(), link, offset, credits, started: false, sending: false };
+    const session: Session = { id: this.#ports.newSession(), link, pack, offset, credits, started: false, sending: false, file: undefined };
     this.#session = session;
+    store.commitNow(() => setSamplePack(store, pack));
+    this.#ports.files.changed();
     this.#sendState(session, cursor, cursorMs)
       .then(() => {
         session.started = true;
         this.#start(session);
+        this.wakeFiles();
       })
       .catch((error: unknown) => this.#fail(session, error));
   }
@@ -119,6 +154,49 @@ export class Feed {
       if (this.#session !== session) return;
       await session.link.send("data", JSON.stringify(part));
     }
+  }
+
+  #fileDone({ verdicts, judged }: Commit): void {
+    const session = this.#session;
+    if (!session?.file) return;
+    const { sha256 } = session.file;
+    if (verdicts?.some((verdict) => verdict.sha256 === sha256)) session.file.left = 0;
+    session.file.left -= judged?.filter((one) => one.sha256 === sha256).length ?? 0;
+    if (session.file.left <= 0) session.file = undefined;
+  }
+
+  /** One file at a time: news of a bad one before one to be scanned. The answer to it, in a commit, asks for the next. */
+  async #sendFile(session: Session): Promise<void> {
+    const { store } = this.#ports;
+    const { pack } = session;
+    while (pack !== undefined && session.started && this.#session === session && session.file === undefined) {
+      const news = nextNews(store);
+      if (news) {
+        session.file = { sha256: news.verdict.sha256, left: news.sightings.length };
+        await session.link.send("data", JSON.stringify({ kind: "verdict", session: session.id, ...news }));
+        return;
+      }
+      const sample = nextToScan(store);
+      if (!sample) return;
+      session.file = { sha256: sample.sha256, left: 1 };
+      if (!(await store.commitSoon(() => tryToScan(store, sample.sha256, pack)))) session.file = undefined;
+      else if (!(await this.#sendBytes(session, sample))) {
+        session.file = undefined;
+        await store.commitSoon(() => sampleLeft(store, sample.sha256));
+        this.#ports.files.changed();
+      }
+    }
+  }
+
+  /** False when the file is not what the database says. */
+  async #sendBytes(session: Session, { sha256, size }: { sha256: string; size: number }): Promise<boolean> {
+    for (let offset = 0; offset < size && this.#session === session; ) {
+      const bytes = await this.#ports.files.read(sha256, offset, Math.min(PIECE_BYTES, size - offset));
+      if (!bytes?.length) return false;
+      await session.link.send("data", encodePiece({ kind: "sample", session: session.id, sha256, size, offset }, bytes));
+      offset += bytes.length;
+    }
+    return true;
   }
 
   /** Sends what is granted and there. One pump a session: `send` waits for the socket, which is the back-pressure under the credits. */

@@ -8,6 +8,7 @@ import { devicesMigrations } from "./devices.ts";
 import { keyMigrations } from "./keys.ts";
 import { logMigrations } from "./log.ts";
 import { receivedMigrations } from "./received.ts";
+import { samplesMigrations } from "./samples.ts";
 import { sinkQueueMigrations } from "./sink-queue.ts";
 import { tokensMigrations } from "./tokens.ts";
 
@@ -22,6 +23,7 @@ const schema: Schema = {
   keys: keyMigrations,
   commands: commandMigrations,
   sinks: sinkQueueMigrations,
+  samples: samplesMigrations,
 };
 
 /**
