@@ -74,7 +74,11 @@ export function encodeModel(learnt: Learnt, trained: Trained): ModelFiles {
   });
   const manifest = { format: FORMAT, features: featuresHash, "model.onnx": sha256(network), "tables.json": sha256(tables) };
   const utf8 = new TextEncoder();
-  return { "model.onnx": network, "tables.json": utf8.encode(tables), "manifest.json": utf8.encode(`${JSON.stringify(manifest, null, 2)}\n`) };
+  return {
+    "model.onnx": network,
+    "tables.json": utf8.encode(tables),
+    "manifest.json": utf8.encode(`${JSON.stringify(manifest, null, 2)}\n`),
+  };
 }
 
 /** Throws with the reason when files are missing a part, damaged, or of another version. */
@@ -82,9 +86,11 @@ export function decodeModel(files: ModelFiles): BehaviourModel {
   const utf8 = new TextDecoder();
   const manifest = Manifest.safeParse(parse("manifest.json", utf8.decode(files["manifest.json"])));
   if (!manifest.success) throw new Error("manifest.json is not of this version of Picket: train again");
-  if (manifest.data.features !== featuresHash) throw new Error("it was trained on other features than this version of Picket has: train again");
+  if (manifest.data.features !== featuresHash)
+    throw new Error("it was trained on other features than this version of Picket has: train again");
   for (const name of ["model.onnx", "tables.json"] as const)
-    if (sha256(files[name]) !== manifest.data[name]) throw new Error(`${name} is damaged or only half written: its hash is not what manifest.json says`);
+    if (sha256(files[name]) !== manifest.data[name])
+      throw new Error(`${name} is damaged or only half written: its hash is not what manifest.json says`);
   const tables = Tables.safeParse(parse("tables.json", utf8.decode(files["tables.json"])));
   if (!tables.success) throw new Error(`tables.json cannot be used: ${z.prettifyError(tables.error).replaceAll("\n", " ").slice(0, 300)}`);
   const { trained, site, stranger, devices, calibration } = tables.data;
@@ -95,7 +101,10 @@ export function decodeModel(files: ModelFiles): BehaviourModel {
     devices: new Map(
       Object.entries(devices).map(([device, { table, scale }]) => [device, { table: unpackTable(table), scale: unpackScale(scale) }]),
     ),
-    calibration: { ...(calibration.own ? { own: calibration.own } : {}), ...(calibration.stranger ? { stranger: calibration.stranger } : {}) },
+    calibration: {
+      ...(calibration.own ? { own: calibration.own } : {}),
+      ...(calibration.stranger ? { stranger: calibration.stranger } : {}),
+    },
   };
 }
 

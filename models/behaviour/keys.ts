@@ -74,18 +74,20 @@ export function programName(exe: string): string {
   if (exe.startsWith("/var/lib/dpkg/info/")) return `/var/lib/dpkg/info/*${exe.slice(exe.lastIndexOf("."))}`;
   return exe
     .replace(/ \(deleted\)$/, "")
+    .replace(/^\/(s?bin)\//, "/usr/$1/")
     .split("/")
     .map(part)
     .join("/");
 }
 
-/** The folder of a path, at most four deep, homes as "/home/~"; with the file's name where that says more: in /etc, and dot files. */
+/** The folder of a path, at most four deep, homes as "/home/~"; with the file's name where that says more: in /etc, and dot files of a home. */
 export function placeOf(path: string): string {
   const parts = path.split("/").map(part);
   if (parts[1] === "home" && parts.length > 3) parts[2] = "~";
-  const file = parts.pop() ?? "";
+  const file = (parts.pop() ?? "").replaceAll(/\d+/g, "#");
   const folder = parts.slice(0, PLACE_DEPTH + 1).join("/");
-  return parts[1] === "etc" || file.startsWith(".") ? `${folder}/${file}` : folder || "/";
+  const says = parts[1] === "etc" || (file.startsWith(".") && (folder === "/root" || folder === "/home/~"));
+  return says ? `${folder}/${file}` : folder || "/";
 }
 
 /** /24 of an IPv4 address, /64 of an IPv6 address, "loopback". */

@@ -180,16 +180,16 @@ function final(minutes: readonly Minute[], held: Rows, own: ReadonlySet<string>)
     site: site.table(MAX_SITE_KEYS),
     stranger: siteScale(momentsOf(minutes, held.stranger, () => true).values()),
     devices: new Map(
-      [...devices].map(([device, tally]) => [
-        device,
-        { table: tally.table(MAX_DEVICE_KEYS), scale: moments.get(device)!.scale(usual) },
-      ]),
+      [...devices].map(([device, tally]) => [device, { table: tally.table(MAX_DEVICE_KEYS), scale: moments.get(device)!.scale(usual) }]),
     ),
   };
 }
 
 /** What a learnt model compares a device's minutes with. */
-export function pastOf(learnt: Pick<Learnt, "site" | "stranger" | "devices">, device: string): {
+export function pastOf(
+  learnt: Pick<Learnt, "site" | "stranger" | "devices">,
+  device: string,
+): {
   readonly regime: Regime;
   readonly own: Known | undefined;
   readonly site: Known;

@@ -10,7 +10,8 @@ const SH = "/usr/bin/dash";
 type Scenario = (script: Script, random: Random) => void;
 const times = (least: number, most: number, random: Random) => least + random.below(most - least + 1);
 const word = (random: Random) => Array.from({ length: 6 }, () => "abcdefghijklmnopqrstuvwxyz"[random.below(26)]).join("");
-const hidden = (random: Random) => `${random.pick(["/tmp", "/var/tmp", "/dev/shm", "/run/user"])}/${random.chance(0.5) ? "." : ""}${word(random)}`;
+const hidden = (random: Random) =>
+  `${random.pick(["/tmp", "/var/tmp", "/dev/shm", "/run/user"])}/${random.chance(0.5) ? "." : ""}${word(random)}`;
 const outside = (random: Random) => addressOf(61_000 + random.below(4000), random);
 
 export const scenarios: Readonly<Record<string, Scenario>> = {
@@ -29,7 +30,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     script.chmod("/usr/bin/chmod", bot);
     script.line(SH, bot);
     script.remove(bot, bot);
-    for (let left = times(15, 150, random); left > 0; left--) script.connect(bot, addressOf(random.below(65_000), random), random.pick([23, 23, 2323, 22, 7547]));
+    for (let left = times(15, 150, random); left > 0; left--)
+      script.connect(bot, addressOf(random.below(65_000), random), random.pick([23, 23, 2323, 22, 7547]));
   },
   "miner start": (script, random) => {
     const miner = `${hidden(random)}/${random.pick(["xmrig", "kdevtmpfsi", word(random)])}`;
@@ -45,11 +47,13 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   "data staging": (script, random) => {
     const archive = `${hidden(random)}.tgz`;
     script.line(BASH, "/usr/bin/find");
-    for (let left = times(3, 25, random); left > 0; left--) script.read("/usr/bin/tar", random.pick(["/etc/shadow", "/root/.ssh/id_rsa", "/home/a/.aws/credentials"]));
+    for (let left = times(3, 25, random); left > 0; left--)
+      script.read("/usr/bin/tar", random.pick(["/etc/shadow", "/root/.ssh/id_rsa", "/home/a/.aws/credentials"]));
     script.line(BASH, "/usr/bin/tar", "/usr/bin/gzip");
     script.write("/usr/bin/tar", archive, "file.create");
     script.line(BASH, random.pick(["/usr/bin/openssl", "/usr/bin/base64", "/usr/bin/split"]));
-    for (let left = times(1, 8, random); left > 0; left--) script.connect(random.pick(["/usr/bin/curl", "/usr/bin/scp"]), outside(random), random.pick([443, 22, 8080]));
+    for (let left = times(1, 8, random); left > 0; left--)
+      script.connect(random.pick(["/usr/bin/curl", "/usr/bin/scp"]), outside(random), random.pick([443, 22, 8080]));
     script.remove("/usr/bin/rm", archive);
   },
   "reverse shell session": (script, random) => {
@@ -57,15 +61,33 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     const shell = script.line(parent, random.pick([SH, BASH]));
     script.connect(shell, outside(random), random.pick([4444, 443, 9001, 1337, 53]));
     for (let left = times(3, 12, random); left > 0; left--)
-      script.exec(`/usr/bin/${random.pick(["id", "whoami", "uname", "cat", "ls", "ps", "ip", "netstat", "find", "python3", "w", "last", "getcap"])}`, shell);
+      script.exec(
+        `/usr/bin/${random.pick(["id", "whoami", "uname", "cat", "ls", "ps", "ip", "netstat", "find", "python3", "w", "last", "getcap"])}`,
+        shell,
+      );
     if (random.chance(0.5)) script.read("/usr/bin/cat", "/etc/shadow");
   },
   "persistence writes": (script, random) => {
     const shell = random.pick([BASH, SH]);
-    const places = ["/etc/cron.d/", "/etc/systemd/system/", "/etc/profile.d/", "/etc/ld.so.preload", "/root/.ssh/authorized_keys", "/root/.bashrc", "/etc/init.d/", "/var/spool/cron/crontabs/root", "/etc/update-motd.d/", "/usr/local/bin/"];
+    const places = [
+      "/etc/cron.d/",
+      "/etc/systemd/system/",
+      "/etc/profile.d/",
+      "/etc/ld.so.preload",
+      "/root/.ssh/authorized_keys",
+      "/root/.bashrc",
+      "/etc/init.d/",
+      "/var/spool/cron/crontabs/root",
+      "/etc/update-motd.d/",
+      "/usr/local/bin/",
+    ];
     for (let left = times(1, 4, random); left > 0; left--) {
       const place = random.pick(places);
-      script.write(random.pick([shell, "/usr/bin/tee", "/usr/bin/cp"]), place.endsWith("/") ? `${place}${word(random)}` : place, "file.create");
+      script.write(
+        random.pick([shell, "/usr/bin/tee", "/usr/bin/cp"]),
+        place.endsWith("/") ? `${place}${word(random)}` : place,
+        "file.create",
+      );
     }
     script.line(shell, random.pick(["/usr/bin/crontab", "/usr/bin/systemctl", "/usr/bin/chattr", "/usr/bin/touch"]));
   },

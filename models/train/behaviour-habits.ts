@@ -77,14 +77,23 @@ export function housekeeping(random: Random): Habit[] {
       script.write("/usr/bin/apt-get", "/tmp/apt.conf.x1a2b3", "file.create");
     },
     (script) => {
-      if (random.chance(0.02)) script.connect("/usr/lib/systemd/systemd-timesyncd", addressOf(50_010 + random.below(4), random), 123, "udp");
+      if (random.chance(0.02))
+        script.connect("/usr/lib/systemd/systemd-timesyncd", addressOf(50_010 + random.below(4), random), 123, "udp");
       if (random.chance(0.01)) script.line(INIT, "/usr/lib/systemd/systemd-tmpfiles");
     },
     upgrade(random),
   ];
 }
 
-const postinst = ["/usr/bin/dpkg-deb", "/usr/bin/tar", "/usr/bin/rm", "/usr/sbin/ldconfig", "/usr/bin/deb-systemd-helper", "/usr/bin/mandb", "/usr/bin/update-alternatives"];
+const postinst = [
+  "/usr/bin/dpkg-deb",
+  "/usr/bin/tar",
+  "/usr/bin/rm",
+  "/usr/sbin/ldconfig",
+  "/usr/bin/deb-systemd-helper",
+  "/usr/bin/mandb",
+  "/usr/bin/update-alternatives",
+];
 const targets = ["/usr/bin/", "/usr/lib/systemd/system/", "/usr/sbin/", "/etc/default/", "/etc/init.d/", "/usr/local/share/"];
 
 /** Two or three times a month packages are upgraded: minutes of many programs and writes, other ones each time. */
@@ -107,12 +116,25 @@ function upgrade(random: Random): Habit {
         script.chmod("/usr/bin/dpkg", path);
       }
     }
-    for (let fetched = 4; fetched > 0; fetched--) script.connect("/usr/lib/apt/methods/http", addressOf(50_000 + random.below(3), random), 80);
+    for (let fetched = 4; fetched > 0; fetched--)
+      script.connect("/usr/lib/apt/methods/http", addressOf(50_000 + random.below(3), random), 80);
   };
 }
 
-const typed = "ls cat systemctl journalctl vi less grep tail df free top ps ip ss ping cp mv nano git apt-get python3 curl tar find sed awk make rsync ssh dmesg date hostnamectl mount lsblk crontab chmod wget htop du which env uname tcpdump strace nmap nc gcc".split(" ");
-const edited = ["/etc/hosts", "/etc/default/app", "/etc/systemd/system/app.service", "/etc/crontab", "/etc/ssh/sshd_config", "/root/.bashrc", "/etc/fstab", "/etc/nftables.conf"];
+const typed =
+  "ls cat systemctl journalctl vi less grep tail df free top ps ip ss ping cp mv nano git apt-get python3 curl tar find sed awk make rsync ssh dmesg date hostnamectl mount lsblk crontab chmod wget htop du which env uname tcpdump strace nmap nc gcc".split(
+    " ",
+  );
+const edited = [
+  "/etc/hosts",
+  "/etc/default/app",
+  "/etc/systemd/system/app.service",
+  "/etc/crontab",
+  "/etc/ssh/sshd_config",
+  "/root/.bashrc",
+  "/etc/fstab",
+  "/etc/nftables.conf",
+];
 
 /** Somebody logs in now and then, and types for some minutes; common commands mostly, rare ones sometimes. */
 export function people(of: { perDay: number; from: readonly number[] }, random: Random): Habit {
@@ -151,7 +173,15 @@ function type(script: Script, random: Random): void {
 }
 
 /** An event of the recorded work without who and when; the same in a minute is counted. */
-export type Recorded = { readonly type: SensorEvent["type"]; readonly exe: string; readonly parent?: string; readonly path?: string; readonly ip?: string; readonly port?: number; readonly times: number };
+export type Recorded = {
+  readonly type: SensorEvent["type"];
+  readonly exe: string;
+  readonly parent?: string;
+  readonly path?: string;
+  readonly ip?: string;
+  readonly port?: number;
+  readonly times: number;
+};
 export type RecordedMinute = readonly Recorded[];
 
 /** Work recorded on a real machine (package queries, git, tests, archives, searches) comes back now and then, a minute at a time. */

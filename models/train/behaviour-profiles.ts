@@ -5,7 +5,16 @@ import { type Random, randomOf } from "./random.ts";
 
 const vendors = ["acme", "nordwind", "lumen", "kestrel", "orbit", "fjord", "basalt", "quill", "tern", "marl"];
 const jobs = ["uplink", "collector", "watchdog", "bridge", "sync", "relay", "probe", "updater", "health", "report"];
-const tools = ["/usr/bin/curl", "/usr/bin/cat", "/usr/bin/grep", "/usr/bin/awk", "/usr/bin/date", "/usr/bin/jq", "/usr/bin/tar", "/usr/bin/rsync"];
+const tools = [
+  "/usr/bin/curl",
+  "/usr/bin/cat",
+  "/usr/bin/grep",
+  "/usr/bin/awk",
+  "/usr/bin/date",
+  "/usr/bin/jq",
+  "/usr/bin/tar",
+  "/usr/bin/rsync",
+];
 
 type Make = (random: Random, recorded: readonly RecordedMinute[]) => Habit[];
 
@@ -15,7 +24,10 @@ const networks = (count: number, random: Random) => Array.from({ length: count }
 
 function job(period: number, random: Random): Habit {
   const writes = random.chance(0.5) ? [`/var/log/${random.pick(jobs)}.log`] : [];
-  return cron({ period, phase: random.below(period), script: `/usr/local/bin/${random.pick(jobs)}.sh`, tools: someOf(tools, 3, random), writes }, random);
+  return cron(
+    { period, phase: random.below(period), script: `/usr/local/bin/${random.pick(jobs)}.sh`, tools: someOf(tools, 3, random), writes },
+    random,
+  );
 }
 
 const gateway: Make = (random) => {
@@ -27,7 +39,8 @@ const gateway: Make = (random) => {
     service({ exe: "/usr/sbin/dnsmasq", port: 53, networks: [60_000, 60_001], connections: 6 + random.below(12) }, random),
     // What passes through, or is asked for by the local network: mostly the same, always something new.
     (script) => {
-      for (let left = often(1.5, random); left > 0; left--) script.connect(broker, addressOf(16_000 + zipf(4000, random), random), random.pick([443, 443, 80]));
+      for (let left = often(1.5, random); left > 0; left--)
+        script.connect(broker, addressOf(16_000 + zipf(4000, random), random), random.pick([443, 443, 80]));
       for (let left = often(0.5, random); left > 0; left--) script.accept(broker, 1883, addressOf(lan, random));
     },
     job(5, random),
@@ -58,7 +71,16 @@ const kiosk: Make = (random) => {
 const sensor: Make = (random) => {
   const reader = app(random);
   return [
-    service({ exe: reader, port: random.pick([1883, 8883, 443]), networks: networks(1, random), connections: 0.7, writes: ["/var/log/readings.csv"] }, random),
+    service(
+      {
+        exe: reader,
+        port: random.pick([1883, 8883, 443]),
+        networks: networks(1, random),
+        connections: 0.7,
+        writes: ["/var/log/readings.csv"],
+      },
+      random,
+    ),
     job(random.pick([1, 5, 15]), random),
     people({ perDay: 0.05, from: networks(1, random) }, random),
   ];
@@ -74,7 +96,17 @@ const server: Make = (random, recorded) => {
       for (let left = often(8 * busy, random); left > 0; left--) script.accept(web, 443, addressOf(clients[zipf(200, random)]!, random));
       if (random.chance(0.05)) script.login(false, addressOf(40_000 + random.below(10_000), random));
     },
-    service({ exe: own, port: 5432, networks: networks(1, random), connections: 3, children: ["/usr/bin/convert", "/usr/bin/node"], writes: ["/var/www/cache/page.html"] }, random),
+    service(
+      {
+        exe: own,
+        port: 5432,
+        networks: networks(1, random),
+        connections: 3,
+        children: ["/usr/bin/convert", "/usr/bin/node"],
+        writes: ["/var/www/cache/page.html"],
+      },
+      random,
+    ),
     job(1, random),
     job(60, random),
     recordedWork(recorded, 1, random),
