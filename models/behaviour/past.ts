@@ -36,10 +36,14 @@ export class Tally {
     return this.#of[kind].get(hash) ?? 0;
   }
 
-  table(maxKeys: number): Table {
+  /** The most frequent keys, of those that `keep` takes. */
+  table(maxKeys: number, keep: (kind: Kind, hash: number) => boolean = () => true): Table {
     const of = Object.fromEntries(
       kinds.map((kind) => {
-        const most = [...this.#of[kind]].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, maxKeys);
+        const most = [...this.#of[kind]]
+          .filter(([hash]) => keep(kind, hash))
+          .sort((a, b) => b[1] - a[1] || a[0] - b[0])
+          .slice(0, maxKeys);
         most.sort((a, b) => a[0] - b[0]);
         return [
           kind,
