@@ -60,8 +60,10 @@ export type FieldTest =
       readonly source: string;
       /** Of i, m, s. */
       readonly flags: string;
-      /** Lower case: one of them stands in every text that matches. Absent when none can be told. */
+      /** Lower case: one of them stands in every text that matches, once that is folded (sigma/fold.ts). Absent when none can be told. */
       readonly literals?: readonly string[];
+      /** UTF-16 units of the shortest text that can match, where that is long. */
+      readonly atLeast?: number;
     }
   | { readonly kind: "cidr"; readonly network: readonly number[]; readonly bits: number }
   | { readonly kind: "compare"; readonly than: "lt" | "lte" | "gt" | "gte"; readonly number: number }

@@ -1,8 +1,9 @@
 // What must be seen in an event for a rule to match it, as texts that can be looked up for all rules at once.
 import type { Condition, FieldTest } from "../rule.ts";
+import { fold } from "./fold.ts";
 import { passesMissing } from "./reach.ts";
 
-/** A text in lower-case ASCII, and where in the (lower-case) field it must stand. `segment`: it is all that follows the last slash. */
+/** A text, folded (fold.ts) and of ASCII only, and where in the field, folded too, it must stand. `segment`: it is all that follows the last slash. */
 export type Clue = { readonly field: string; readonly at: "segment" | "start" | "end" | "any"; readonly text: string };
 
 /** Shorter ones stand in nearly every text. */
@@ -97,7 +98,7 @@ function segment(field: string, text: string): readonly Clue[] | undefined {
 /** Beyond ASCII, lower case may depend on the neighbours and change the length: only what stands between such characters is looked up. */
 function literal(field: string, at: Clue["at"], text: string): readonly Clue[] | undefined {
   const run = isAscii(text) ? text : longest(text.split(/[^\x01-\x7f]+/));
-  return run.length < MIN_CLUE ? undefined : [{ field, at: run === text ? at : "any", text: run.toLowerCase() }];
+  return run.length < MIN_CLUE ? undefined : [{ field, at: run === text ? at : "any", text: fold(run.toLowerCase()) }];
 }
 
 const isAscii = (text: string) => /^[\x01-\x7f]*$/.test(text);

@@ -2,6 +2,7 @@
 import type { EventType, SensorEvent } from "@picket/protocol/event";
 import type { Condition, FieldTest, Matcher, Rule } from "../rule.ts";
 import { fieldsOf, type Getter } from "./fields.ts";
+import { fold } from "./fold.ts";
 import { passesMissing } from "./reach.ts";
 import { lazyRegex } from "./regex.ts";
 import { Shortlist } from "./shortlist.ts";
@@ -176,7 +177,11 @@ function fieldCheck(field: string, tests: readonly FieldTest[], slots: Slots): C
 
 /** The literals first, in the lower-case text that other rules have asked for already. */
 function regexCheck({ slot, get }: { slot: number; get: Getter }, matches: TextTest, literals: readonly string[]): Check {
-  const possible = onTexts((view) => view.lower(slot, get), containsAny(literals));
+  const hasOne = containsAny(literals);
+  const possible = onTexts(
+    (view) => view.lower(slot, get),
+    (lower) => hasOne(lower) || hasOne(fold(lower)),
+  );
   const certain = onTexts((view) => view.text(slot, get), matches);
   return (view) => possible(view) && certain(view);
 }

@@ -1,10 +1,9 @@
 // Many literals looked for in one pass over a text: a rolling window of four characters finds where one may stand, a comparison decides.
+import { foldCode } from "./fold.ts";
 
 /** Where a literal must stand in the text. */
 export type Literal = { readonly text: string; readonly at: "start" | "end" | "any"; readonly ids: readonly number[] };
 
-/** ASCII in lower case; 0 for everything beyond, which no literal holds. */
-const folded = Uint8Array.from({ length: 128 }, (_, code) => (code >= 65 && code <= 90 ? code + 32 : code));
 const GOLDEN = 0x9e3779b1;
 /** Places in the table for each literal: nine windows in ten meet an empty one. */
 const SPARSE = 8;
@@ -20,7 +19,7 @@ export class Grams {
   readonly #literals: readonly Literal[];
   readonly #hasShort: boolean;
 
-  /** `literals` are lower-case ASCII of three characters or more, without NUL. */
+  /** `literals` are folded ASCII of three characters or more, without NUL. */
   constructor(literals: readonly Literal[]) {
     const bits = Math.max(8, Math.ceil(Math.log2(literals.length * SPARSE + 1)));
     this.#shift = 32 - bits;
@@ -43,7 +42,7 @@ export class Grams {
     }
   }
 
-  /** Calls `found` for each literal that stands in `text` in lower case, perhaps more than once. */
+  /** Calls `found` for each literal that stands in `text`, folded, perhaps more than once. */
   search(text: string, found: (ids: readonly number[]) => void): void {
     // Letters beyond ASCII can become ASCII ones (the Kelvin sign is a k).
     if (this.#scan(text, found) > 127) this.#scan(text.toLowerCase(), found);
@@ -58,7 +57,7 @@ export class Grams {
     for (let at = 0; at < text.length; at++) {
       const code = text.charCodeAt(at);
       seen |= code;
-      window = (window << 8) | (code < 128 ? folded[code]! : 0);
+      window = (window << 8) | foldCode(code);
       const place = first[Math.imul(window, GOLDEN) >>> shift]!;
       if (place !== 0) this.#compare(place, window, text, at, found);
       if (hasShort) {
@@ -84,7 +83,7 @@ function stands({ text: wanted, at }: Literal, text: string, from: number): bool
   if (at === "start" ? from !== 0 : at === "end" && from + wanted.length !== text.length) return false;
   for (let index = 0; index < wanted.length; index++) {
     const code = text.charCodeAt(from + index);
-    if (code > 127 || folded[code] !== wanted.charCodeAt(index)) return false;
+    if (foldCode(code) !== wanted.charCodeAt(index)) return false;
   }
   return true;
 }

@@ -1,54 +1,130 @@
+import fc from "fast-check";
 import { RE2JS } from "re2js";
 import { expect, test } from "vitest";
 import { builtinRules } from "../builtin.ts";
+import { loadRules } from "../load.ts";
 import type { Condition } from "../rule.ts";
-import { requiredLiterals } from "./literals.ts";
+import { fold } from "./fold.ts";
+import { needsOf } from "./literals.ts";
 
 test.each([
-  [String.raw`\bchattr\s+\+i`, ["chattr"]],
-  ["(curl|wget)\\s.*--output", ["--output"]],
-  ["abc|def", ["abc", "def"]],
-  ["abc|.*", undefined],
-  ["abc?", undefined],
-  ["abcd?", ["abc"]],
-  ["(abc)?def", ["def"]],
-  ["(abc){0,2}xyz", ["xyz"]],
-  ["(abc){2}", ["abc"]],
-  ["ab+cd", ["bcd"]],
-  ["ab+cde", ["bcde"]],
-  ["[a-z]{3}", undefined],
-  ["(?i)LINPEAS", ["linpea"]],
-  ["(?i)kss", undefined],
-  ["ABC", ["abc"]],
-  ["\\x41BC", ["abc"]],
-  ["(?P<n>abc)", undefined],
-  ["é{2}abc", ["abc"]],
-  ["[[:alpha:]]abc", undefined],
-  ["(?:abc)x", ["abc"]],
-])("%s needs %j", (pattern, literals) => {
-  expect(requiredLiterals(pattern, false)).toEqual(literals);
+  [String.raw`\bchattr\s+\+i`, ["chattr "], 9],
+  ["(curl|wget)\\s.*--output", ["--output"], 13],
+  ["abc|def", ["abc", "def"], 3],
+  ["abc|.*", undefined, 0],
+  ["abc?", ["ab"], 2],
+  ["abcd?", ["abc"], 3],
+  ["(abc)?def", ["def"], 3],
+  ["(abc){0,2}xyz", ["xyz"], 3],
+  ["(abc){2}", ["abc"], 6],
+  ["(abc){2,}", ["abc"], 6],
+  ["ab+cd", ["bcd"], 4],
+  ["ab+cde", ["bcde"], 5],
+  ["a(b|cd?)e", ["abe", "ace", "acde"], 3],
+  ["(ba|z)?sh\\s", ["sh "], 3],
+  ["[ab]cd", ["acd", "bcd"], 3],
+  ["[^a]bcd", ["bcd"], 4],
+  ["[a-z]{3}", undefined, 3],
+  ["[]a]x", ["]x", "ax"], 2],
+  ["[a\\]]x", ["ax", "]x"], 2],
+  ["(?i)LINPEAS", ["linpeas"], 7],
+  ["kss", ["kss"], 3],
+  ["ABC", ["abc"], 3],
+  ["\\x41BC", ["abc"], 3],
+  ["(?P<n>abc)", undefined, 0],
+  ["é{2}abc", ["abc"], 5],
+  ["[[:alpha:]]abc", undefined, 0],
+  ["(?:abc)x", ["abcx"], 4],
+  ["a\\.b$", ["a.b"], 3],
+  [".{100,}", undefined, 100],
+  ["(a|b|)", undefined, 0],
+])("%s needs %j and %d characters", (pattern, literals, atLeast) => {
+  expect(needsOf(pattern)).toEqual({ ...(literals && { literals }), atLeast });
 });
 
-function patterns(condition: Condition): { source: string; flags: string; literals?: readonly string[] }[] {
+function meets(text: string, { literals, atLeast }: ReturnType<typeof needsOf>): boolean {
+  return text.length >= atLeast && (literals?.some((literal) => fold(text.toLowerCase()).includes(literal)) ?? true);
+}
+
+test("no random text that a random expression matches lacks what it needs", () => {
+  const piece = fc.constantFrom(
+    ...["a", "B", "k", "s", "S", "\\s", "\\.", "\\w", ".", "[ks]", "[^s]", "[a-c]", "\\b", "^", "é", "\\x73", "-"],
+  );
+  const quantified = fc.tuple(piece, fc.constantFrom("", "", "", "+", "*", "?", "{2}", "{1,2}", "+?"));
+  const { pattern } = fc.letrec<{ pattern: string; part: string }>((tie) => ({
+    part: fc.oneof(
+      { weight: 6, arbitrary: quantified.map((parts) => parts.join("")) },
+      { weight: 2, arbitrary: fc.tuple(tie("pattern"), fc.constantFrom("", "?", "+", "*")).map(([inner, sign]) => `(${inner})${sign}`) },
+    ),
+    pattern: fc
+      .array(fc.array(tie("part"), { maxLength: 5 }), { minLength: 1, maxLength: 3 })
+      .map((alternatives) => alternatives.map((parts) => parts.join("")).join("|")),
+  }));
+  const text = fc.array(fc.constantFrom("a", "b", "k", "s", "S", "K", "\u212a", "\u017f", " ", "\t", ".", "é", "É", "-", "\n"), {
+    maxLength: 12,
+  });
+  let matched = 0;
+  fc.assert(
+    fc.property(pattern, fc.boolean(), fc.array(text, { minLength: 8, maxLength: 8 }), (source, ignoreCase, texts) => {
+      const needs = needsOf(source);
+      const regex = RE2JS.compile(source, ignoreCase ? RE2JS.CASE_INSENSITIVE : 0);
+      for (const one of texts.map((letters) => letters.join(""))) {
+        if (!regex.test(one)) continue;
+        if (needs.literals) matched++;
+        expect(meets(one, needs), JSON.stringify({ source, one, needs })).toBe(true);
+      }
+    }),
+    { numRuns: 4000, seed: 5, maxSkipsPerRun: 10 },
+  );
+  expect(matched).toBeGreaterThan(2000);
+});
+
+const shared = new URL("../../../shared/data/sigma-linux/", import.meta.url).pathname;
+
+test("no text made to match an expression of a rule lacks what it needs", async () => {
+  const found = (await Bun.file(`${shared}COUNTS.md`).exists()) ? (await loadRules([shared])).rules : [];
+  const all = [...builtinRules(), ...found].flatMap((rule) => patterns(rule.detection.condition));
+  let matched = 0;
+  for (const { source, flags } of all) {
+    const needs = needsOf(source);
+    const regex = RE2JS.compile(source, flags.includes("i") ? RE2JS.CASE_INSENSITIVE : 0);
+    // What makes texts knows neither assertions nor flags; those of its texts that the expression does not match are left out.
+    const made = fc.stringMatching(
+      new RegExp(
+        source
+          .replaceAll("\\b", "")
+          .replace("(?i)", "")
+          .replaceAll(/([+*])\?/g, "$1"),
+      ),
+    );
+    for (const text of fc.sample(made, { numRuns: 12, seed: 6 })) {
+      for (const one of [text, text.toUpperCase(), text.replaceAll(/s/gi, "\u017f").replaceAll(/k/gi, "\u212a")]) {
+        if (!regex.test(one)) continue;
+        matched++;
+        expect(meets(one, needs), JSON.stringify({ source, one, needs })).toBe(true);
+      }
+    }
+  }
+  expect(matched).toBeGreaterThan(1000);
+});
+
+type Pattern = { source: string; flags: string; literals?: readonly string[]; atLeast?: number };
+
+function patterns(condition: Condition): Pattern[] {
   if (condition.op === "and" || condition.op === "or") return condition.of.flatMap(patterns);
   if (condition.op === "not") return patterns(condition.of);
   return condition.op === "field" ? condition.tests.filter((one) => one.kind === "regex") : [];
 }
 
-test("no text that a shipped expression matches lacks its literals", async () => {
+test("no sample that a shipped expression matches lacks what the built rules say it needs", async () => {
   const texts = await sampleTexts();
-  const all = builtinRules().flatMap((rule) => patterns(rule.detection.condition));
   let matched = 0;
-  for (const { source, flags, literals } of all) {
-    if (!literals) continue;
+  for (const { source, flags, literals, atLeast = 0 } of builtinRules().flatMap((rule) => patterns(rule.detection.condition))) {
     const regex = RE2JS.compile(source, flags.includes("i") ? RE2JS.CASE_INSENSITIVE : 0);
     for (const text of texts) {
       if (!regex.test(text)) continue;
       matched++;
-      expect(
-        literals.some((literal) => text.toLowerCase().includes(literal)),
-        `${source} on ${text}`,
-      ).toBe(true);
+      expect(meets(text, { ...(literals && { literals }), atLeast }), `${source} on ${text}`).toBe(true);
     }
   }
   expect(matched).toBeGreaterThan(100);

@@ -1,22 +1,32 @@
-// Texts without which a regular expression cannot match: looking for them first is fifty times cheaper than the expression.
+// What a text must hold for a regular expression to match it: looking for that first is fifty times cheaper than the expression.
+import { fold } from "./fold.ts";
 
-/** Pieces of a pattern in sequence; each is a choice of literals, one of which must be there, or nothing known. */
-type Choice = readonly string[] | undefined;
+export type Needs = {
+  /** One of them stands in every text that matches, once that is folded (fold.ts). Absent when none can be told. */
+  readonly literals?: readonly string[];
+  /** UTF-16 units every match has at least. */
+  readonly atLeast: number;
+};
 
-const MIN_LENGTH = 3;
-const MAX_CHOICES = 24;
+const MAX_CHOICES = 32;
+const MAX_LENGTH = 64;
+const MAX_LEAST = 1 << 16;
+const MAX_CLASS = 8;
 
-/**
- * Lower-case literals of which at least one stands in every text (in lower case) that `pattern` (RE2 syntax) matches; undefined when none
- * can be told. Knows the usual syntax and gives up on all else, so it is never wrong, only of no help.
- */
-export function requiredLiterals(pattern: string, ignoreCase: boolean): readonly string[] | undefined {
+/** What is known of a piece of a pattern: all texts it matches where they are few, else some of which one must be there, or nothing. */
+type Piece = { readonly exact?: readonly string[] | undefined; readonly oneOf?: readonly string[] | undefined; readonly atLeast: number };
+const unknown: Piece = { atLeast: 1 };
+const nowhere: Piece = { exact: [""], atLeast: 0 };
+
+/** What `pattern` (RE2 syntax, whatever its flags) needs. Knows the usual syntax and gives up on all else, so it is never wrong, only of no help. */
+export function needsOf(pattern: string): Needs {
   try {
-    const reader = new Reader(pattern, ignoreCase);
-    const found = reader.alternatives();
-    return reader.done ? found : undefined;
+    const reader = new Reader(pattern);
+    const { exact, oneOf, atLeast } = reader.alternatives();
+    const literals = better(oneOf, exact);
+    return reader.done ? { ...(literals && { literals }), atLeast } : { atLeast: 0 };
   } catch (error) {
-    if (error instanceof GiveUp) return undefined;
+    if (error instanceof GiveUp) return { atLeast: 0 };
     throw error;
   }
 }
@@ -25,62 +35,49 @@ class GiveUp extends Error {}
 
 class Reader {
   #at = 0;
-  #fold: boolean;
   readonly #pattern: string;
 
-  constructor(pattern: string, fold: boolean) {
+  constructor(pattern: string) {
     this.#pattern = pattern;
-    this.#fold = fold;
   }
 
   get done(): boolean {
     return this.#at === this.#pattern.length;
   }
 
-  alternatives(): Choice {
-    const fold = this.#fold;
-    const all: Choice[] = [this.#sequence()];
+  alternatives(): Piece {
+    const all = [this.#sequence()];
     while (this.#pattern[this.#at] === "|") {
       this.#at++;
       all.push(this.#sequence());
     }
-    // Flags set inside a group end with it.
-    this.#fold = fold;
-    if (all.some((choice) => choice === undefined)) return undefined;
-    const union = [...new Set(all.flatMap((choice) => [...choice!]))];
-    return union.length <= MAX_CHOICES ? union : undefined;
+    const atLeast = Math.min(...all.map((piece) => piece.atLeast));
+    return { exact: union(all.map(({ exact }) => exact)), oneOf: union(all.map(({ exact, oneOf }) => better(oneOf, exact))), atLeast };
   }
 
-  /** The best choice of one sequence: the one whose shortest literal is longest. */
-  #sequence(): Choice {
-    let best: Choice;
-    let run = "";
-    const offer = (choice: Choice) => {
-      if (choice && shortest(choice) >= MIN_LENGTH && (!best || shortest(choice) > shortest(best))) best = choice;
-    };
-    const endRun = () => {
-      if (run !== "") offer([run]);
-      run = "";
-    };
+  #sequence(): Piece {
+    let oneOf: readonly string[] | undefined;
+    /** All that can stand just before the reader, since it last lost count; `whole` while that is the start. */
+    let run: readonly string[] = [""];
+    let whole = true;
+    let atLeast = 0;
     while (!this.done && this.#pattern[this.#at] !== "|" && this.#pattern[this.#at] !== ")") {
-      const atom = this.#atom();
-      const repeat = this.#repeat();
-      if (typeof atom === "string" && repeat === "once") run += atom;
-      else if (typeof atom === "string" && repeat === "some") {
-        run += atom;
-        endRun();
-        run = atom;
-      } else {
-        endRun();
-        if (typeof atom !== "string" && repeat !== "maybe") offer(atom);
-      }
+      const piece = this.#atom();
+      const { least, most } = this.#repeat();
+      atLeast = Math.min(atLeast + piece.atLeast * least, MAX_LEAST);
+      const round = piece.exact && (least > 0 ? piece.exact : most === 1 ? ["", ...piece.exact] : undefined);
+      const longer = round && cross(run, round);
+      oneOf = better(oneOf, longer ?? (least > 0 ? better(piece.oneOf, piece.exact) : undefined));
+      const counted = longer !== undefined && most === 1;
+      whole &&= counted;
+      // What follows a repetition stands behind its last round.
+      if (counted) run = longer;
+      else run = least > 0 && piece.exact ? piece.exact : [""];
     }
-    endRun();
-    return best;
+    return { exact: whole ? run : undefined, oneOf, atLeast };
   }
 
-  /** One character as text, or what is known of a group or class. */
-  #atom(): string | Choice {
+  #atom(): Piece {
     const char = this.#pattern[this.#at++]!;
     switch (char) {
       case "(":
@@ -89,75 +86,102 @@ class Reader {
         return this.#charClass();
       case "\\":
         return this.#escape();
-      case ".":
       case "^":
       case "$":
-        return undefined;
+        return nowhere;
+      case ".":
+        return unknown;
       case "*":
       case "+":
       case "?":
       case "{":
         throw new GiveUp();
       default:
-        return this.#literal(char);
+        return literal(char);
     }
   }
 
-  #literal(char: string): string | undefined {
-    // Only ASCII: elsewhere lower case may change the length. `s` and `k` fold with characters beyond it.
-    if (char > "~" || (this.#fold && /[sk]/i.test(char))) return undefined;
-    return char.toLowerCase();
-  }
-
-  #group(): Choice {
+  #group(): Piece {
     const flags = /^\?(i)?(:|\))/.exec(this.#pattern.slice(this.#at, this.#at + 3));
     if (flags) this.#at += flags[0].length;
     else if (this.#pattern[this.#at] === "?") throw new GiveUp();
-    if (flags?.[2] === ")") {
-      if (flags[1]) this.#fold = true;
-      return undefined;
-    }
-    const outer = this.#fold;
-    if (flags?.[1]) this.#fold = true;
+    if (flags?.[2] === ")") return nowhere;
     const inside = this.alternatives();
     if (this.#pattern[this.#at++] !== ")") throw new GiveUp();
-    this.#fold = outer;
     return inside;
   }
 
-  #charClass(): undefined {
-    if (this.#pattern[this.#at] === "^") this.#at++;
-    if (this.#pattern[this.#at] === "]") this.#at++;
-    while (!this.done && this.#pattern[this.#at] !== "]") {
-      if (this.#pattern.startsWith("[:", this.#at)) throw new GiveUp();
-      this.#at += this.#pattern[this.#at] === "\\" ? 2 : 1;
-    }
-    if (this.done) throw new GiveUp();
+  #charClass(): Piece {
+    const negated = this.#pattern[this.#at] === "^";
+    if (negated) this.#at++;
+    const members: Piece[] = [];
+    let ranges = false;
+    do {
+      if (this.done || this.#pattern.startsWith("[:", this.#at)) throw new GiveUp();
+      const char = this.#pattern[this.#at++]!;
+      members.push(char === "\\" ? this.#escape() : literal(char));
+      ranges ||= this.#pattern[this.#at] === "-" && this.#pattern[this.#at + 1] !== "]";
+    } while (this.#pattern[this.#at] !== "]");
     this.#at++;
-    return undefined;
+    const exact = negated || ranges ? undefined : union(members.map((member) => member.exact));
+    return exact && exact.length <= MAX_CLASS ? { exact, atLeast: 1 } : unknown;
   }
 
-  #escape(): string | undefined {
+  #escape(): Piece {
     const char = this.#pattern[this.#at++];
     if (char === undefined) throw new GiveUp();
-    if (/[sSdDwWbBAz]/.test(char)) return undefined;
+    if (char === "s") return { exact: [" "], atLeast: 1 };
+    if (/[bBAz]/.test(char)) return nowhere;
+    if (/[SdDwW]/.test(char)) return unknown;
     if (char === "x" && /^[0-9a-fA-F]{2}/.test(this.#pattern.slice(this.#at))) {
       const code = Number.parseInt(this.#pattern.slice(this.#at, this.#at + 2), 16);
       this.#at += 2;
-      return this.#literal(String.fromCharCode(code));
+      return literal(String.fromCharCode(code));
     }
     if (/[a-zA-Z0-9]/.test(char)) throw new GiveUp();
-    return this.#literal(char);
+    return literal(char);
   }
 
-  /** Reads a quantifier: once, at least once, or perhaps not at all. */
-  #repeat(): "once" | "some" | "maybe" {
-    const match = /^(\*|\+|\?|\{(\d+)(,\d*)?\})\??/.exec(this.#pattern.slice(this.#at, this.#at + 16));
-    if (!match) return "once";
+  /** Reads a quantifier. */
+  #repeat(): { least: number; most: number } {
+    const match = /^(?:([*+?])|\{(\d+)(,(\d*))?\})\??/.exec(this.#pattern.slice(this.#at, this.#at + 16));
+    if (!match) return { least: 1, most: 1 };
     this.#at += match[0].length;
-    if (match[1] === "*" || match[1] === "?") return "maybe";
-    return match[2] !== undefined && Number(match[2]) === 0 ? "maybe" : "some";
+    const [, sign, least, upTo, most] = match;
+    if (sign) return { least: sign === "+" ? 1 : 0, most: sign === "?" ? 1 : Infinity };
+    return { least: Number(least), most: upTo === undefined ? Number(least) : most ? Number(most) : Infinity };
   }
 }
 
-const shortest = (choice: readonly string[]) => Math.min(...choice.map((literal) => literal.length));
+/** Only ASCII: elsewhere lower case may change the length. */
+const literal = (char: string): Piece => (char > "~" ? unknown : { exact: [fold(char.toLowerCase())], atLeast: 1 });
+
+/** All texts of all lists, or undefined when one of them is unknown or there are too many. */
+function union(lists: readonly (readonly string[] | undefined)[]): readonly string[] | undefined {
+  const all = new Set<string>();
+  for (const list of lists) {
+    if (!list) return undefined;
+    for (const text of list) all.add(text);
+  }
+  return all.size <= MAX_CHOICES ? [...all] : undefined;
+}
+
+function cross(heads: readonly string[], tails: readonly string[]): readonly string[] | undefined {
+  if (heads.length * tails.length > MAX_CHOICES) return undefined;
+  const all = new Set(heads.flatMap((head) => tails.map((tail) => head + tail)));
+  return Math.max(...[...all].map((text) => text.length)) <= MAX_LENGTH ? [...all] : undefined;
+}
+
+/** The choice that is rarer in ordinary text: three characters are far rarer than two, more choices are looked for longer. */
+function better(a: readonly string[] | undefined, b: readonly string[] | undefined): readonly string[] | undefined {
+  if (!b || b.includes("")) return a;
+  // What holds another choice needs no looking for.
+  const least = b.filter((text) => !b.some((other) => other !== text && text.includes(other)));
+  return a && worth(a) >= worth(least) ? a : least;
+}
+
+const worthOfLength = [0, 25, 30, 60, 68, 72, 74];
+function worth(choice: readonly string[]): number {
+  const shortest = Math.min(...choice.map((text) => text.length));
+  return worthOfLength[Math.min(shortest, worthOfLength.length - 1)]! + shortest / MAX_LENGTH - choice.length;
+}

@@ -2,7 +2,7 @@
 import type { FieldTest } from "../rule.ts";
 import { parseNetwork } from "./cidr.ts";
 import { type Encoding, encode, encodings, windash } from "./encode.ts";
-import { requiredLiterals } from "./literals.ts";
+import { needsOf } from "./literals.ts";
 import { type How, hasWildcard, plain, textTest } from "./pattern.ts";
 import { linearRegex } from "./regex.ts";
 import { RuleError, type Yaml } from "./yaml.ts";
@@ -28,6 +28,8 @@ export class Unsupported extends RuleError {}
 const hows: ReadonlySet<string> = new Set<How>(["contains", "startswith", "endswith"]);
 const comparisons: ReadonlySet<string> = new Set<Comparison>(["lt", "lte", "gt", "gte"]);
 const regexFlags: Record<string, string> = { i: "i", ignorecase: "i", m: "m", multiline: "m", s: "s", dotall: "s" };
+/** Of a text: most are shorter, so a regular expression that needs so much is seldom tried. */
+const LONG = 16;
 const timeParts = new Set(["minute", "hour", "day", "week", "month", "year"]);
 
 /** Reads `Field|mod|mod`. Throws RuleError on modifiers that are unknown or contradict each other. */
@@ -86,8 +88,9 @@ export function testsOf(value: Yaml, modifiers: Modifiers, key: string): FieldTe
   switch (kind) {
     case "re": {
       checkRegex(text, modifiers.flags, fail);
-      const literals = requiredLiterals(text, modifiers.flags.includes("i"));
-      return [{ kind: "regex", source: text, flags: modifiers.flags, ...(literals && { literals }) }];
+      const { literals, atLeast } = needsOf(text);
+      const long = atLeast >= LONG;
+      return [{ kind: "regex", source: text, flags: modifiers.flags, ...(literals && { literals }), ...(long && { atLeast }) }];
     }
     case "cidr": {
       const network = parseNetwork(text) ?? fail(`"${text.slice(0, 60)}" is not a network such as 192.0.2.0/24 or 2001:db8::/32`);

@@ -7,7 +7,7 @@ import { compileRules } from "../engine.ts";
 import { loadRules } from "../load.ts";
 import type { Condition, FieldTest, Rule } from "../rule.ts";
 import { naiveMatch } from "../testing/naive.ts";
-import { requiredLiterals } from "./literals.ts";
+import { needsOf } from "./literals.ts";
 import { textTest } from "./pattern.ts";
 
 const ids = (rules: readonly Rule[]) => rules.map(({ id }) => id);
@@ -38,8 +38,7 @@ const fieldTest: fc.Arbitrary<FieldTest> = fc.oneof(
   {
     weight: 2,
     arbitrary: regex.map(({ source, i }): FieldTest => {
-      const literals = requiredLiterals(source.join(""), i);
-      return { kind: "regex", source: source.join(""), flags: i ? "i" : "", ...(literals && { literals }) };
+      return { kind: "regex", source: source.join(""), flags: i ? "i" : "", ...needsOf(source.join("")) };
     }),
   },
   {
@@ -114,9 +113,9 @@ test("random rules match random events exactly as evaluating every rule does", (
         expect(ids(match(event))).toEqual(expected);
       }
     }),
-    { numRuns: 3000, seed: 7 },
+    { numRuns: 1500, seed: 7 },
   );
-  expect(matches).toBeGreaterThan(10_000);
+  expect(matches).toBeGreaterThan(5000);
 });
 
 test.each(["contains", "startswith", "endswith", "equals"] as const)("%s finds a text whose letters only fold to ASCII", (kind) => {
