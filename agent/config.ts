@@ -113,6 +113,30 @@ export const AgentConfig = z.strictObject({
       keep: z.int().min(0).max(999).default(4).meta({ description: "With run --file: older files kept, as FILE.1 and so on" }),
     })
     .prefault({}),
+  samples: z
+    .strictObject({
+      hash: z.boolean().default(true).meta({ description: "Report the SHA-256 of files that run and files written below watch.write" }),
+      send: z
+        .boolean()
+        .default(true)
+        .meta({ description: "Send the site a file whose hash this device reported, when the site asks for it to scan it" }),
+      skip: prefixes
+        .default(["/var/log/"])
+        .meta({ description: "Path prefixes below watch.write whose files are neither hashed nor sent" }),
+      hashBytesPerS: z
+        .int()
+        .min(64 << 10)
+        .max(2 ** 30)
+        .default(8 << 20)
+        .meta({ description: "Bytes read per second to be hashed" }),
+      sendBytesPerS: z
+        .int()
+        .min(16 << 10)
+        .max(2 ** 30)
+        .default(1 << 20)
+        .meta({ description: "Bytes of files sent per second; events go first" }),
+    })
+    .prefault({}),
   rules: z
     .strictObject({
       local: z

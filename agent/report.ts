@@ -3,6 +3,7 @@ import type { Capability, OnlineStatus } from "@picket/protocol/status";
 import { bootNowMs } from "./clock.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Identity } from "./enroll/files.ts";
+import type { Files } from "./files.ts";
 import { thisHost, version } from "./host.ts";
 import type { Log } from "./log.ts";
 import type { Recorder } from "./recorder.ts";
@@ -15,6 +16,7 @@ type Parts = {
   readonly identity: Identity;
   readonly recorder: Recorder;
   readonly sensor: Sensor | undefined;
+  readonly files: Files;
   readonly response: Response | undefined;
   readonly certificateExpiresMs: () => number;
   readonly log: Log;
@@ -68,7 +70,7 @@ export function startReport(parts: Parts): Report {
   };
 }
 
-function statusOf({ recorder, sensor, response, config }: Parts): OnlineStatus {
+function statusOf({ recorder, sensor, files, response, config }: Parts): OnlineStatus {
   const { boot, arch, kernel } = thisHost();
   const { user, system } = process.cpuUsage();
   return {
@@ -81,7 +83,7 @@ function statusOf({ recorder, sensor, response, config }: Parts): OnlineStatus {
     arch,
     kernel,
     uptimeS: bootNowMs() / 1000,
-    capabilities: capabilities(recorder, sensor, response, config),
+    capabilities: capabilities({ recorder, sensor, files, response, config }),
     isolation: response?.isolation() ?? { state: "off" },
     keysVersion: response?.keysVersion() ?? 0,
     produced: recorder.produced(),
@@ -101,11 +103,12 @@ const noResponse: Capability = {
   todo: "see the agent's log",
 };
 
-function capabilities(recorder: Recorder, sensor: Sensor | undefined, response: Response | undefined, config: AgentConfig): Capability[] {
+function capabilities(of: Pick<Parts, "recorder" | "sensor" | "files" | "response" | "config">): Capability[] {
+  const { recorder, sensor, files, response, config } = of;
   const trouble = recorder.trouble();
   const buffer: Capability =
     trouble === undefined
       ? { name: "buffer", level: "live", why: `keeps up to ${config.buffer.maxEvents} events while the site cannot be reached` }
       : { name: "buffer", level: "degraded", why: trouble.slice(0, 512), todo: "check the disk of the state folder" };
-  return [...(sensor?.capabilities() ?? [noSensor]), response?.capability() ?? noResponse, buffer].slice(0, 64);
+  return [...(sensor?.capabilities() ?? [noSensor]), response?.capability() ?? noResponse, buffer, files.capability()].slice(0, 64);
 }

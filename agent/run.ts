@@ -4,6 +4,7 @@ import { bootNowMs } from "./clock.ts";
 import type { AgentConfig } from "./config.ts";
 import { type Identity, readIdentity } from "./enroll/files.ts";
 import { expiresMs, renewInMs } from "./enroll/validity.ts";
+import { startFiles } from "./files.ts";
 import type { Log } from "./log.ts";
 import { keepSmall } from "./memory.ts";
 import { startRecorder } from "./recorder.ts";
@@ -28,13 +29,20 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
   let { credentials } = read;
   const recorder = startRecorder(config, identity.device, log);
   const { buffer, emit, epoch } = recorder;
-  const sensor = openSensor(config, emit, log);
+  const files = startFiles({
+    config,
+    emit,
+    publish: (payload) => uplink.sendSample(payload),
+    eventsWaiting: () => buffer.waiting().events,
+  });
+  const sensor = openSensor(config, (draft) => emit(files.see(draft)), log);
   const response = await openResponse(config, identity, emit, log);
   const report = startReport({
     config,
     identity,
     recorder,
     sensor,
+    files,
     response,
     certificateExpiresMs: () => expiresMs(credentials.cert),
     log,
@@ -42,6 +50,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
   const addresses = () => response?.brokerAddresses() ?? [];
   const connection = (connected: boolean, why?: string) => {
     response?.setReachable(connected);
+    if (!connected) files.disconnected();
     report.connection(connected, why);
   };
   const uplink = startUplink({
@@ -56,6 +65,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     onHeartbeat: ({ epochs }) => buffer.reported(epochs),
     onCommand: (jws) => void response?.onCommand(jws),
     onPack: (pack) => void response?.onPack(pack),
+    onSampleWant: files.wanted,
     onConnected: () => connection(true),
     onDisconnected: (why) => connection(false, why),
     onGarbage: (what) => log("warn", "the broker sent something that was dropped", { what }),
@@ -85,6 +95,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     stop: async (why) => {
       for (const part of [memory, renewal]) part[Symbol.dispose]();
       sensor?.poll();
+      files[Symbol.dispose]();
       recorder.stop(why);
       stopResults?.();
       await uplink.stop(DRAIN_MS);

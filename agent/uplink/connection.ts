@@ -19,6 +19,8 @@ export type ConnectionOptions = {
   readonly clientId: string;
   readonly will: { readonly topic: string; readonly payload: string };
   readonly subscribe: readonly string[];
+  /** What the broker may refuse. */
+  readonly subscribeIfMay?: readonly string[];
   /** Largest packet taken from the broker, bytes. */
   readonly maxPacketBytes: number;
   /** Must not throw. The payload is only valid until it returns. */
@@ -90,7 +92,10 @@ export async function openConnection(socket: TLSSocket, options: ConnectionOptio
   options.signal.addEventListener("abort", aborted);
   try {
     options.signal.throwIfAborted();
-    await Promise.race([ready(client, options.subscribe), closed.promise.then((reason) => Promise.reject(new Error(reason)))]);
+    await Promise.race([
+      ready(client, options.subscribe, options.subscribeIfMay ?? []),
+      closed.promise.then((reason) => Promise.reject(new Error(reason))),
+    ]);
   } catch (error) {
     cut(error instanceof Error ? error.message : String(error));
     throw error;
@@ -100,9 +105,11 @@ export async function openConnection(socket: TLSSocket, options: ConnectionOptio
   return connection;
 }
 
-async function ready(client: MqttClient, filters: readonly string[]): Promise<void> {
+async function ready(client: MqttClient, filters: readonly string[], more: readonly string[]): Promise<void> {
   await new Promise<void>((resolve) => client.once("connect", () => resolve()));
   const granted = await client.subscribeAsync([...filters], { qos: 1 });
   const refused = granted.filter(({ qos }) => qos === 128).map(({ topic }) => topic);
+  // Apart, and not waited for: whether it is granted changes nothing for the rest.
+  if (more.length > 0) client.subscribe([...more], { qos: 1 }, () => {});
   if (refused.length > 0) throw new Error(`the broker refused a subscription to ${refused.join(", ")}`);
 }

@@ -26,6 +26,8 @@ export type UplinkOptions = {
   readonly onHeartbeat: (status: OnlineStatus) => void;
   readonly onCommand: (jws: string) => void;
   readonly onPack: (pack: Pack) => void;
+  /** A payload of `.../want`: the site asks for a file. Without it nothing is asked. Only valid until it returns; false when it is none. */
+  readonly onSampleWant?: ((payload: Uint8Array) => boolean) | undefined;
   readonly onConnected: () => void;
   /** Once per loss of connection and once per failed attempt, with the reason and how long until the next. */
   readonly onDisconnected: (why: string, nextMs: number) => void;
@@ -47,6 +49,8 @@ export type Uplink = {
   wake(): void;
   /** A result was added to the outbox. */
   resultsChanged(): void;
+  /** Publishes a piece of a file; resolves when the site has it, rejects when there is no connection or it ends before. */
+  sendSample(payload: Uint8Array): Promise<void>;
   /** Says now what would be said at the next heartbeat. */
   heartbeat(): void;
   /** Connects anew, at once, for a new certificate; what is on its way is waited for (2 s at most). */
@@ -99,6 +103,10 @@ export function startUplink(options: UplinkOptions): Uplink {
     wake: () => link?.sender.wake(),
     resultsChanged: () => link?.sendResults(),
     heartbeat: () => link?.heartbeat(),
+    sendSample: async (payload) => {
+      if (!link) throw new Error("not connected");
+      await link.sendSample(payload);
+    },
     reconnect: () => {
       wanted++;
       void link?.swap();
@@ -117,19 +125,22 @@ type Link = Disposable & {
   readonly swapped: boolean;
   sendResults(): void;
   heartbeat(): void;
+  sendSample(payload: Uint8Array): Promise<void>;
   swap(): Promise<void>;
   finish(drainMs: number): Promise<void>;
 };
 
 async function openLink(options: UplinkOptions, signal: AbortSignal): Promise<Link> {
   const { site, device, epoch } = options;
-  const own = (name: "events" | "status" | "result" | "cmd" | "pack") => topic(name, site, device);
+  const own = (name: "events" | "status" | "result" | "sample" | "cmd" | "pack" | "sampleWant") => topic(name, site, device);
   const gone = (state: "offline" | "stopped") => JSON.stringify({ v: 1, state, epoch });
   const socket = await dial(options.target(), options.credentials(), signal);
   const connection = await openConnection(socket, {
     clientId: clientId("device", device),
     will: { topic: own("status"), payload: gone("offline") },
     subscribe: [own("cmd"), own("pack")],
+    // A site that knows nothing of samples refuses it.
+    subscribeIfMay: options.onSampleWant ? [own("sampleWant")] : [],
     maxPacketBytes: MAX_PACKET_BYTES,
     onMessage: (name, payload) => receive(options, name, payload),
     signal,
@@ -173,6 +184,7 @@ async function openLink(options: UplinkOptions, signal: AbortSignal): Promise<Li
     },
     sendResults,
     heartbeat,
+    sendSample: (payload) => connection.publish(own("sample"), payload),
     swap: async () => {
       swapped = true;
       await drain(SWAP_MS);
@@ -195,10 +207,13 @@ async function openLink(options: UplinkOptions, signal: AbortSignal): Promise<Li
 function receive(options: UplinkOptions, name: string, payload: Buffer): void {
   const parsed = parseTopic(name);
   const ours = parsed?.site === options.site && parsed.device === options.device;
-  if (!ours || (parsed.name !== "cmd" && parsed.name !== "pack")) options.onGarbage("a message on a topic that is not ours");
+  if (!ours || (parsed.name !== "cmd" && parsed.name !== "pack" && parsed.name !== "sampleWant"))
+    options.onGarbage("a message on a topic that is not ours");
   else if (payload.length > topics[parsed.name].maxBytes) options.onGarbage(`${payload.length} bytes on ${parsed.name}`);
   else if (parsed.name === "cmd") options.onCommand(payload.toString("utf8"));
-  else {
+  else if (parsed.name === "sampleWant") {
+    if (!options.onSampleWant?.(payload)) options.onGarbage("a want that cannot be read");
+  } else {
     const pack = Pack.safeParse(parseJson(payload));
     if (pack.success) options.onPack(pack.data);
     else options.onGarbage("a pack of unknown kind or shape");
