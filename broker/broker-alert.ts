@@ -30,6 +30,14 @@ export const brokerRules = {
     tactics: ["credential-access"],
     techniques: ["T1552"],
   },
+  meshPeer: {
+    id: "picket-broker-mesh-peer",
+    title: "A mesh peer sends what it must not",
+    severity: "medium",
+    score: 50,
+    tactics: [],
+    techniques: [],
+  },
 } as const satisfies Record<
   string,
   { id: string; title: string; severity: Severity; score: number; tactics: readonly string[]; techniques: readonly string[] }

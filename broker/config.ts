@@ -41,6 +41,21 @@ export const BrokerConfig = z.strictObject({
         .meta({ description: "Bytes of files kept for scanning; those scanned first go first" }),
     })
     .prefault({}),
+  mesh: z
+    .strictObject({
+      keepDays: z
+        .number()
+        .positive()
+        .max(30)
+        .default(14)
+        .meta({ description: "Days an item waits for a peer that is away; what it then lacks is counted as lost" }),
+      keepBytes: z
+        .int()
+        .min(1 << 20)
+        .default(64 << 20)
+        .meta({ description: "Bytes of items kept for peers, for each source (this site and each peer); the oldest go first" }),
+    })
+    .prefault({}),
   sinks: z.array(Webhook).max(16).default([]).meta({ description: "Where alerts leave" }),
 });
 export type BrokerConfig = z.output<typeof BrokerConfig>;

@@ -15,7 +15,7 @@ import { Outbox } from "./outbox.ts";
 import pkg from "./package.json" with { type: "json" };
 import type { Log } from "./peer.ts";
 import { issueDevice, keyOfCsr, readAuthority, spkiHash } from "./pki/certificates.ts";
-import { identify, identifyPem } from "./pki/peer.ts";
+import { identifyAny, identifyPem } from "./pki/peer.ts";
 import { Samples } from "./samples/samples.ts";
 import { Spool } from "./samples/spool.ts";
 import { startSinks } from "./sinks/sinks.ts";
@@ -29,6 +29,7 @@ import { forgetEpochs } from "./store/received.ts";
 import { openStore } from "./store/schema.ts";
 import { SinkQueue } from "./store/sink-queue.ts";
 import { apiDeps } from "./wire-api.ts";
+import { startMesh } from "./wire-mesh.ts";
 import { deadLetterAlert, mqttHandlers } from "./wire-mqtt.ts";
 
 const DAY_MS = 86_400_000;
@@ -54,12 +55,14 @@ export async function startBroker(config: BrokerConfig, options: BrokerOptions =
   const store = stack.use(openStore(join(config.dir, "site.db")));
   const parts = await assemble({ config, site, store, nowMs, log, authority: await readAuthority(site.ca) });
   stack.use(parts.sinks);
+  stack.use(parts.mesh);
   const mqtt = stack.use(
     await startMqtt({
       ...{ site: site.site, host: config.host, port: config.mqttPort, nowMs, log },
       ...{ ca: site.ca.certificate, certificate: site.broker.certificate, key: site.broker.key },
       env: process.env,
-      identify: (der) => identify(parts.authority, der),
+      peerCas: parts.mesh.cas().map(({ pem }) => pem),
+      identify: (der) => identifyAny(parts.authority, parts.mesh.cas(), der),
       handlers: parts.handlers,
     }),
   );
@@ -67,11 +70,16 @@ export async function startBroker(config: BrokerConfig, options: BrokerOptions =
     await startApi(parts.api, { host: config.host, port: config.httpsPort, cert: site.broker.certificate, key: site.broker.key }),
   );
   parts.listening(mqtt, api.port);
-  stack.use(parts.changes.listen((change) => change.kind === "alert" && parts.sinks.wake()));
+  const wake = () => {
+    parts.sinks.wake();
+    parts.mesh.wake();
+  };
+  stack.use(parts.changes.listen((change) => change.kind === "alert" && wake()));
   stack.use(every(SWEEP_MS, log, () => parts.presence.sweep()));
   stack.use(every(SWEEP_MS, log, () => parts.outbox.expire()));
   stack.use(every(SWEEP_MS, log, async () => parts.samples.sweep()));
   stack.use(every(TRIM_MS, log, () => trim(store, config, nowMs())));
+  stack.use(every(TRIM_MS, log, () => parts.mesh.trim()));
   log("info", "broker listens", { site: site.site, mqtt: mqtt.port, https: api.port });
   const running = stack.move();
   return {
@@ -99,6 +107,14 @@ async function assemble(given: Given) {
   const ingest = createIngest({ store, nowMs, stored: () => feed.wake(), deadLetter: deadLetterAlert(given, changes) });
   let mqtt: MqttServer | undefined;
   let httpsPort = config.httpsPort;
+  const addressesOf = (host: string) => {
+    const named = host.includes(":") ? `[${host}]` : host;
+    return { https: `${named}:${httpsPort}`, mqtt: `${named}:${mqtt?.port ?? config.mqttPort}` };
+  };
+  const { mesh, port: meshPort } = await startMesh(given, {
+    ...{ changes, report, addresses: addressesOf },
+    trustChanged: () => mqtt?.trust(mesh.cas().map(({ pem }) => pem)),
+  });
   const enrolment = createEnrolment({
     ...{ site: site.site, anchor: site.anchor, anchorHash: anchorHash(site.anchor), store, nowMs },
     authority: {
@@ -110,11 +126,7 @@ async function assemble(given: Given) {
     },
     randomName: () => `device-${crypto.getRandomValues(Buffer.alloc(4)).toString("hex")}`,
     currentKeys: () => keys.current()?.jws,
-    addresses: () => {
-      const host = config.publicHost ?? site.hosts[0]!;
-      const named = host.includes(":") ? `[${host}]` : host;
-      return { https: `${named}:${httpsPort}`, mqtt: `${named}:${mqtt?.port ?? config.mqttPort}` };
-    },
+    addresses: () => addressesOf(config.publicHost ?? site.hosts[0]!),
     disconnect: (device, why) => mqtt?.link("device", device)?.close(why),
     changed: (device) => changes.tell({ kind: "device", device }),
   });
@@ -125,13 +137,13 @@ async function assemble(given: Given) {
       ...{ site: site.site, version: pkg.version, startedMs, anchor: anchorHash(site.anchor) },
       ...{ keysVersion: keys.current()?.version ?? 0, detectorConnected: feed.connected, sinks: sinks.status() },
     });
-  const api = apiDeps(given, { enrolment, commands, keys, outbox, sinks, changes, status, report });
-  const handlers = mqttHandlers(given, { ingest, presence, outbox, feed, samples, changes, report });
+  const api = apiDeps(given, { enrolment, commands, keys, outbox, sinks, mesh: meshPort, changes, status, report });
+  const handlers = mqttHandlers(given, { ingest, presence, outbox, feed, samples, mesh, changes, report });
   const listening = (server: MqttServer, https: number) => {
     mqtt = server;
     httpsPort = https;
   };
-  return { authority, changes, presence, outbox, samples, sinks, api, handlers, listening };
+  return { authority, changes, presence, outbox, samples, mesh, sinks, api, handlers, listening };
 }
 
 /** Old batches go in pieces, so that ingest never waits long for them. */

@@ -1,4 +1,4 @@
-// Who is connected, as a certificate of the site CA says it.
+// Who is connected, as a certificate of the site CA says it; or, for a peer site, of that site's own CA.
 import type { Role } from "@picket/protocol/names";
 import type { TopicName } from "@picket/protocol/topics";
 
@@ -8,6 +8,8 @@ export type CertifiedPeer = {
   /** Lower-case hex, as issued. */
   readonly serial: string;
   readonly notAfterMs: number;
+  /** Hash of the issuing CA's key where that is the CA of a peer site; the role is then always "site". Absent: this site's CA. */
+  readonly peerCa?: string;
 };
 
 /** One accepted MQTT connection. */

@@ -1,10 +1,11 @@
 // A site on disk: its CA, its certificates, its anchor and its database.
+import { X509Certificate as X509 } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Anchor, anchorHash } from "@picket/protocol/command";
 import { siteId } from "@picket/protocol/names";
 import * as z from "zod";
-import { createAuthority, createIdentity, type Identity, readAuthority } from "./pki/certificates.ts";
+import { type Authority, createAuthority, createIdentity, type Identity, readAuthority } from "./pki/certificates.ts";
 import { Credentials } from "./store/credentials.ts";
 import { addCertificate } from "./store/devices.ts";
 import { Keys } from "./store/keys.ts";
@@ -102,6 +103,28 @@ export function readSite(dir: string): Site {
     certificate: readFileSync(join(dir, `${name}.crt.pem`), "utf8"),
   });
   return { ...file.data, dir, ca: identity("ca"), broker: identity("broker") };
+}
+
+/**
+ * The site's certificate towards its mesh: role `site` like the broker's, but for a client, and what it signs items with. Made at first use and
+ * again in its last month.
+ */
+export async function readMeshIdentity(site: Site, authority: Authority, nowMs: number): Promise<Identity> {
+  const at = (end: "key" | "crt") => join(site.dir, `mesh.${end}.pem`);
+  if (existsSync(at("key")) && existsSync(at("crt"))) {
+    const found = { key: readFileSync(at("key"), "utf8"), certificate: readFileSync(at("crt"), "utf8") };
+    if (new X509(found.certificate).validToDate.getTime() > nowMs + 30 * 86_400_000) return found;
+  }
+  const made = await createIdentity(authority, { name: site.site, role: "site", nowMs });
+  // The key first: a certificate without its key would be taken for both.
+  writeWhole(at("key"), made.key, 0o600);
+  writeWhole(at("crt"), made.certificate, 0o644);
+  return { key: made.key, certificate: made.certificate };
+}
+
+function writeWhole(path: string, text: string, mode: number): void {
+  writeFileSync(`${path}.new`, text, { mode, flush: true });
+  renameSync(`${path}.new`, path);
 }
 
 const isNotEmpty = (error: unknown) =>

@@ -1,7 +1,7 @@
 // What the API may ask of the rest.
 import { statfs } from "node:fs/promises";
 import type { SiteStatus } from "@picket/protocol/rest";
-import type { ApiDeps } from "./api/deps.ts";
+import type { ApiDeps, MeshPort } from "./api/deps.ts";
 import type { Changes } from "./changes.ts";
 import type { Enrolment } from "./enroll/enroll.ts";
 import type { Given } from "./given.ts";
@@ -23,13 +23,14 @@ type ApiParts = {
   readonly keys: Keys;
   readonly outbox: Outbox;
   readonly sinks: Sinks;
+  readonly mesh: MeshPort;
   readonly changes: Changes;
   readonly status: () => SiteStatus;
   readonly report: (error: unknown) => void;
 };
 
 export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts): ApiDeps {
-  const { enrolment, commands, keys, outbox, sinks, changes, status, report } = parts;
+  const { enrolment, commands, keys, outbox, sinks, mesh, changes, status, report } = parts;
   return {
     version: pkg.version,
     nowMs,
@@ -80,6 +81,7 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
       },
     },
     sinks: { status: () => sinks.status(), test: (name) => sinks.test(name) },
+    mesh,
     changes,
   };
 }

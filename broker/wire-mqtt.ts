@@ -6,6 +6,7 @@ import type { Presence } from "./devices/presence.ts";
 import type { Feed } from "./feed/feed.ts";
 import type { Given } from "./given.ts";
 import type { Ingest } from "./ingest/ingest.ts";
+import type { Mesh } from "./mesh/mesh.ts";
 import type { MqttHandlers } from "./mqtt/server.ts";
 import type { Outbox } from "./outbox.ts";
 import type { CertifiedPeer, Link } from "./peer.ts";
@@ -19,11 +20,15 @@ type Parts = {
   readonly outbox: Outbox;
   readonly feed: Feed;
   readonly samples: Samples;
+  readonly mesh: Mesh;
   readonly changes: Changes;
   readonly report: (error: unknown) => void;
 };
 
-export function mqttHandlers({ store, nowMs }: Given, { ingest, presence, outbox, feed, samples, changes, report }: Parts): MqttHandlers {
+export function mqttHandlers(
+  { store, nowMs }: Given,
+  { ingest, presence, outbox, feed, samples, mesh, changes, report }: Parts,
+): MqttHandlers {
   const published = async (link: Link, name: TopicName, payload: Uint8Array): Promise<void> => {
     const device = link.peer.name;
     const orReject = (problem: string | undefined) => (problem === undefined ? undefined : ingest.reject(device, name, payload, problem));
@@ -40,15 +45,18 @@ export function mqttHandlers({ store, nowMs }: Given, { ingest, presence, outbox
         return feed.want(link, payload);
       case "commit":
         return feed.commit(link, payload);
+      case "meshUp":
+        return mesh.received(link, payload);
       case "cmd":
       case "pack":
       case "data":
       case "sampleWant":
+      case "meshDown":
         throw new Error(`only the broker publishes ${name}`);
     }
   };
   return {
-    refuse: (peer) => refuse(store, peer, nowMs()),
+    refuse: (peer) => (peer.peerCa === undefined ? refuse(store, peer, nowMs()) : mesh.refuse(peer)),
     connected: (link, previous) => {
       if (previous && link.peer.role === "device")
         presence.takeover(link.peer.name, { oldAddress: previous.address, newAddress: link.address }).catch(report);
@@ -61,20 +69,25 @@ export function mqttHandlers({ store, nowMs }: Given, { ingest, presence, outbox
     subscribed: (link, name) => {
       outbox.subscribed(link, name);
       samples.subscribed(link, name);
+      if (name === "meshDown") mesh.subscribed(link);
       if (name === "data") changes.tell({ kind: "site" });
     },
     closed: (link) => {
       outbox.closed(link);
       feed.closed(link);
       samples.closed(link);
+      mesh.closed(link);
       if (link.peer.role === "detector") changes.tell({ kind: "site" });
+    },
+    overran: (peer, why) => {
+      if (peer.peerCa !== undefined) mesh.overran(peer.name, why).catch(report);
     },
   };
 }
 
 /** Why this certificate, though signed by the site CA, lets nobody in. */
 function refuse(store: Store, peer: CertifiedPeer, nowMs: number): string | undefined {
-  if (peer.role === "site") return "a site's certificate is not for this port";
+  if (peer.role === "site") return "this site's own certificate is not for clients";
   const row = getCertificate(store, peer.serial);
   if (!row || row.role !== peer.role || row.name !== peer.name) return "this certificate is not in the site's register";
   if (row.revokedMs !== null) return "this certificate was revoked";

@@ -3,17 +3,16 @@ import * as z from "zod";
 import { Detection } from "./alert.ts";
 import { hostPort } from "./enroll.ts";
 import { MAX_ITEMS, MAX_MESH_BYTES, WINDOW } from "./mesh-limits.ts";
-import { siteId } from "./names.ts";
+import { sha256, siteId } from "./names.ts";
 
 const ms = z.int().nonnegative();
 const pem = z.string().max(4096);
 /** base64url of SHA-256. */
 const digest = z.string().length(43);
-const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
 
 /** What a site's engines say of a file, by its hash. Never the file, never where it was. */
 export const SharedVerdict = z.object({
-  sha256: sha256Hex,
+  sha256,
   verdict: z.enum(["clean", "suspicious", "malicious"]),
   /** Names of the rules that matched. */
   rules: z.array(z.string().max(128)).max(32),
@@ -152,19 +151,10 @@ export const MeshJoinRequest = z.object({
 });
 export type MeshJoinRequest = z.infer<typeof MeshJoinRequest>;
 export const MeshJoinResponse = z.object({ site: siteId, ca: pem });
+export type MeshJoinResponse = z.infer<typeof MeshJoinResponse>;
 
 /** Why an item or message of a peer was refused. */
-export const meshRefusals = [
-  "malformed",
-  "oversize",
-  "forged",
-  "other-ca",
-  "unknown-origin",
-  "loop",
-  "stale",
-  "replayed",
-  "too-many",
-] as const;
+export const meshRefusals = ["malformed", "oversize", "forged", "unknown-origin", "loop", "stale", "replayed", "too-many"] as const;
 export type MeshRefusal = (typeof meshRefusals)[number];
 
 const count = z.int().nonnegative();

@@ -4,7 +4,8 @@ import { Alert, AlertStatus, Severity } from "./alert.ts";
 import { CommandResult } from "./command.ts";
 import { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "./enroll.ts";
 import { SensorEvent } from "./event.ts";
-import { deviceId, siteId } from "./names.ts";
+import { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "./mesh.ts";
+import { deviceId, sha256, siteId } from "./names.ts";
 import { INSTALL_PATH, SignedRelease, Trust } from "./release.ts";
 import { Online } from "./status.ts";
 
@@ -91,6 +92,7 @@ const limit = z.coerce.number().int().min(1).max(1000).default(200);
 const sinceMs = z.coerce.number().int().nonnegative().optional();
 const none = z.object({});
 const byDevice = z.object({ id: deviceId });
+const bySite = z.object({ site: siteId });
 
 type Route = {
   readonly method: "GET" | "POST" | "PATCH" | "PUT";
@@ -229,7 +231,8 @@ export const routes = {
   alerts: route({
     method: "GET",
     path: "/v1/alerts",
-    summary: "Alerts, newest first. `severity` means this one and above; `technique` T1059 includes its sub-techniques, such as T1059.004",
+    summary:
+      "Alerts, newest first. `severity` means this one and above; `technique` T1059 includes its sub-techniques, such as T1059.004. `origin` own: of this site; mesh: of others; those of others hold the field `origin`",
     auth: "operator",
     params: none,
     query: z.object({
@@ -237,6 +240,7 @@ export const routes = {
       technique: z.string().max(16).optional(),
       device: deviceId.optional(),
       status: AlertStatus.optional(),
+      origin: z.enum(["all", "own", "mesh"]).optional(),
       sinceMs,
       limit,
     }),
@@ -246,7 +250,7 @@ export const routes = {
   alert: route({
     method: "GET",
     path: "/v1/alerts/:id",
-    summary: "One alert with its events",
+    summary: "One alert with its events; those of another site's alert stay there",
     auth: "operator",
     params: z.object({ id: z.uuid() }),
     query: none,
@@ -256,7 +260,7 @@ export const routes = {
   judge: route({
     method: "PATCH",
     path: "/v1/alerts/:id",
-    summary: "Acknowledge, close, reopen, assign or annotate an alert",
+    summary: "Acknowledge, close, reopen, assign or annotate an alert; of another site's, for this site only",
     auth: "operator",
     params: z.object({ id: z.uuid() }),
     query: none,
@@ -326,6 +330,104 @@ export const routes = {
     query: none,
     body: undefined,
     response: z.object({ ok: z.boolean(), detail: z.string() }),
+  }),
+  mesh: route({
+    method: "GET",
+    path: "/v1/mesh",
+    summary: "The mesh: peers, how far each has got, what was refused of them, and sites known through them",
+    auth: "operator",
+    params: none,
+    query: none,
+    body: undefined,
+    response: MeshStatus,
+  }),
+  meshInvite: route({
+    method: "POST",
+    path: "/v1/mesh/invites",
+    summary: "Make an invitation for one site",
+    auth: "operator",
+    params: none,
+    query: none,
+    body: z.object({
+      ttlS: z
+        .int()
+        .min(60)
+        .max(30 * 86400)
+        .default(3600),
+      /** One of the site's hosts; the first when left out. */
+      host: z.string().max(253).optional(),
+    }),
+    response: z.object({ token: z.string(), expiresMs: ms }),
+  }),
+  meshJoin: route({
+    method: "POST",
+    path: "/v1/mesh/join",
+    summary: "Join the site that made an invitation",
+    auth: "operator",
+    params: none,
+    query: none,
+    body: z.object({ token: z.string().max(4096) }),
+    response: z.object({ peer: MeshPeer }),
+  }),
+  meshPeer: route({
+    method: "POST",
+    path: "/v1/mesh/peers",
+    summary: "Called by the broker of a joining site: turns an invitation into mutual trust",
+    auth: "open",
+    params: none,
+    query: none,
+    body: MeshJoinRequest,
+    response: MeshJoinResponse,
+  }),
+  meshChange: route({
+    method: "PATCH",
+    path: "/v1/mesh/peers/:site",
+    summary: "Mute or limit a peer. `itemsPerS` null takes a limit away, also one that Picket set",
+    auth: "operator",
+    params: bySite,
+    query: none,
+    body: z.object({ muted: z.boolean().optional(), itemsPerS: z.number().min(0.01).max(10_000).nullable().optional() }),
+    response: z.object({ peer: MeshPeer }),
+  }),
+  meshRemove: route({
+    method: "POST",
+    path: "/v1/mesh/peers/:site/remove",
+    summary: "Close the connection to a peer and forget its CA",
+    auth: "operator",
+    params: bySite,
+    query: none,
+    body: undefined,
+    response: z.object({ removed: siteId }),
+  }),
+  meshIocs: route({
+    method: "GET",
+    path: "/v1/mesh/iocs",
+    summary: "Indicators other sites share, that have not expired",
+    auth: "operator",
+    params: none,
+    query: z.object({ limit }),
+    body: undefined,
+    response: z.object({ iocs: z.array(Ioc.extend({ origin: siteId, via: siteId })) }),
+  }),
+  meshShareIoc: route({
+    method: "POST",
+    path: "/v1/mesh/iocs",
+    summary: "Share an indicator with the mesh",
+    auth: "operator",
+    params: none,
+    query: none,
+    body: Ioc.omit({ sharedMs: true }),
+    response: z.object({ ioc: Ioc }),
+  }),
+  meshVerdicts: route({
+    method: "GET",
+    path: "/v1/mesh/verdicts/:hash",
+    summary: "What other sites say of a file, by its SHA-256",
+    auth: "operator",
+    params: z.object({ hash: sha256 }),
+    query: none,
+    body: undefined,
+    response: z.object({ verdicts: z.array(SharedVerdict.extend({ origin: siteId, via: siteId })) }),
   }),
 } as const;
 export type RouteName = keyof typeof routes;

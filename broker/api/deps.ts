@@ -1,6 +1,7 @@
 // What the API needs from the rest of the broker. Handlers only translate between HTTP and these; main.ts fills them.
 import type { Alert, AlertStatus, Severity } from "@picket/protocol/alert";
 import type { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "@picket/protocol/enroll";
+import type { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "@picket/protocol/mesh";
 import type { ReleaseFile, Trust } from "@picket/protocol/release";
 import type { CommandRecord, Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { Change } from "../changes.ts";
@@ -18,6 +19,7 @@ export type AlertFilter = {
   readonly device?: string | undefined;
   readonly status?: AlertStatus | undefined;
   readonly sinceMs?: number | undefined;
+  readonly origin?: "all" | "own" | "mesh" | undefined;
   readonly limit: number;
 };
 
@@ -34,6 +36,20 @@ export type HostFacts = {
   readonly certificateExpiresMs: number;
   /** The file system that holds the site's database. */
   readonly disk: { readonly freeBytes: number; readonly totalBytes: number };
+};
+
+/** Peers of this site, and what came from them. */
+export type MeshPort = {
+  status(): MeshStatus;
+  invite(of: { ttlS: number; host?: string | undefined; operator: string }): { token: string; expiresMs: number };
+  join(of: { token: string; operator: string }): Promise<{ site: string }>;
+  /** Called by another site's broker. */
+  accept(request: MeshJoinRequest): Promise<MeshJoinResponse>;
+  change(site: string, change: { muted?: boolean | undefined; itemsPerS?: number | null | undefined }): MeshPeer | undefined;
+  remove(site: string): Promise<boolean>;
+  shareIoc(ioc: Ioc): Promise<void>;
+  iocs(limit: number): (Ioc & { origin: string; via: string })[];
+  verdicts(sha256: string): (SharedVerdict & { origin: string; via: string })[];
 };
 
 /** Any of these may throw `Refused`, whose text reaches the caller; any other error becomes a bare 500 and goes to `report`. */
@@ -81,5 +97,6 @@ export type ApiDeps = {
   };
   readonly keys: { put(jws: string, operator: string): Promise<{ version: number }> };
   readonly sinks: { status(): SinkStatus[]; test(name: string): Promise<{ ok: boolean; detail: string } | undefined> };
+  readonly mesh: MeshPort;
   readonly changes: { listen(listener: (change: Change) => void): Disposable };
 };

@@ -57,7 +57,8 @@ export function handlers(deps: ApiDeps): Handlers {
     alerts: async ({ query }) => ({ alerts: deps.alerts.list(query) }),
     alert: async ({ params }) => {
       const alert = known(deps.alerts.get(params.id), `alert ${params.id}`);
-      return { alert, events: await eventsById(deps.log, alert.events) };
+      // Another site's events may be called like ours: they are not those.
+      return { alert, events: alert.origin ? [] : await eventsById(deps.log, alert.events) };
     },
     judge: async ({ params, body, operator }) => ({
       alert: known(await deps.alerts.judge(params.id, body, operator), `alert ${params.id}`),
@@ -67,5 +68,28 @@ export function handlers(deps: ApiDeps): Handlers {
     putKeys: ({ body, operator }) => deps.keys.put(body.jws, operator),
     sinks: async () => ({ sinks: deps.sinks.status() }),
     testSink: async ({ params }) => known(await deps.sinks.test(params.name), `sink "${params.name}"`),
+    mesh: async () => deps.mesh.status(),
+    meshInvite: async ({ body, operator }) => deps.mesh.invite({ ...body, operator }),
+    meshJoin: async ({ body, operator }) => {
+      const { site } = await deps.mesh.join({ token: body.token, operator });
+      return {
+        peer: known(
+          deps.mesh.status().peers.find((peer) => peer.site === site),
+          `peer "${site}"`,
+        ),
+      };
+    },
+    meshPeer: ({ body }) => deps.mesh.accept(body),
+    meshChange: async ({ params, body }) => ({ peer: known(deps.mesh.change(params.site, body), `peer "${params.site}"`) }),
+    meshRemove: async ({ params }) => ({
+      removed: known((await deps.mesh.remove(params.site)) ? params.site : undefined, `peer "${params.site}"`),
+    }),
+    meshIocs: async ({ query }) => ({ iocs: deps.mesh.iocs(query.limit) }),
+    meshShareIoc: async ({ body }) => {
+      const ioc = { ...body, sharedMs: deps.nowMs() };
+      await deps.mesh.shareIoc(ioc);
+      return { ioc };
+    },
+    meshVerdicts: async ({ params }) => ({ verdicts: deps.mesh.verdicts(params.hash) }),
   };
 }

@@ -32,9 +32,9 @@ test.each(closed)("$method $path needs a credential that is known and not revoke
   }
 });
 
-test("only enrolment, renewal, the CA and health are open", () => {
+test("only enrolment, renewal, what is installed, the CA, health and the joining of a site are open", () => {
   const open = Object.entries(routes).filter(([, route]) => route.auth === "open");
-  expect(open.map(([name]) => name).sort()).toEqual(["ca", "enroll", "health", "renew"]);
+  expect(open.map(([name]) => name).sort()).toEqual(["ca", "enroll", "health", "meshPeer", "release", "renew", "trust"]);
 });
 
 test("health needs nothing and says nothing but the version", async () => {

@@ -28,6 +28,8 @@ export type MqttHandlers = {
   vanished(link: Link, payload: Uint8Array): Promise<void>;
   subscribed(link: Link, name: TopicName): void;
   closed(link: Link): void;
+  /** A connection was cut because it announced a packet too large to be read. */
+  overran(peer: CertifiedPeer, why: string): void;
 };
 
 export type MqttOptions = TlsOptions & {
@@ -43,6 +45,8 @@ export type MqttServer = AsyncDisposable & {
   readonly port: number;
   /** The accepted connection of a peer. */
   link(role: Role, name: string): Link | undefined;
+  /** From now on these peer CAs (PEM), and no others, may connect beside the site's own. */
+  trust(peerCas: readonly string[]): void;
 };
 
 /** Starts listening. Rejects when the port is taken or client certificates could not be enforced. */
@@ -65,7 +69,7 @@ export async function startMqtt(options: MqttOptions): Promise<MqttServer> {
     authorizeSubscribe: (client, subscription, done) => done(null, state.maySubscribe(client, subscription) ? subscription : null),
   });
   state.attach(aedes);
-  const server = createTlsServer(options, options.env, (socket, peer) => {
+  const { server, trust } = createTlsServer(options, options.env, (socket, peer) => {
     const cut = (why: string) =>
       options.log("warn", "connection cut", { peer: clientId(peer.role, peer.name), address: socket.remoteAddress, why });
     if (!state.open(socket, peer)) {
@@ -73,7 +77,10 @@ export async function startMqtt(options: MqttOptions): Promise<MqttServer> {
       socket.destroy();
       return;
     }
-    limitPackets(socket, maxPublishBytes(peer.role), cut);
+    limitPackets(socket, maxPublishBytes(peer.role), (why) => {
+      cut(why);
+      options.handlers.overran(peer, why);
+    });
     aedes.handle(socket);
   });
   await new Promise<void>((resolve, reject) => {
@@ -85,6 +92,7 @@ export async function startMqtt(options: MqttOptions): Promise<MqttServer> {
   return {
     port: typeof address === "object" && address ? address.port : options.port,
     link: (role, name) => state.current(role, name),
+    trust,
     [Symbol.asyncDispose]: async () => {
       clearInterval(sweep);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -12,7 +12,9 @@ export type TlsOptions = {
   readonly ca: string;
   readonly certificate: string;
   readonly key: string;
-  /** Reads a DER certificate and checks that the site CA itself signed it. Rejects when it is not ours. */
+  /** CAs of peer sites, PEM. */
+  readonly peerCas?: readonly string[];
+  /** Reads a DER certificate and checks which of these CAs itself signed it. Rejects when it is nobody's here. */
   identify(der: Uint8Array<ArrayBuffer>): Promise<CertifiedPeer>;
   readonly nowMs: () => number;
   readonly log: Log;
@@ -26,43 +28,42 @@ export function createTlsServer(
   options: TlsOptions,
   env: Readonly<Record<string, string | undefined>>,
   accept: (socket: tls.TLSSocket, peer: CertifiedPeer) => void,
-): tls.Server {
+): { readonly server: tls.Server; trust(peers: readonly string[]): void } {
   if (env.NODE_TLS_REJECT_UNAUTHORIZED === "0")
     throw new Error("NODE_TLS_REJECT_UNAUTHORIZED=0 switches the check of client certificates off: unset it and start again");
   const doors = new Doors(options);
-  const server = tls.createServer(
-    {
-      ca: options.ca,
-      cert: options.certificate,
-      key: options.key,
-      requestCert: true,
-      rejectUnauthorized: true,
-      minVersion: "TLSv1.3",
-      // A resumed session is reported authorized without being checked again: no tickets, and `identity` refuses what resumes anyway.
-      secureOptions: constants.SSL_OP_NO_TICKET,
-    },
-    (socket) => {
-      socket.on("error", () => {});
-      void identity(socket, options).then(
-        (peer) => {
-          doors.leave(socket, true);
-          if (!socket.destroyed) accept(socket, peer);
-        },
-        (error: unknown) => {
-          doors.leave(socket, false);
-          options.log("warn", "connection refused", { address: socket.remoteAddress, why: message(error) });
-          socket.destroy();
-        },
-      );
-    },
-  );
+  // What a peer's CA may be good for is decided by `identify`: here it only lets the handshake come so far.
+  const context = (peers: readonly string[]): tls.TlsOptions => ({
+    ca: [options.ca, ...peers],
+    cert: options.certificate,
+    key: options.key,
+    requestCert: true,
+    rejectUnauthorized: true,
+    minVersion: "TLSv1.3",
+    // A resumed session is reported authorized without being checked again: no tickets, and `identity` refuses what resumes anyway.
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  });
+  const server = tls.createServer(context(options.peerCas ?? []), (socket) => {
+    socket.on("error", () => {});
+    void identity(socket, options).then(
+      (peer) => {
+        doors.leave(socket, true);
+        if (!socket.destroyed) accept(socket, peer);
+      },
+      (error: unknown) => {
+        doors.leave(socket, false);
+        options.log("warn", "connection refused", { address: socket.remoteAddress, why: message(error) });
+        socket.destroy();
+      },
+    );
+  });
   server.on("connection", (socket: tls.TLSSocket) => doors.enter(socket));
   server.on("tlsClientError", (error: Error, socket: tls.TLSSocket) => {
     options.log("warn", "TLS handshake failed", { address: socket.remoteAddress, why: error.message });
     doors.leave(socket, false);
     socket.destroy();
   });
-  return server;
+  return { server, trust: (peers) => server.setSecureContext(context(peers)) };
 }
 
 async function identity(socket: tls.TLSSocket, options: TlsOptions): Promise<CertifiedPeer> {

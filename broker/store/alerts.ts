@@ -1,6 +1,8 @@
 // Alerts: what was detected and what operators decided, in separate columns, so that neither overwrites the other.
 import { type Alert, type AlertStatus, type Detection, type Severity, severities } from "@picket/protocol/alert";
 import type { Store } from "./database.ts";
+import { shareAlert } from "./mesh-log.ts";
+import { getMeshAlert, giveWay, listMeshAlerts, setMeshAlert } from "./mesh-received.ts";
 import type { Migrations } from "./migration.ts";
 import { enqueue } from "./sink-queue.ts";
 
@@ -44,7 +46,7 @@ function toAlert(row: Row): Alert {
 
 export type Upserted = "created" | "grown" | "unchanged";
 
-/** Stores what was detected, and queues it for the sinks, when it is new or has a higher revision; call inside a transaction. */
+/** Stores what was detected here, and queues it for the sinks and the mesh, when it is new or has a higher revision; call inside a transaction. */
 export function upsertAlert(store: Store, detection: Detection, group: string, nowMs: number): Upserted {
   const before = store.db.query<{ revision: number }, [string]>("SELECT revision FROM alerts WHERE id = ?").get(detection.id);
   if (before && before.revision >= detection.revision) return "unchanged";
@@ -65,11 +67,16 @@ export function upsertAlert(store: Store, detection: Detection, group: string, n
       group,
       detection: JSON.stringify(detection),
     });
-  enqueue(store.db, getAlert(store, detection.id)!, nowMs);
+  if (!before) giveWay(store, detection.id);
+  enqueue(store.db, ownAlert(store, detection.id)!, nowMs);
+  shareAlert(store, detection, nowMs);
   return before ? "grown" : "created";
 }
 
-export function getAlert(store: Store, id: string): Alert | undefined {
+/** An alert of this site, or one of another that came through the mesh. */
+export const getAlert = (store: Store, id: string): Alert | undefined => ownAlert(store, id) ?? getMeshAlert(store, id);
+
+function ownAlert(store: Store, id: string): Alert | undefined {
   const row = store.db.query<Row, [string]>(`SELECT ${columns} FROM alerts WHERE id = ?`).get(id);
   return row ? toAlert(row) : undefined;
 }
@@ -83,11 +90,33 @@ export type AlertQuery = {
   readonly status?: AlertStatus | undefined;
   /** Alerts that grew at this time or later. */
   readonly sinceMs?: number | undefined;
+  /** Of this site, of others, or (default) both. */
+  readonly origin?: "all" | "own" | "mesh" | undefined;
   readonly limit: number;
 };
 
-/** Alerts, those that grew last first. A technique also finds its sub-techniques (T1059 finds T1059.004). */
+/**
+ * Alerts, those that grew last first. A technique also finds its sub-techniques (T1059 finds T1059.004). Of all, at most half are those of other
+ * sites while there are enough of this one: no peer's flood hides what happened here.
+ */
 export function listAlerts(store: Store, query: AlertQuery): Alert[] {
+  const { origin = "all", limit } = query;
+  const given = {
+    severities: query.severity === undefined ? null : JSON.stringify(severities.slice(severities.indexOf(query.severity))),
+    technique: query.technique ?? null,
+    device: query.device ?? null,
+    status: query.status ?? null,
+    sinceMs: query.sinceMs ?? null,
+    limit,
+  };
+  const own = origin === "mesh" ? [] : listOwn(store, given);
+  if (origin === "own") return own;
+  const mesh = listMeshAlerts(store, { ...given, limit: Math.max(limit - own.length, origin === "mesh" ? limit : Math.floor(limit / 2)) });
+  const kept = own.slice(0, Math.max(limit - mesh.length, 0));
+  return [...kept, ...mesh].sort((a, b) => b.lastMs - a.lastMs || (a.id < b.id ? -1 : 1));
+}
+
+function listOwn(store: Store, given: Parameters<typeof listMeshAlerts>[1]): Alert[] {
   return store.db
     .query<Row, Record<string, string | number | null>>(
       `SELECT ${columns} FROM alerts
@@ -97,18 +126,11 @@ export function listAlerts(store: Store, query: AlertQuery): Alert[] {
            WHERE t.value = $technique OR substr(t.value, 1, length($technique) + 1) = $technique || '.'))
        ORDER BY lastMs DESC, id LIMIT $limit`,
     )
-    .all({
-      severities: query.severity === undefined ? null : JSON.stringify(severities.slice(severities.indexOf(query.severity))),
-      technique: query.technique ?? null,
-      device: query.device ?? null,
-      status: query.status ?? null,
-      sinceMs: query.sinceMs ?? null,
-      limit: query.limit,
-    })
+    .all(given)
     .map(toAlert);
 }
 
-/** What an operator decides. Fields left out stay; the newest 200 notes are kept. Returns the alert, or undefined when there is none. */
+/** What an operator decides, for this site: no other hears of it. Fields left out stay; the newest 200 notes are kept. Returns the alert, or undefined when there is none. */
 export function judgeAlert(
   store: Store,
   id: string,
@@ -121,9 +143,11 @@ export function judgeAlert(
     const notes = judgement.note
       ? [...alert.notes, { timeMs: by.nowMs, operator: by.operator, text: judgement.note }].slice(-200)
       : alert.notes;
-    store.db
-      .query("UPDATE alerts SET status = ?, assignee = ?, notes = ? WHERE id = ?")
-      .run(judgement.status ?? alert.status, judgement.assignee ?? alert.assignee ?? null, JSON.stringify(notes), id);
+    const status = judgement.status ?? alert.status;
+    const assignee = judgement.assignee ?? alert.assignee ?? null;
+    if (alert.origin) setMeshAlert(store, id, { status, assignee, notes: JSON.stringify(notes) });
+    else
+      store.db.query("UPDATE alerts SET status = ?, assignee = ?, notes = ? WHERE id = ?").run(status, assignee, JSON.stringify(notes), id);
     return getAlert(store, id);
   });
 }

@@ -7,6 +7,9 @@ import { detectorMigrations } from "./detector.ts";
 import { devicesMigrations } from "./devices.ts";
 import { keyMigrations } from "./keys.ts";
 import { logMigrations } from "./log.ts";
+import { meshMigrations } from "./mesh.ts";
+import { meshLogMigrations } from "./mesh-log.ts";
+import { meshReceivedMigrations } from "./mesh-received.ts";
 import { receivedMigrations } from "./received.ts";
 import { samplesMigrations } from "./samples.ts";
 import { sinkQueueMigrations } from "./sink-queue.ts";
@@ -23,6 +26,9 @@ const schema: Schema = {
   keys: keyMigrations,
   commands: commandMigrations,
   sinks: sinkQueueMigrations,
+  mesh: meshMigrations,
+  meshLog: meshLogMigrations,
+  meshReceived: meshReceivedMigrations,
   samples: samplesMigrations,
 };
 

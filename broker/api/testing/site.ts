@@ -90,6 +90,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
     },
     keys: { put: (jws, operator) => keys.put(jws, operator, nowMs()) },
     sinks: { status: () => [], test: async (name) => (name === "soc" ? { ok: true, detail: "delivered" } : undefined) },
+    mesh: noMesh(),
     changes,
     ...of.deps,
   };
@@ -123,6 +124,18 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
     },
   };
 }
+
+const noMesh = (): ApiDeps["mesh"] => {
+  const refuse = () => {
+    throw new Refused("conflict", "This site has no peer");
+  };
+  return {
+    status: () => ({ site: SITE, log: { items: 0, bytes: 0 }, peers: [], sites: [] }),
+    invite: ({ ttlS }) => ({ token: "picketmesh1.x", expiresMs: Date.now() + ttlS * 1000 }),
+    ...{ join: refuse, accept: refuse, shareIoc: refuse },
+    ...{ change: () => undefined, remove: async () => false, iocs: () => [], verdicts: () => [] },
+  };
+};
 
 const siteStatus = (store: Store): SiteStatus => ({
   site: SITE,
