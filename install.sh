@@ -2,6 +2,8 @@
 # Picket's installer. `sudo ./install.sh --help` says what it can do.
 set -euo pipefail
 unset CDPATH
+# Files named by the caller are relative to this.
+readonly CALLED_FROM=$PWD
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 # `su` without `-` leaves these out, and dpkg, ip and nft are in them.
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -21,10 +23,19 @@ usage() {
   cat <<'TEXT'
 Usage: sudo ./install.sh --demo [--headless]   site, agent and console on this host, with keys made here
        sudo ./install.sh --test                install what the tests need, and run them all
+       sudo ./install.sh --site [--name SITE] [--host ADDRESS]... [--operator public.json | --operator-home DIR]
+                                               a site on this host, as the service picket-site
+       sudo ./install.sh --device --site-url URL --token-file FILE
+                                               make this host a device of a site; its agent comes from there
+       sudo ./install.sh --upgrade             bring what is installed here up to date; data stays
+       sudo ./install.sh --uninstall [--purge] remove it; --purge removes its data too
 
 --demo      keeps its data in ./.picket; Ctrl-C stops everything. The demo's device runs in a network
             namespace of its own, so isolating it cuts nobody off.
 --headless  no console: stay in the foreground and log. Chosen by itself where there is no terminal.
+--site      without --host: this host's address and name. Without --operator the operator's keys are made, and kept,
+            in ~/.config/picket of whoever calls sudo.
+--device    what else it takes says install/device.sh --help. docs/install.md has the whole story.
 
 Works on Debian 12 and later, Raspberry Pi OS 12 (64 bit) and Ubuntu 24.04, on x86_64 and aarch64.
 Takes packages from your distribution as it is set up now; changes no apt configuration.
@@ -38,7 +49,7 @@ check_host() {
   architecture=$(dpkg --print-architecture)
   case "$architecture" in
     amd64 | arm64) ;;
-    armhf) die "this is a 32-bit system (armhf): Bun and eBPF need the 64-bit Raspberry Pi OS" ;;
+    armhf) die "this is a 32-bit system (armhf$([ "$(uname -m)" != aarch64 ] || echo ' with a 64-bit kernel: its programs are 32-bit')): Bun and eBPF need the 64-bit Raspberry Pi OS" ;;
     *) die "$architecture is not supported: Picket runs on amd64 and arm64" ;;
   esac
   # libbpf.so.1 is the interface the agent loads; Ubuntu 22.04 and Debian 11 have libbpf0 only.
@@ -121,7 +132,8 @@ arch() { case "$(dpkg --print-architecture)" in amd64) echo x64 ;; arm64) echo a
 
 # The executables are built anew only when a source is newer, so a second demo starts at once. picket is the one built last.
 build() {
-  local out=dist/linux-$(arch)
+  local out
+  out=dist/linux-$(arch)
   if [ -x "$out/picket" ] && [ -x "$out/picket-agent" ] &&
     [ -z "$(find agent broker cli detector models node-nftables protocol rules tui bun.lock build.ts compile.ts distribution.ts install.sh tsconfig.json \
       -name node_modules -prune -o -type f -newer "$out/picket" -print -quit)" ]; then
@@ -159,6 +171,26 @@ tests() {
   unshare --mount --propagation private bash -c 'mkdir -p /run/netns && mount -t tmpfs none /run/netns && exec "$@"' - "$BUN" test/all.ts
 }
 
+# The site first: a device may be one of its own.
+upgrade() {
+  trap give_back EXIT
+  local agent=/opt/picket/agent/device.sh
+  # shellcheck source=install/site.sh
+  . install/site.sh
+  [ -e "$SITE_STATE/site.json" ] || [ -e "$agent" ] || die "neither a site nor a device is installed here"
+  if [ -e "$SITE_STATE/site.json" ]; then upgrade_site; fi
+  if [ -e "$agent" ]; then "$agent" --upgrade; fi
+}
+
+uninstall() { # --purge
+  # shellcheck source=install/site.sh
+  . install/site.sh
+  if [ -e /opt/picket/agent ] || [ -e /etc/systemd/system/picket-agent.service ] || { [ -n "$1" ] && [ -e /var/lib/picket/agent ]; }; then
+    install/device.sh --uninstall ${1:+"$1"}
+  fi
+  if [ -e "$SITE_UNIT" ] || [ -e "$SITE_STATE" ]; then uninstall_site "$1"; fi
+}
+
 case "${1:-}" in
   --demo)
     shift
@@ -170,6 +202,29 @@ case "${1:-}" in
     [ $# -eq 1 ] || { usage >&2; exit 2; }
     check_host --test
     tests
+    ;;
+  --site)
+    shift
+    check_host --site "$@"
+    # shellcheck source=install/site.sh
+    . install/site.sh
+    trap give_back EXIT
+    install_site "$@"
+    ;;
+  --device)
+    here=$PWD
+    cd -- "$CALLED_FROM"
+    exec "$here/install/device.sh" "$@"
+    ;;
+  --upgrade)
+    [ $# -eq 1 ] || { usage >&2; exit 2; }
+    check_host --upgrade
+    upgrade
+    ;;
+  --uninstall)
+    [ $# -eq 1 ] || [ "$*" = '--uninstall --purge' ] || { usage >&2; exit 2; }
+    [ "$(id -u)" = 0 ] || die "needs root: run sudo ./install.sh $*"
+    uninstall "${2:-}"
     ;;
   --help | -h) usage ;;
   *) usage >&2; exit 2 ;;

@@ -268,10 +268,10 @@ install_device() { # TOKEN_FILE IMAGE NAME REPLACE
   say "fetching picket-agent $VERSION from $URL, signed by $SIGNER"
   stage
   local old
-  old=$(readlink -f "$AGENT" || true)
+  old=$(readlink "$AGENT" || true)
   if is_booted && [ -n "$4" ]; then systemctl stop picket-agent 2>/dev/null || true; fi
   use "$STAGE"
-  [ "$old" = "$STAGE" ] || [ ! -d "$old" ] || rm -rf "$old"
+  [ -z "$old" ] || rm -rf "$old"
   STAGE=''
   remember_release
   write_config
@@ -321,7 +321,7 @@ upgrade_device() {
   install_packages "${PACKAGES[@]}"
   say "fetching picket-agent $VERSION from $URL, signed by $SIGNER"
   stage
-  old=$(readlink -f "$AGENT")
+  old=$(readlink "$AGENT")
   was=$(systemctl is-active picket-agent || true)
   use "$STAGE"
   if [ "$was" != active ]; then
