@@ -1,10 +1,18 @@
 private rule script
 {
-    strings:
-        $first = /(#!|(cd|wget|curl|tftp|export|rm|while|for|echo|bash|sh|exec|set|mkdir|chmod|nohup|if|import|from) |PATH=|[*@0-9][^\n]{0,40}\*)/
-
     condition:
-        uint32(0) != 0x464c457f and filesize < 1MB and $first at 0
+        // Most begin with "#!"; those that are piped into a shell or lie in a folder of cron begin as people type. Compared as numbers: a pattern would be looked for in the whole file.
+        uint32(0) != 0x464c457f and filesize < 1MB and
+        (
+            uint16(0) == 0x2123 or
+            // "cd ", "rm ", "sh "
+            uint32be(0) & 0xffffff00 == 0x63642000 or uint32be(0) & 0xffffff00 == 0x726d2000 or uint32be(0) & 0xffffff00 == 0x73682000 or
+            // "wget", "curl", "tftp", "bash", "echo", "expo", "PATH", "nohu", "for ", "if [", "set ", "whil", "chmo", "mkdi", "exec", "(cur", "(wge", "impo"
+            for any word in (0x77676574, 0x6375726c, 0x74667470, 0x62617368, 0x6563686f, 0x6578706f, 0x50415448, 0x6e6f6875, 0x666f7220, 0x6966205b, 0x73657420,
+                0x7768696c, 0x63686d6f, 0x6d6b6469, 0x65786563, 0x28637572, 0x28776765, 0x696d706f) : (uint32be(0) == word) or
+            // A line of cron: "*", "@", or a digit.
+            uint8(0) == 0x2a or uint8(0) == 0x40 or (uint8(0) >= 0x30 and uint8(0) <= 0x39)
+        )
 }
 
 rule dropper_for_every_architecture

@@ -3,7 +3,7 @@ import init, { type Rules, type Scanner } from "@virustotal/yara-x";
 import { checkFiles, compileFiles } from "./compile.ts";
 import { matchesOf, type Scanned } from "./matches.ts";
 import type { Answer, Progress, Request } from "./messages.ts";
-import { keepLastModule } from "./module-cache.ts";
+import { reuseWasm } from "./reuse.ts";
 
 declare const self: { postMessage(message: Answer | Progress): void; onmessage: (event: { data: Request }) => void };
 
@@ -17,10 +17,10 @@ async function startEngine(): Promise<WebAssembly.Memory> {
   const wasm = (await import("../../node_modules/@virustotal/yara-x/pkg/yara_x_js_bg.wasm", { with: { type: "file" } })) as {
     default: string;
   };
-  keepLastModule();
   return (await init({ module_or_path: await Bun.file(wasm.default).arrayBuffer() })).memory;
 }
 
+const reuse = reuseWasm();
 let rules: Rules | undefined;
 let scanner: Scanner | undefined;
 
@@ -39,6 +39,7 @@ function answer(request: Request, memory: WebAssembly.Memory): Answer {
     }
     case "scan": {
       if (!scanner) return { said: "failed", why: "crashed", message: "asked to scan before rules were loaded" };
+      reuse.nextScan();
       const result = scanner.scan(request.bytes) as Scanned;
       const failure = result.errors[0];
       if (failure !== undefined) return { said: "failed", why: whyOf(failure), message: failure };
