@@ -27,17 +27,17 @@ export function startFiles(of: {
   readonly eventsWaiting: () => number;
 }): Files {
   const { config, emit } = of;
-  const { hash, send, hashBytesPerS, sendBytesPerS } = config.samples;
-  if (!hash) return off;
+  if (!config.samples.hash) return off;
+  const send = config.samples.send;
   const monotonicMs = () => performance.now();
   const found = new Found(join(config.state, "hashes.ndjson"), monotonicMs);
-  const hashes = new Hashes({ places: placesOf(config), found, emit, pace: createPace(hashBytesPerS), monotonicMs });
+  const hashes = new Hashes({ places: placesOf(config), found, emit, pace: createPace(config.samples.hashBytesPerS), monotonicMs });
   const samples = createSamples({
     reported: (sha256) => found.get(sha256) !== undefined,
     open: (sha256) => hashes.open(sha256),
     publish: of.publish,
     eventsWaiting: of.eventsWaiting,
-    pace: createPace(sendBytesPerS),
+    pace: createPace(config.samples.sendBytesPerS),
   });
   return {
     see: (draft) => hashes.see(draft),

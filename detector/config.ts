@@ -12,6 +12,10 @@ export const DetectorConfig = z.strictObject({
   rules: z.array(z.string().min(1)).max(64).default([]).meta({ description: "Rule files or folders to add to the shipped rules" }),
   yara: z.array(z.string().min(1)).max(64).default([]).meta({ description: "YARA files or folders to add to the shipped YARA rules" }),
   builtin: z.boolean().default(true).meta({ description: "Use the rules Picket ships" }),
+  scan: z
+    .boolean()
+    .default(true)
+    .meta({ description: "Ask devices for files that ran or were written there, and scan them with the YARA rules" }),
   warmUpExecs: z
     .int()
     .min(0)

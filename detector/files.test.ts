@@ -98,7 +98,9 @@ test("a new pack: files are scanned again; what it calls as before makes no seco
 });
 
 function alone(scanner = scannerOf()) {
-  return { files: new Files({ site: "lab", scanner, decided: () => {} }) };
+  const files = new Files({ site: "lab", decided: () => {} });
+  files.use(scanner);
+  return { files };
 }
 
 const sighting = (device: string): Sighting => ({
@@ -132,7 +134,7 @@ test("pieces that leave something out or come from nowhere end the session", () 
   expect(() => files.piece(piece(3), Buffer.from("b"))).toThrow("follow");
   files.piece(piece(0), Buffer.from("ab"));
   expect(() => files.piece(piece(2), Buffer.from("abc"))).toThrow("follow");
-  const deaf = new Files({ site: "lab", scanner: undefined, decided: () => {} });
+  const deaf = new Files({ site: "lab", decided: () => {} });
   expect(() => deaf.piece(piece(0), Buffer.from("ab"))).toThrow("not asked for");
 });
 

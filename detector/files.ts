@@ -34,7 +34,7 @@ type Decided = {
 
 export class Files {
   readonly #site: string;
-  readonly #scanner: FileScanner | undefined;
+  #scanner: FileScanner | undefined;
   readonly #decided: () => void;
   readonly #known = new Set<string>();
   #sightings: Sighting[] = [];
@@ -43,14 +43,14 @@ export class Files {
   #arriving: { sha256: string; bytes: Buffer; filled: number } | undefined;
 
   /** `decided` is called when a scan is over: there is something for a commit. */
-  constructor(of: { site: string; scanner: FileScanner | undefined; decided: () => void }) {
+  constructor(of: { site: string; decided: () => void }) {
     this.#site = of.site;
-    this.#scanner = of.scanner;
     this.#decided = of.decided;
   }
 
-  get pack(): string | undefined {
-    return this.#scanner?.pack;
+  /** From now on samples can be judged. */
+  use(scanner: FileScanner | undefined): void {
+    this.#scanner = scanner;
   }
 
   /** What waits to be taken. */

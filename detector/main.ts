@@ -10,6 +10,7 @@ import * as z from "zod";
 import { type DetectorConfig, refuseUnverifiedTls } from "./config.ts";
 import { judgeAll } from "./engines/together.ts";
 import { type FeedStatus, followFeed } from "./feed/feed.ts";
+import { yaraScanner } from "./file-scanner.ts";
 import type { FileScanner } from "./files.ts";
 import type { Engine, EventBatch } from "./finding.ts";
 import type { Log } from "./log.ts";
@@ -27,8 +28,8 @@ export type DetectorOptions = {
   readonly rules: readonly Rule[];
   /** The engines besides Sigma, made anew for each session. */
   readonly createEngines?: () => readonly Engine[];
-  /** Judges files that devices reported; without it none are collected. */
-  readonly scanner?: FileScanner | undefined;
+  /** Makes what judges files that devices reported; without it none are collected. It takes seconds, and nothing waits for it. */
+  readonly createScanner?: (() => Promise<FileScanner & AsyncDisposable>) | undefined;
   readonly warmUpExecs?: number | undefined;
   readonly log: Log;
   /** Jitter of reconnects, in [0, 1). */
@@ -50,8 +51,10 @@ export async function startDetector(options: DetectorOptions): Promise<Detector>
   const { rules, warmUpExecs, site } = options;
   const matcher = compileRules(rules);
   const stop = new AbortController();
+  const scanner = openScanner(options);
   const feed = followFeed({
     ...options,
+    scanner,
     name: nameOf(options.cert),
     createPipeline: () => createPipeline({ site, rules, matcher, warmUpExecs }),
     createJudge: () => {
@@ -70,8 +73,19 @@ export async function startDetector(options: DetectorOptions): Promise<Detector>
     [Symbol.asyncDispose]: async () => {
       stop.abort();
       await feed.ended;
+      await (await scanner)?.[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Undefined when there is none or it cannot be made, which is logged: events are judged without it. */
+async function openScanner({ createScanner, log }: DetectorOptions): Promise<(FileScanner & AsyncDisposable) | undefined> {
+  try {
+    return await createScanner?.();
+  } catch (error) {
+    log("error", "files cannot be scanned", { error: error instanceof Error ? error.message : String(error) });
+    return undefined;
+  }
 }
 
 const SiteFile = z.object({ site: siteId, hosts: z.array(z.string().min(1)).min(1) });
@@ -100,6 +114,7 @@ export async function detectorOptions(config: DetectorConfig, log: Log): Promise
     key: await read("detector.key.pem"),
     rules: together(config.builtin ? builtinRules() : [], loaded.rules),
     warmUpExecs: config.warmUpExecs,
+    createScanner: config.scan ? () => yaraScanner(config, log) : undefined,
     log,
   };
 }

@@ -14,10 +14,11 @@ export const LOOKBACK_MS = 10 * 60_000;
 /**
  * `feed/want`. "hello" begins a session: the broker answers with a `State`, then sends from the lookback on.
  * "more" grants `credits` further batches; the broker never sends more than it was granted.
+ * "scan" says that the detector judges files, by the rules that `pack` names: it is sent samples from then on. Without `pack` it does not, and devices are asked for none.
  */
 export const Want = z.discriminatedUnion("kind", [
-  // With `pack`, the name of its file rules, the detector scans files and is sent samples; without, none are collected.
-  z.object({ kind: z.literal("hello"), credits: z.int().positive().max(1024), pack: z.string().min(1).max(64).optional() }),
+  z.object({ kind: z.literal("hello"), credits: z.int().positive().max(1024) }),
+  z.object({ kind: z.literal("scan"), session: z.string().max(36), pack: z.string().min(1).max(64).optional() }),
   z.object({ kind: z.literal("more"), session: z.string().max(36), credits: z.int().positive().max(1024) }),
 ]);
 export type Want = z.infer<typeof Want>;

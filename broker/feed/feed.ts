@@ -40,7 +40,7 @@ type Session = {
   readonly id: string;
   readonly link: Link;
   /** The rules by which this detector scans files, if it does. */
-  readonly pack: string | undefined;
+  pack: string | undefined;
   offset: number;
   credits: number;
   started: boolean;
@@ -65,14 +65,22 @@ export class Feed {
   want(link: Link, payload: Uint8Array): void {
     const want = parse(Want, payload);
     if (want.kind === "hello") {
-      this.#begin(link, want.credits, want.pack);
+      this.#begin(link, want.credits);
       return;
     }
     const session = this.#session;
     // Credits for a session that is over are no error: they crossed with its end.
     if (session?.link !== link || session.id !== want.session) return;
-    session.credits += want.credits;
-    this.#start(session);
+    if (want.kind === "more") {
+      session.credits += want.credits;
+      this.#start(session);
+      return;
+    }
+    session.pack = want.pack;
+    const { store, files } = this.#ports;
+    store.commitNow(() => setSamplePack(store, want.pack));
+    files.changed();
+    this.wakeFiles();
   }
 
   /** `feed/commit`: on disk, all of it, when this resolves. Throws `FeedRefused` for a session that is over. */
@@ -120,17 +128,24 @@ export class Feed {
     if (this.#session?.link === link) this.#session = undefined;
   }
 
-  #begin(link: Link, credits: number, pack: string | undefined): void {
+  #begin(link: Link, credits: number): void {
     const { store, nowMs } = this.#ports;
     if (this.#session && this.#session.link !== link) this.#session.link.close("another detector said hello");
     trimSeen(store);
     const { cursor } = detectorState(store);
     const cursorMs = receivedAt(store, cursor) ?? nowMs();
     const offset = Math.min(cursor, offsetSince(store, cursorMs - LOOKBACK_MS));
-    const session: Session = { id: this.#ports.newSession(), link, pack, offset, credits, started: false, sending: false, file: undefined };
+    const session: Session = {
+      id: this.#ports.newSession(),
+      link,
+      pack: undefined,
+      offset,
+      credits,
+      started: false,
+      sending: false,
+      file: undefined,
+    };
     this.#session = session;
-    store.commitNow(() => setSamplePack(store, pack));
-    this.#ports.files.changed();
     this.#sendState(session, cursor, cursorMs)
       .then(() => {
         session.started = true;

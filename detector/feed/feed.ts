@@ -17,8 +17,8 @@ export type FeedOptions = FeedAddress &
     readonly createPipeline: () => Pipeline;
     /** And what asks the other engines, which may remember what they saw of the session. */
     readonly createJudge: () => SessionPorts["judge"];
-    /** Judges files; without it none are collected. */
-    readonly scanner?: FileScanner | undefined;
+    /** Judges files, once it is ready; undefined when none are to be judged. Must not reject. */
+    readonly scanner: Promise<FileScanner | undefined>;
     readonly log: SessionPorts["log"];
     readonly random: () => number;
     readonly signal: AbortSignal;
@@ -77,7 +77,7 @@ async function follow(options: FeedOptions, onReady: (session: FeedSession) => v
       onMessage: (payload) => take(payload),
     });
     const cut = (error: unknown) => connection.close(error instanceof Error ? error.message : String(error));
-    const files = new Files({ site: options.site, scanner: options.scanner, decided: () => session.decided() });
+    const files = new Files({ site: options.site, decided: () => session.decided() });
     const session = new FeedSession({
       files,
       pipeline: options.createPipeline(),
@@ -102,6 +102,7 @@ async function follow(options: FeedOptions, onReady: (session: FeedSession) => v
     };
     for (const payload of early) take(payload);
     session.hello();
+    void options.scanner.then((scanner) => session.scan(scanner));
     return await connection.closed;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);

@@ -14,7 +14,7 @@ function started(cursor = 1, pipeline = pipelineOf(rules), judge: SessionPorts["
   const wants: unknown[] = [];
   const logs: string[] = [];
   const session = new FeedSession({
-    files: new Files({ site: "lab", scanner: undefined, decided: () => {} }),
+    files: new Files({ site: "lab", decided: () => {} }),
     pipeline,
     judge,
     want: (want) => wants.push(want),

@@ -2,7 +2,7 @@
 import { decodeBatch } from "@picket/protocol/batch";
 import { eventId } from "@picket/protocol/event";
 import { type Data, decodeData, type State, type Want } from "@picket/protocol/feed";
-import type { Files } from "../files.ts";
+import type { FileScanner, Files } from "../files.ts";
 import type { Arrival, EventBatch, Findings } from "../finding.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { encodeCommit } from "./commit.ts";
@@ -56,6 +56,7 @@ export class FeedSession {
   #id: string | undefined;
   #cursor = 0;
   #ready = false;
+  #scan: { readonly scanner: FileScanner | undefined } | undefined;
   #next = 0;
   #committed = 0;
   #read = 0;
@@ -72,8 +73,7 @@ export class FeedSession {
 
   /** Begins. The broker answers with its state. */
   hello(): void {
-    const { pack } = this.#ports.files;
-    this.#ports.want({ kind: "hello", credits: CREDITS, ...(pack === undefined ? {} : { pack }) });
+    this.#ports.want({ kind: "hello", credits: CREDITS });
   }
 
   /** Whether the state has come: the broker accepted this session. */
@@ -98,6 +98,12 @@ export class FeedSession {
     this.#work();
   }
 
+  /** Files can be judged from now on; with undefined, that they will not be. Asks for them as soon as the broker has accepted this session. */
+  scan(scanner: FileScanner | undefined): void {
+    this.#scan = { scanner };
+    if (this.#ready) this.#askForFiles();
+  }
+
   /** Goes on: a scan is over. */
   decided(): void {
     this.#resume();
@@ -111,6 +117,14 @@ export class FeedSession {
     if (part.session !== this.#id) return;
     this.#ports.pipeline.seed({ open: part.open, seen: part.seen });
     this.#ready = part.last;
+    if (this.#ready) this.#askForFiles();
+  }
+
+  #askForFiles(): void {
+    if (!this.#scan) return;
+    const { scanner } = this.#scan;
+    this.#ports.files.use(scanner);
+    this.#ports.want({ kind: "scan", session: this.#id!, ...(scanner ? { pack: scanner.pack } : {}) });
   }
 
   #work(): void {

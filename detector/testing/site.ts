@@ -38,9 +38,9 @@ export class TestSite {
     let credits = 0;
     let alive = true;
     const wants = (want: Want) => {
-      credits += want.credits;
+      if (want.kind !== "scan") credits += want.credits;
     };
-    const files = new Files({ site: "lab", scanner, decided: () => feed.decided() });
+    const files = new Files({ site: "lab", decided: () => feed.decided() });
     const feed: FeedSession = new FeedSession({
       files,
       pipeline,
@@ -62,6 +62,7 @@ export class TestSite {
       log: () => {},
     });
     feed.hello();
+    feed.scan(scanner);
     for (const part of this.#state(session)) feed.receive(Buffer.from(JSON.stringify(State.parse(part))));
     const sinceMs = this.#cursorMs() - LOOKBACK_MS;
     for (const { offset, receivedMs, batch } of this.log.filter((row) => row.receivedMs >= sinceMs || row.offset >= this.cursor)) {
