@@ -41,7 +41,8 @@ export function viewsOf(sight: Sight): View[] {
   const line = lineOf(sight);
   const parent = signsOfParent(sight.parent);
   const views = viewsOfText(line, parent);
-  for (const payload of payloads(line)) for (const view of viewsOfText(payload, ["!decoded"])) if (views.length < MAX_VIEWS) views.push(view);
+  for (const payload of payloads(line))
+    for (const view of viewsOfText(payload, ["!decoded"])) if (views.length < MAX_VIEWS) views.push(view);
   return views;
 }
 
@@ -57,7 +58,8 @@ function viewsOfText(line: string, signs: readonly string[]): View[] {
   return views;
 }
 
-const SERVER = /^(?:nginx|apache2|httpd|lighttpd|caddy|php[\w.-]*|java|node|tomcat\w*|postgres|mysqld|mariadbd|redis-server|mosquitto|gunicorn|uwsgi|named|vsftpd|smbd|telnetd|dropbear|proftpd)$/;
+const SERVER =
+  /^(?:nginx|apache2|httpd|lighttpd|caddy|php[\w.-]*|java|node|tomcat\w*|postgres|mysqld|mariadbd|redis-server|mosquitto|gunicorn|uwsgi|named|vsftpd|smbd|telnetd|dropbear|proftpd)$/;
 const PACKAGES = /^(?:dpkg|apt|apt-get|rpm|snapd|pip3?|npm|unattended-upgr\w*|\w+\.(?:postinst|prerm|preinst|postrm)|ucf|deb-systemd-\w+)$/;
 
 function signsOfParent(parent: string | undefined): string[] {
@@ -72,7 +74,8 @@ const TOKEN = /[a-z0-9_.\-/+:@%~=,*\\]+|\|\||&&|>>|<<<?|[^\sa-z0-9]/g;
 const URL_ = /(?:https?|ftp|tftp|tcp|telnet|dict|gopher):\/\/[^\s;|)>"]+/g;
 const IP = /(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])/g;
 const HEX_IP = /\b0x[0-9a-f]{8}\b/g;
-const HOST = /\b(?:[a-z0-9-]+\.)+(?:com|net|org|io|example|test|dev|xyz|top|ru|cn|su|onion|info|me|tk|pw|store|site|local|internal|lan|edu|gov|co)\b/g;
+const HOST =
+  /\b(?:[a-z0-9-]+\.)+(?:com|net|org|io|example|test|dev|xyz|top|ru|cn|su|onion|info|me|tk|pw|store|site|local|internal|lan|edu|gov|co)\b/g;
 const LONG_NUMBER = /\d{4,}/g;
 const ENCODED = /[a-z0-9+/]{40,}={0,2}/g;
 const TEMPORARY = /^(?:\/var)?\/tmp\/|^\/dev\/shm\/|^\/run\/|^\/var\/run\/|^\/mnt\//;
@@ -126,7 +129,15 @@ function mix(hash: number): number {
   return h ^ (h >>> 13);
 }
 const seedOf = (kind: number) => Math.imul(SEED ^ kind, PRIME);
-const kinds = { word: seedOf(1), shape: seedOf(2), pair: seedOf(3), triple: seedOf(4), sign: seedOf(5), command: seedOf(6), chars: [3, 4, 5].map((n) => seedOf(16 + n)) };
+const kinds = {
+  word: seedOf(1),
+  shape: seedOf(2),
+  pair: seedOf(3),
+  triple: seedOf(4),
+  sign: seedOf(5),
+  command: seedOf(6),
+  chars: [3, 4, 5].map((n) => seedOf(16 + n)),
+};
 const MAX_CHARS = 256;
 const MAX_WORDS = 72;
 

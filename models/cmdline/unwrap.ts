@@ -31,7 +31,8 @@ export function payloads(line: string): string[] {
     }
   }
   if (/\|\s*rev\b|\brev\s*<<</.test(line)) {
-    for (const [, quoted] of line.matchAll(/["']([^"']{6,2048})["']/g)) if (quoted && found.length < MAX_PAYLOADS) found.push([...quoted].reverse().join(""));
+    for (const [, quoted] of line.matchAll(/["']([^"']{6,2048})["']/g))
+      if (quoted && found.length < MAX_PAYLOADS) found.push([...quoted].reverse().join(""));
   }
   return found;
 }

@@ -5,7 +5,7 @@ import * as z from "zod";
 import type { Line } from "./cmdline-examples.ts";
 
 /** Sources whose licence allows it, with the licence. Everything that is not here only measures. */
-export const permissive: Readonly<Record<string, string>> = {
+const permissive: Readonly<Record<string, string>> = {
   "atomic-red-team": "MIT",
   "revshell-generator": "MIT",
   "tldr-pages": "CC-BY-4.0",
@@ -42,7 +42,10 @@ const permissiveRepositories: Readonly<Record<string, string>> = {
 };
 
 /** The licence that lets a shipped model learn from a source; undefined when there is none. */
-export const licenceOf = (source: string): string | undefined => permissive[source] ?? permissiveRepositories[source.slice(source.indexOf(":") + 1)];
+export function licenceOf(source: string): string | undefined {
+  const [kind = "", of = ""] = source.split(":");
+  return permissive[kind] ?? permissiveRepositories[of];
+}
 
 const Row = z.object({
   cmd: z.string(),
@@ -67,6 +70,16 @@ export function readData(dir: string): DataLine[] {
       const row = Row.safeParse(JSON.parse(text));
       if (!row.success) throw new Error(`${path}:${at + 1}: ${z.prettifyError(row.error)}`);
       const { cmd, label, source, group, tier, parent, hard_negative } = row.data;
-      return [{ text: cmd, label, source, group, hard: hard_negative ?? false, ...(tier === undefined ? {} : { tier }), ...(parent === undefined ? {} : { parent }) }];
+      return [
+        {
+          text: cmd,
+          label,
+          source,
+          group,
+          hard: hard_negative ?? false,
+          ...(tier === undefined ? {} : { tier }),
+          ...(parent === undefined ? {} : { parent }),
+        },
+      ];
     });
 }

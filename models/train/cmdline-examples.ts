@@ -25,7 +25,13 @@ function variants(template: string, least: number, random: Random): string[] {
   return [...new Set(Array.from({ length: count }, () => fill(template, slots, random)))];
 }
 
-function linesOf(families: readonly Family[], label: 0 | 1, least: number, random: Random, parentOf: (family: Family) => string | undefined): Line[] {
+function linesOf(
+  families: readonly Family[],
+  label: 0 | 1,
+  least: number,
+  random: Random,
+  parentOf: (family: Family) => string | undefined,
+): Line[] {
   return families.flatMap((family) =>
     family.lines.flatMap((template, at) =>
       variants(template, least, random).map((text): Line => {
@@ -52,7 +58,9 @@ export function attackLines(seed: number, least: number): Line[] {
 /** Lines of honest work, with the programs that start them. */
 export function workLines(seed: number, least: number): Line[] {
   const random = randomOf(seed);
-  return linesOf(workFamilies(), 0, least, random, ({ parents }) => (parents.length > 0 && random.chance(0.7) ? random.pick(parents) : undefined));
+  return linesOf(workFamilies(), 0, least, random, ({ parents }) =>
+    parents.length > 0 && random.chance(0.7) ? random.pick(parents) : undefined,
+  );
 }
 
 /** A share of the lines, hidden the way attackers hide theirs; honest lines too, or hiding alone would be the sign. */

@@ -4,7 +4,7 @@ import { type Random, randomOf, shuffled } from "./random.ts";
 
 /** Numbers a feature has: one that counts by itself, the rest for the network. */
 export const WIDTH = 9;
-const HIDDEN = 16;
+export const HIDDEN = 16;
 
 export type Network = {
   /** ROWS x WIDTH. */
@@ -26,7 +26,6 @@ export type Learning = {
   readonly decay: number;
   readonly dropout: number;
 };
-export const learning: Learning = { seed: 1, epochs: 6, rate: 0.1, decay: 1e-6, dropout: 0.1 };
 
 const normal = (random: Random) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 
@@ -61,7 +60,7 @@ export function logit(network: Network, { rows, weights }: Features, { sum, hidd
 }
 
 /** Trains by AdaGrad (Duchi et al., 2011), one example at a time. The same examples and seed give the same network. */
-export function train(examples: readonly Example[], { seed, epochs, rate, decay, dropout }: Learning = learning): Network {
+export function train(examples: readonly Example[], { seed, epochs, rate, decay, dropout }: Learning): Network {
   const random = randomOf(seed);
   const network = newNetwork(random);
   const sums = { table: new Float32Array(ROWS * WIDTH).fill(1e-3), small: smallSums() };

@@ -29,7 +29,10 @@ const harmless = [
 
 /** By name, as the model card lists them. */
 export const evasions: Readonly<Record<string, Evasion>> = {
-  case: (line, random) => some(line, random, 0.5, (word) => [...word].map((letter) => (random.chance(0.5) ? letter.toUpperCase() : letter.toLowerCase())).join("")),
+  case: (line, random) =>
+    some(line, random, 0.5, (word) =>
+      [...word].map((letter) => (random.chance(0.5) ? letter.toUpperCase() : letter.toLowerCase())).join(""),
+    ),
   quotes: (line, random) =>
     some(line, random, 0.5, (word) => {
       const at = 1 + random.below(word.length - 1);
@@ -38,7 +41,13 @@ export const evasions: Readonly<Record<string, Evasion>> = {
   "${IFS}": (line, random) => line.replace(/ /g, () => random.pick(["${IFS}", "${IFS}", "$IFS$9", "$IFS"])),
   base64: (line, random) => {
     const text = Buffer.from(line).toString("base64");
-    return random.pick([`echo ${text} | base64 -d | sh`, `echo ${text}|base64 --decode|bash`, `bash -c "$(echo ${text} | base64 -d)"`, `base64 -d <<< ${text} | sh`, `eval "$(echo '${text}' | base64 -d)"`]);
+    return random.pick([
+      `echo ${text} | base64 -d | sh`,
+      `echo ${text}|base64 --decode|bash`,
+      `bash -c "$(echo ${text} | base64 -d)"`,
+      `base64 -d <<< ${text} | sh`,
+      `eval "$(echo '${text}' | base64 -d)"`,
+    ]);
   },
   "benign prefix": (line, random) => `${chain(random)}${random.pick([" && ", "; "])}${line}`,
   "benign suffix": (line, random) => `${line}${random.pick(["; ", " && "])}${chain(random)}`,
@@ -46,10 +55,12 @@ export const evasions: Readonly<Record<string, Evasion>> = {
     const [, lead = "", program = "", rest = ""] = /^((?:sudo\s+|\w+=\S+\s+)*)(\S+)([\s\S]*)$/.exec(line) ?? [];
     return `${lead}/${random.pick(["tmp", "dev/shm", "var/tmp", "usr/local/bin", "opt"])}/${random.pick([".", ""])}${random.pick(["x", "updater", "helper", "svc", "a1", "kw"])}${program === "" ? "" : rest}`;
   },
-  "long padding": (line, random) => `${Array.from({ length: 12 }, () => random.pick(harmless)).join("; ")}; ${line}; ${Array.from({ length: 12 }, () => random.pick(harmless)).join("; ")}`,
+  "long padding": (line, random) =>
+    `${Array.from({ length: 12 }, () => random.pick(harmless)).join("; ")}; ${line}; ${Array.from({ length: 12 }, () => random.pick(harmless)).join("; ")}`,
 };
 
-const chain = (random: Random) => Array.from({ length: 1 + random.below(3) }, () => random.pick(harmless)).join(random.pick(["; ", " && "]));
+const chain = (random: Random) =>
+  Array.from({ length: 1 + random.below(3) }, () => random.pick(harmless)).join(random.pick(["; ", " && "]));
 
 /** One of the disguises. */
 export const disguise = (line: string, random: Random): string => random.pick(Object.values(evasions))(line, random);
