@@ -1,0 +1,44 @@
+// Our executables in a booted kernel: what is put there for each script of ./scripts.
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { run } from "../e2e/program.ts";
+import type { Guest, Kernel } from "./boot.ts";
+
+/** What the scripts need besides libc and bash; util-linux has `setpriv`. */
+export const packages = ["libbpf1", "nftables", "iproute2", "util-linux"];
+/** nftables for isolation, the socket diagnosis that ends live connections, and links between namespaces. */
+const modules = ["crc32c_generic", "nf_tables", "nft_*", "inet_diag", "tcp_diag", "udp_diag", "veth"];
+
+type Product = { readonly kernel: Kernel; readonly btf: boolean; /** Executables of the kernel's architecture. */ readonly dist: string };
+
+/** Two minutes on an idle machine; a busy one takes a multiple. */
+const LIMIT_MS = 600_000;
+
+/** `picket-agent check` and `run --stdout`. */
+export const sensorGuest = (of: Product): Guest => guest(of, "sensor", { "usr/local/bin/picket-agent": join(of.dist, "picket-agent") });
+
+/** Broker and agent; a signed order isolates the device, another one releases it. `site` is a folder of `makeSite`. */
+export const isolationGuest = (of: Product & { readonly site: string }): Guest =>
+  guest(of, "isolation", {
+    "usr/local/bin/picket-agent": join(of.dist, "picket-agent"),
+    "usr/local/bin/picket": join(of.dist, "picket"),
+    site: of.site,
+  });
+
+function guest(of: Product, script: string, files: Record<string, string>): Guest {
+  const text = readFileSync(new URL(`scripts/${script}.sh`, import.meta.url), "utf8");
+  return { kernel: of.kernel, btf: of.btf, packages, modules, files, script: text, limitMs: LIMIT_MS };
+}
+
+/** Operator keys and a site in the empty folder `dir`, for the network of the isolation script. Made here, where it takes no minute. */
+export async function makeSite(dir: string): Promise<void> {
+  const picket = ["bun", new URL("../../cli/main.ts", import.meta.url).pathname, "--home", join(dir, "operator")];
+  for (const argv of [
+    ["operator", "init", "--site", "kernel", "--name", "tester"],
+    ["site", "init", "--site", "kernel", "--host", "192.0.2.1", "--dir", join(dir, "site")],
+  ]) {
+    const { code, stderr } = await run([...picket, ...argv]);
+    if (code !== 0) throw new Error(`picket ${argv.join(" ")}: ${stderr}`);
+  }
+  writeFileSync(join(dir, "site.toml"), '[broker]\ndir = "/site/site"\n');
+}
