@@ -36,12 +36,16 @@ export interface Processes {
 
   /** Absolute, normal path of what a call named, or undefined when the directory it started from is not known any more. */
   resolve(head: Head, dirFd: number, path: string): string | undefined;
+  /** The path of what a process has open, while it runs. */
+  opened(head: Head, fd: number): string | undefined;
   /** The path under which this process' files can be looked at from here, for as long as it lives. */
   visible(head: Head, path: string): string;
   /** The process went to `path`; undefined when nobody saw where. `near` came with it: what the kernel side now thinks of the process, 0 when it is sure. */
   movedTo(head: Head, path: string | undefined, near: number): void;
   /** The process opened a directory that later calls can start from. */
   openedDirectory(head: Head, fd: number, path: string): void;
+  /** The process opened a file that has no path, such as one in memory, and may run it from its descriptor. */
+  openedFile(head: Head, fd: number, name: string): void;
   /** `to` is now the same directory as `from`. */
   duplicated(head: Head, from: number, to: number): void;
 }

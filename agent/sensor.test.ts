@@ -49,7 +49,7 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
 
   test("every collector is live", () => {
     expect(it.sensor.capabilities().map(({ name, level }) => [name, level])).toEqual(
-      ["process-tree", "exec", "exit", "file", "net"].map((name) => [`sensor.${name}`, "live"]),
+      ["process-tree", "exec", "exit", "file", "net", "dns", "privilege", "kernel"].map((name) => [`sensor.${name}`, "live"]),
     );
   });
 

@@ -3,21 +3,24 @@ import { readFileSync, statSync } from "node:fs";
 import type { EventDraft } from "@picket/protocol/event";
 import type { Capability } from "@picket/protocol/status";
 import { type Kernel, type LossName, openKernel } from "./bpf/kernel.ts";
-import { record as head, recordKind } from "./bpf/layout.gen.ts";
+import { callOp, record as head, recordKind, resultRecord } from "./bpf/layout.gen.ts";
 import { bootNowNs } from "./bpf/libc.ts";
 import { offBecause, probeHost } from "./bpf/probe.ts";
 import { collectorNames, type Health } from "./bpf/programs.ts";
 import { isNear } from "./bpf/watch.ts";
 import { wallTimeAt } from "./clock.ts";
+import { callCollector } from "./collectors/call.ts";
 import type { Context, Handler } from "./collectors/collector.ts";
+import { dnsCollector } from "./collectors/dns.ts";
 import { execCollector } from "./collectors/exec.ts";
 import { onExit } from "./collectors/exit.ts";
 import { fileCollector } from "./collectors/file.ts";
 import { onFork } from "./collectors/fork.ts";
-import { listenCollector, onConnect } from "./collectors/net.ts";
+import { acceptCollector, listenCollector, onConnect } from "./collectors/net.ts";
 import { containers } from "./enrich/containers.ts";
 import { hostProc } from "./enrich/proc.ts";
-import { boundAddress } from "./enrich/sockets.ts";
+import { endsOf } from "./enrich/sockets.ts";
+import { connectedStdio } from "./enrich/stdio.ts";
 import { ProcessTree } from "./enrich/tree.ts";
 import { expandHomes, parsePasswd, userNames } from "./enrich/users.ts";
 
@@ -119,8 +122,8 @@ class RunningSensor implements Sensor {
   }
 
   lost(): { kernel: number } {
-    const { exec, exit, file, net } = this.#stopped ? this.#losses : this.#kernel.losses();
-    return { kernel: exec + exit + file + net };
+    const { exec, exit, file, net, call } = this.#stopped ? this.#losses : this.#kernel.losses();
+    return { kernel: exec + exit + file + net + call };
   }
 
   poll(): void {
@@ -173,11 +176,14 @@ const lossName: Record<LossName, string> = {
   net: "net",
   tree: "process-tree",
   args: "exec-arguments",
+  call: "privilege",
 };
 
 function handlersFor(watch: { read: readonly string[]; write: readonly string[] }): Record<number, Handler> {
-  const exec = execCollector();
+  const ends = (pid: number, fd: number) => endsOf(pid, hostProc.link(pid, `fd/${fd}`));
+  const exec = execCollector(connectedStdio(ends, (pid, fd) => hostProc.link(pid, `fd/${fd}`)));
   const file = fileCollector(watch);
+  const call = callCollector({ link: hostProc.link, onPreload: exec.onPreload });
   const byKind: Record<keyof typeof recordKind, Handler> = {
     fork: onFork,
     args: exec.onArgs,
@@ -185,9 +191,12 @@ function handlersFor(watch: { read: readonly string[]; write: readonly string[] 
     exec: exec.onExec,
     exit: onExit,
     path: file.onPath,
-    result: file.onResult,
+    result: (record, context) => (record.getUint32(resultRecord.op, true) >= callOp.ptrace ? call : file).onResult(record, context),
     connect: onConnect,
-    listen: listenCollector((pid, fd) => boundAddress(pid, hostProc.link(pid, `fd/${fd}`))),
+    listen: listenCollector((pid, fd) => ends(pid, fd)?.local),
+    accept: acceptCollector(ends),
+    dns: dnsCollector(),
+    call: call.onCall,
   };
   return Object.fromEntries(Object.entries(recordKind).map(([kind, number]) => [number, byKind[kind as keyof typeof recordKind]]));
 }

@@ -74,7 +74,13 @@ const process = Process;
 const row = z.record(z.string().max(64), z.union([text, z.number(), z.boolean(), z.null()]));
 
 export const SensorEvent = z.discriminatedUnion("type", [
-  define("process.exec", { process }),
+  define("process.exec", {
+    process,
+    /** The entry of the environment that makes the program load a library before its own: LD_PRELOAD=... or LD_AUDIT=... */
+    preload: text.optional(),
+    /** Which of standard input, output and error are one TCP connection, and its far end: how a shell looks that somebody steers from elsewhere. */
+    stdio: z.object({ fds: z.array(z.int().min(0).max(2)).min(1).max(3), ip, port }).optional(),
+  }),
   define("process.exit", { process, exitCode: z.int(), signal: z.int(), durationMs: z.int().nonnegative() }),
   define("process.ptrace", { process, targetPid: z.int(), request: z.string().max(64) }),
   define("process.memfd", { process, name: text }),

@@ -1,6 +1,7 @@
 // process.exec: arguments as the caller passed them, path as the kernel ran it. Memory of the caller can change between
 // the two, so arguments are a claim and the path is the truth. User space joins them by thread.
 #pragma once
+#include "call.bpf.h"
 #include "exit.bpf.h"
 
 static __always_inline int exec_args(const char *const *argv) {
@@ -40,11 +41,38 @@ static __always_inline int exec_args(const char *const *argv) {
   return 0;
 }
 
+#define ENV_MAX 64
+#define LD_PRELOAD 0x4c4552505f444cULL // "LD_PREL", little-endian
+#define LD_AUDIT 0x494455415f444cULL // "LD_AUDI"
+#define SEVEN_BYTES 0x00ffffffffffffffULL
+
+// A library that the program is made to load before its own: told by itself, for hardly any program has one.
+static __always_inline int exec_preload(const char *const *envp) {
+  for (int i = 0; i < ENV_MAX; i++) {
+    const char *entry = 0;
+    __u64 start = 0;
+    if (bpf_probe_read_user(&entry, sizeof entry, &envp[i]) || !entry) return 0;
+    // Shorter entries at the very end of a page are missed; the kernel puts the longest part of the environment there, not these.
+    if (bpf_probe_read_user(&start, sizeof start, entry)) continue;
+    start &= SEVEN_BYTES;
+    if (start != LD_PRELOAD && start != LD_AUDIT) continue;
+    struct call call = {.path = (__u64)entry};
+    return enter_call(&call, CALL_PRELOAD, 0);
+  }
+  return 0;
+}
+
 SEC("tracepoint/syscalls/sys_enter_execve")
-int enter_execve(struct enter *ctx) { return exec_args((const char *const *)ctx->args[1]); }
+int enter_execve(struct enter *ctx) {
+  exec_args((const char *const *)ctx->args[1]);
+  return exec_preload((const char *const *)ctx->args[2]);
+}
 
 SEC("tracepoint/syscalls/sys_enter_execveat")
-int enter_execveat(struct enter *ctx) { return exec_args((const char *const *)ctx->args[2]); }
+int enter_execveat(struct enter *ctx) {
+  exec_args((const char *const *)ctx->args[2]);
+  return exec_preload((const char *const *)ctx->args[3]);
+}
 
 #define SAME_BYTES 256
 static __always_inline int same(const char *a, const char *b, long size) {

@@ -12,16 +12,10 @@
 #define F_DUPFD_CLOEXEC 1030
 #define AT_REMOVEDIR 0x200
 
-struct call {
-  enum path_op op;
-  __s32 dir_fd;
-  __s32 to_dir_fd;
-  __u32 flags;
-  __u64 path;
-  __u64 to; // 0: the call takes one path
-};
+static __always_inline __u32 loss_of(__u32 op) { return op >= PATH_CHDIR && op <= PATH_DUP ? LOSS_TREE : LOSS_FILE; }
 
-static __always_inline __u32 loss_of(__u32 op) { return op >= PATH_CHDIR ? LOSS_TREE : LOSS_FILE; }
+// Set-user-id and set-group-id: of interest wherever it happens.
+#define SETS_ID 06000
 
 static __always_inline enum intent intent_of(__u32 op, __u32 flags) {
   if (op != PATH_OPEN) return INTENT_WRITE;
@@ -85,6 +79,7 @@ static __noinline int enter_path(const struct call *call) {
       enum intent intent = intent_of(call->op, call->flags);
       int yes = of_interest(FIRST, call->dir_fd, intent);
       if (!yes && call->to) yes = of_interest(SECOND, call->to_dir_fd, intent);
+      if (call->op == PATH_CHMOD && call->flags & SETS_ID) yes = 1;
       if (!yes) return 0;
     }
     // Lost and counted; but that a process moved must be known all the same.
@@ -130,22 +125,14 @@ static __noinline int leave_path(struct leave *ctx) {
     }
     if (send_paths(s, now.op, now.fd, now.to_fd, now.flags, now.to)) return 0;
   }
-  struct result_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
-  if (!r) {
-    count_loss(loss_of(now.op));
-    return 0;
-  }
-  begin(&r->head, RECORD_RESULT);
-  r->value = ctx->value;
-  r->near = near;
-  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+  send_result(now.op, ctx->value, near, loss_of(now.op));
   return 0;
 }
 
 #define PATH_CALL(name, ...)                                     \
   SEC("tracepoint/syscalls/sys_enter_" #name)                    \
   int enter_##name(struct enter *ctx) {                          \
-    struct call call = {__VA_ARGS__};                            \
+    struct call call = {__VA_ARGS__, 0};                            \
     return enter_path(&call);                                    \
   }                                                              \
   SEC("tracepoint/syscalls/sys_exit_" #name)                     \
@@ -166,13 +153,17 @@ PATH_CALL(link, PATH_LINK, AT_FDCWD, AT_FDCWD, 0, ARG(1), 0)
 PATH_CALL(linkat, PATH_LINK, FD(2), 0, 0, ARG(3), 0)
 PATH_CALL(symlink, PATH_LINK, AT_FDCWD, AT_FDCWD, 0, ARG(1), 0)
 PATH_CALL(symlinkat, PATH_LINK, FD(1), 0, 0, ARG(2), 0)
+// fchmodat2 is of Linux 6.6.
+PATH_CALL(chmod, PATH_CHMOD, AT_FDCWD, 0, (__u32)ARG(1), ARG(0), 0)
+PATH_CALL(fchmodat, PATH_CHMOD, FD(0), 0, (__u32)ARG(2), ARG(1), 0)
+PATH_CALL(fchmodat2, PATH_CHMOD, FD(0), 0, (__u32)ARG(2), ARG(1), 0)
 PATH_CALL(chdir, PATH_CHDIR, AT_FDCWD, 0, 0, ARG(0), 0)
 
 SEC("tracepoint/syscalls/sys_enter_openat2")
 int enter_openat2(struct enter *ctx) {
   __u64 flags = 0; // struct open_how begins with them
   bpf_probe_read_user(&flags, sizeof flags, (const void *)ctx->args[2]);
-  struct call call = {PATH_OPEN, FD(0), 0, (__u32)flags, ARG(1), 0};
+  struct call call = {PATH_OPEN, FD(0), 0, (__u32)flags, ARG(1), 0, 0};
   return enter_path(&call);
 }
 SEC("tracepoint/syscalls/sys_exit_openat2")
@@ -188,20 +179,20 @@ SEC("tracepoint/syscalls/sys_exit_unlinkat")
 int exit_unlinkat(struct leave *ctx) { return leave_path(ctx); }
 
 // Calls that take a descriptor only.
-static __always_inline int enter_descriptor(__u32 op, __s32 fd) {
+static __always_inline int enter_descriptor(__u32 op, __s32 fd, __u32 flags) {
   struct scratch *s = scratch_of_cpu();
   if (!s) return 0;
   s->path.path_len = 1;
   s->path.to_len = 0;
   s->path.text[0] = 0;
-  send_paths(s, op, fd, 0, 0, 0);
+  send_paths(s, op, fd, 0, flags, 0);
   struct inflight now = {.op = op, .fd = fd, .sent = 1};
-  begin_call(&now, LOSS_TREE);
+  begin_call(&now, loss_of(op));
   return 0;
 }
 
 SEC("tracepoint/syscalls/sys_enter_fchdir")
-int enter_fchdir(struct enter *ctx) { return ignored() ? 0 : enter_descriptor(PATH_FCHDIR, FD(0)); }
+int enter_fchdir(struct enter *ctx) { return ignored() ? 0 : enter_descriptor(PATH_FCHDIR, FD(0), 0); }
 SEC("tracepoint/syscalls/sys_exit_fchdir")
 int exit_fchdir(struct leave *ctx) { return leave_path(ctx); }
 
@@ -212,7 +203,16 @@ int enter_fcntl(struct enter *ctx) {
   __u32 pid = bpf_get_current_pid_tgid() >> 32;
   __u32 *near = bpf_map_lookup_elem(&nears, &pid);
   if (!near || !(*near & NEAR_FD) || ignored()) return 0;
-  return enter_descriptor(PATH_DUP, FD(0));
+  return enter_descriptor(PATH_DUP, FD(0), 0);
 }
 SEC("tracepoint/syscalls/sys_exit_fcntl")
 int exit_fcntl(struct leave *ctx) { return leave_path(ctx); }
+
+// Where nothing can be said of the path, only what is of interest anywhere goes to user space, which asks /proc.
+SEC("tracepoint/syscalls/sys_enter_fchmod")
+int enter_fchmod(struct enter *ctx) {
+  if (!(ctx->args[1] & SETS_ID) || ignored()) return 0;
+  return enter_descriptor(PATH_FCHMOD, FD(0), (__u32)ctx->args[1]);
+}
+SEC("tracepoint/syscalls/sys_exit_fchmod")
+int exit_fchmod(struct leave *ctx) { return leave_path(ctx); }

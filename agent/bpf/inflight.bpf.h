@@ -2,8 +2,19 @@
 #pragma once
 #include "maps.bpf.h"
 
+// What is told of a call as it begins.
+struct call {
+  __u32 op;
+  __s32 dir_fd;
+  __s32 to_dir_fd;
+  __u32 flags;
+  __u64 path;
+  __u64 to; // 0: the call takes one path
+  __u64 third;
+};
+
 struct inflight {
-  __u32 op; // enum path_op, or one of the socket calls in net.bpf.h
+  __u32 op; // enum path_op, enum call_op, or one of the socket calls in net.bpf.h
   __u32 flags;
   __s32 fd;
   __s32 to_fd;

@@ -89,5 +89,6 @@ function readLosses({ lib }: Loaded, fd: number): Record<LossName, number> {
     net: sum(loss.net),
     tree: sum(loss.tree),
     args: sum(loss.args),
+    call: sum(loss.call),
   };
 }

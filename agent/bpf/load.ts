@@ -4,7 +4,7 @@ import { Unsupported } from "../unsupported.ts";
 import { config as layout } from "./layout.gen.ts";
 import { type Libbpf, openLibbpf } from "./libbpf.ts";
 import { closeFd, cstr, errno, errorText, openTracepoint } from "./libc.ts";
-import { fields } from "./programs.ts";
+import { fields, NO_SUCH_CALL } from "./programs.ts";
 import { fieldOffset, tracepointId } from "./tracefs.ts";
 
 export type LoadOptions = {
@@ -99,7 +99,7 @@ function configFor(options: LoadOptions, list: readonly Program[], failures: Map
   values.writeUInt32LE(options.ignorePid, layout.ignorePid);
   values.writeUInt32LE(process.arch === "arm64" ? 0o40000 : 0o200000, layout.oDirectory);
   for (const { name, event } of list) {
-    if (tracepointId(options.tracefs, event) === undefined) failures.set(name, `this kernel has no tracepoint ${event}`);
+    if (tracepointId(options.tracefs, event) === undefined) failures.set(name, missing(options.tracefs, event));
     for (const [key, field, required] of fields[name] ?? []) {
       if (options.without.includes(key)) continue;
       const offset = fieldOffset(options.tracefs, event, field);
@@ -108,6 +108,12 @@ function configFor(options: LoadOptions, list: readonly Program[], failures: Map
     }
   }
   return values;
+}
+
+/** A kernel that traces system calls, but not this one, does not have it: nothing is missed then. */
+function missing(tracefs: string, event: string): string {
+  const traced = event.startsWith("syscalls/") && tracepointId(tracefs, "syscalls/sys_enter_execve") !== undefined;
+  return traced ? `${NO_SUCH_CALL} ${event.replace(/^.*sys_(?:enter|exit)_/, "")}` : `this kernel has no tracepoint ${event}`;
 }
 
 function setUp(lib: Libbpf, object: Pointer, options: LoadOptions, config: Buffer): void {

@@ -18,6 +18,7 @@ struct config {
   __u32 generate_result;
   __u32 deliver_sig;
   __u32 deliver_handler;
+  __u32 module_name;
 };
 const volatile struct config config = {};
 
@@ -62,6 +63,8 @@ struct scratch {
     struct interpreter_record interpreter;
     struct exec_record exec;
     struct path_record path;
+    struct call_record call;
+    struct dns_record dns;
   };
   __u32 to_bits; // a key of the watch trie, like path.watch_bits
   char to[PATH_BYTES];
@@ -72,6 +75,8 @@ struct scratch {
     enum near near;
     enum watch_bits watch;
     enum name_bits name;
+    enum call_op call;
+    struct accept_record accept;
     struct fork_record fork;
     struct exit_record exit;
     struct result_record result;
@@ -114,6 +119,19 @@ static __always_inline long send(void *record, __u64 size, __u32 loss) {
   long error = bpf_ringbuf_output(&ring, record, size, BPF_RB_NO_WAKEUP);
   if (error) count_loss(loss);
   return error;
+}
+
+static __always_inline void send_result(__u32 op, __s64 value, __u32 near, __u32 loss) {
+  struct result_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
+  if (!r) {
+    count_loss(loss);
+    return;
+  }
+  begin(&r->head, RECORD_RESULT);
+  r->value = value;
+  r->near = near;
+  r->op = op;
+  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline int ignored(void) { return (__u32)(bpf_get_current_pid_tgid() >> 32) == config.ignore_pid; }

@@ -1,4 +1,4 @@
-// net.connect and net.listen. A connect is reported when it is tried: most of interest is in those that fail or never answer.
+// net.connect, net.listen and net.accept. A connect is reported when it is tried: most of interest is in those that fail or never answer.
 #pragma once
 #include "inflight.bpf.h"
 #include <bpf/bpf_endian.h>
@@ -12,9 +12,12 @@
 #define CALL_SOCKET 101
 #define CALL_BIND 102
 #define CALL_LISTEN 103
+#define CALL_ACCEPT 104
+#define DNS_PORT 53
 
 struct socket {
   __u32 datagram;
+  __u32 dns; // connected to a name server
   __u32 family; // 0 until bound
   __u32 port;
   __u8 addr[16];
@@ -83,6 +86,12 @@ int enter_connect(struct enter *ctx) {
   __u32 datagram = socket ? socket->datagram : 0;
   // getaddrinfo(3) connects datagram sockets to port 0 to learn its own address: nothing is sent.
   if (datagram && !address.port) return 0;
+  if (bpf_ntohs(address.port) == DNS_PORT) {
+    struct socket peer = {.datagram = datagram};
+    if (socket) peer = *socket;
+    peer.dns = 1;
+    bpf_map_update_elem(&sockets, &key, &peer, BPF_ANY);
+  }
 
   struct connect_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
   if (!r) {
@@ -156,3 +165,46 @@ int exit_listen(struct leave *ctx) {
   __u64 key = socket_key(now.fd);
   return send_listen(now.fd, bpf_map_lookup_elem(&sockets, &key));
 }
+
+static __always_inline int begin_accept(struct enter *ctx) {
+  if (ignored()) return 0;
+  struct inflight now = {.op = CALL_ACCEPT, .fd = (__s32)ctx->args[0], .path = ctx->args[1]};
+  begin_call(&now, LOSS_NET);
+  return 0;
+}
+
+// What a caller does not ask for is not told here: user space looks into /proc.
+static __always_inline int end_accept(struct leave *ctx) {
+  struct inflight now;
+  if (!end_call(&now) || ctx->value < 0) return 0;
+  struct address peer = {};
+  __u16 family = 0;
+  if (now.path) {
+    if (bpf_probe_read_user(&family, sizeof family, (const void *)now.path)) return 0;
+    if (family != AF_INET && family != AF_INET6) return 0;
+    if (!read_address(&peer, (const void *)now.path, sizeof peer)) return 0;
+  }
+  struct accept_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
+  if (!r) {
+    count_loss(LOSS_NET);
+    return 0;
+  }
+  begin(&r->head, RECORD_ACCEPT);
+  r->fd = now.fd;
+  r->new_fd = (__s32)ctx->value;
+  r->family = family;
+  r->port = bpf_ntohs(peer.port);
+  __builtin_memset(r->addr, 0, sizeof r->addr);
+  if (family) copy_address(r->addr, &peer);
+  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+  return 0;
+}
+
+SEC("tracepoint/syscalls/sys_enter_accept")
+int enter_accept(struct enter *ctx) { return begin_accept(ctx); }
+SEC("tracepoint/syscalls/sys_exit_accept")
+int exit_accept(struct leave *ctx) { return end_accept(ctx); }
+SEC("tracepoint/syscalls/sys_enter_accept4")
+int enter_accept4(struct enter *ctx) { return begin_accept(ctx); }
+SEC("tracepoint/syscalls/sys_exit_accept4")
+int exit_accept4(struct leave *ctx) { return end_accept(ctx); }

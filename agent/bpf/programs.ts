@@ -1,6 +1,6 @@
 // Which programs make up which collector, and what is missing without each.
 
-export type CollectorName = "process-tree" | "exec" | "exit" | "file" | "net";
+export type CollectorName = "process-tree" | "exec" | "exit" | "file" | "net" | "dns" | "privilege" | "kernel";
 
 export type Part = {
   readonly collector: CollectorName;
@@ -30,16 +30,30 @@ export const programs: Readonly<Record<string, Part>> = {
   ...all("file", "deletions are not seen", both(["unlinkat"])),
   ...all("file", "renames are not seen", both(["renameat2", "renameat"])),
   ...all("file", "links are not seen", both(["linkat", "symlinkat"])),
+  ...all("file", "changed modes are not seen", both(["fchmodat", "fchmod"])),
+  ...all("file", false, both(["fchmodat2"])), // Linux 6.6
   // System calls that only x86_64 has.
   ...all(
     "file",
-    x64 && "old system calls (open, creat, unlink, rename, link, symlink) are not seen",
-    both(["open", "creat", "unlink", "rename", "link", "symlink"]),
+    x64 && "old system calls (open, creat, unlink, rename, link, symlink, chmod) are not seen",
+    both(["open", "creat", "unlink", "rename", "link", "symlink", "chmod"]),
   ),
   ...all("net", true, ["enter_connect"]),
   ...all("net", "datagram sockets are reported as tcp", both(["socket"])),
   ...all("net", "listening sockets are not seen", both(["listen"])),
   ...all("net", "addresses of listening sockets come from /proc only", both(["bind"])),
+  ...all("net", "accepted connections are not seen", both(["accept", "accept4"])),
+  ...all("dns", "queries sent with sendto are not seen", ["enter_sendto"]),
+  ...all("dns", "queries sent with sendmsg are not seen", ["enter_sendmsg", "enter_sendmmsg"]),
+  ...all("privilege", "ptrace is not seen", ["enter_ptrace"]),
+  ...all("privilege", "writing into other processes is not seen", ["enter_process_vm_writev"]),
+  ...all("privilege", "memory files are not seen", both(["memfd_create"])),
+  ...all("privilege", "changes of user are not seen", both(["setuid", "setreuid", "setresuid"])),
+  ...all("kernel", "loading of modules is not seen", both(["init_module", "finit_module"])),
+  ...all("kernel", false, ["module_load"]), // without it, a module has its file's name
+  ...all("kernel", "bpf(2) is not seen", ["enter_bpf"]),
+  ...all("kernel", "mounts are not seen", both(["mount"])),
+  ...all("kernel", "mounts by move_mount are not seen", ["enter_fsopen", "enter_fsconfig", ...both(["move_mount"])]),
 };
 
 /** Tracepoint fields each program needs, as [config key, field, required]. */
@@ -62,11 +76,15 @@ export const fields: Readonly<Record<string, readonly (readonly [key: string, fi
     ["generatePid", "pid", true],
     ["generateResult", "result", true],
   ],
+  module_load: [["moduleName", "name", true]],
   signal_deliver: [
     ["deliverSig", "sig", true],
     ["deliverHandler", "sa_handler", true],
   ],
 };
+
+/** Begins the failure of a program for a system call that this kernel was built without. */
+export const NO_SUCH_CALL = "this kernel has no system call";
 
 export type Health = { readonly level: "live" | "degraded" | "off"; readonly why: string; readonly todo?: string };
 
@@ -76,16 +94,21 @@ const todoForSyscalls =
 /** A collector's health from what became of its programs: undefined for one that runs, else why it does not. */
 export function healthOf(collector: CollectorName, failures: ReadonlyMap<string, string>): Health {
   const lacks = new Map<string, string>();
+  let running = 0;
   for (const [program, part] of Object.entries(programs)) {
     const failure = failures.get(program);
-    if (part.collector !== collector || failure === undefined || part.without === false) continue;
+    if (part.collector !== collector || part.without === false) continue;
+    if (failure === undefined || failure.startsWith(NO_SUCH_CALL)) {
+      running++;
+      continue;
+    }
     if (part.without === true) return { level: "off", why: `${program}: ${failure}`, ...todoOf(failure) };
     if (!lacks.has(part.without)) lacks.set(part.without, failure);
   }
   if (lacks.size === 0) return { level: "live", why: "attached" };
   const why = [...lacks].map(([effect, failure]) => `${effect} (${failure})`).join("; ");
-  return { level: "degraded", why: why.slice(0, 512), ...todoOf(why) };
+  return { level: running === 0 ? "off" : "degraded", why: why.slice(0, 512), ...todoOf(why) };
 }
 
 const todoOf = (failure: string) => (failure.includes("no tracepoint syscalls/") ? { todo: todoForSyscalls } : {});
-export const collectorNames: readonly CollectorName[] = ["process-tree", "exec", "exit", "file", "net"];
+export const collectorNames: readonly CollectorName[] = ["process-tree", "exec", "exit", "file", "net", "dns", "privilege", "kernel"];

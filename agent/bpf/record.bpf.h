@@ -18,6 +18,9 @@ enum record_kind {
   RECORD_RESULT = 7,
   RECORD_CONNECT = 8,
   RECORD_LISTEN = 9,
+  RECORD_CALL = 10,
+  RECORD_ACCEPT = 11,
+  RECORD_DNS = 12,
 };
 
 // What was lost when the ring was full. FILE and NET count calls, some of which user space would have filtered out.
@@ -28,7 +31,8 @@ enum loss {
   LOSS_NET = 3,
   LOSS_TREE = 4, // fork, chdir, or a script's interpreter: no event of its own, but later ones know less
   LOSS_ARGS = 5, // the exec is still reported, with arguments from /proc where it still runs
-  LOSS_COUNT = 6,
+  LOSS_CALL = 6,
+  LOSS_COUNT = 7,
 };
 
 // How a process may reach a watched path without naming it in full.
@@ -108,6 +112,8 @@ enum path_op {
   PATH_CHDIR = 5,
   PATH_FCHDIR = 6,
   PATH_DUP = 7, // of a directory's descriptor
+  PATH_CHMOD = 8,
+  PATH_FCHMOD = 9,
 };
 
 struct path_record {
@@ -126,6 +132,54 @@ struct result_record {
   struct record head;
   __s64 value;
   __u32 near; // of the process, after a chdir
+  __u32 op; // enum path_op or call_op
+};
+
+// Numbers apart from path_op and from the socket calls in net.bpf.h: all share inflight.op.
+enum call_op {
+  CALL_PTRACE = 201,
+  CALL_MEMFD = 202,
+  CALL_SETUID = 203,
+  CALL_MODULE = 204,
+  CALL_MODULE_NAME = 205, // of the module that this thread is loading
+  CALL_BPF = 206,
+  CALL_MOUNT = 207,
+  CALL_FSOPEN = 208,
+  CALL_FSCONFIG = 209,
+  CALL_MOVE_MOUNT = 210,
+  CALL_PRELOAD = 211, // of the execve this thread is in
+};
+
+// Beside the numbers of ptrace(2).
+#define REQUEST_VM_WRITE 0x10000
+
+#define CALL_TEXT_BYTES 256
+struct call_record {
+  struct record head;
+  enum call_op op;
+  __u32 wants_result; // a result record follows
+  __u64 a;
+  __s64 b;
+  char text[CALL_TEXT_BYTES];
+  char second[CALL_TEXT_BYTES];
+  char third[CALL_TEXT_BYTES];
+};
+
+struct accept_record {
+  struct record head;
+  __s32 fd; // that listens
+  __s32 new_fd;
+  __u32 family; // 0: the caller did not want to know
+  __u32 port;
+  __u8 addr[16];
+};
+
+#define DNS_BYTES 512
+struct dns_record {
+  struct record head;
+  __u32 stream; // over TCP: two bytes of length come first
+  __u32 len;
+  char payload[DNS_BYTES];
 };
 
 struct connect_record {

@@ -4,6 +4,8 @@
 #include "exit.bpf.h"
 #include "file.bpf.h"
 #include "net.bpf.h"
+#include "dns.bpf.h"
+#include "call.bpf.h"
 
 // bpf_probe_read_user, bpf_probe_read_kernel and the signal of a task are for GPL-compatible programs only.
 char gpl[] SEC("license") = "GPL";

@@ -52,7 +52,10 @@ function run(records: (collector: ReturnType<typeof execCollector>, context: Ret
       return { pid: head.pid, startTicks: 7, ppid: 1, uid: head.uid, exe: executed.path, argv: [...(executed.argv ?? [])] };
     },
   });
-  records(execCollector(), context);
+  records(
+    execCollector(() => undefined),
+    context,
+  );
   return { seen, drafts: context.drafts };
 }
 

@@ -1,4 +1,5 @@
 // process.exec. Kernel side: bpf/exec.bpf.h. Arguments come first and are joined by thread with what the kernel then really ran.
+import type { Process } from "@picket/protocol/event";
 import { argsRecord, execRecord, record as head, interpreterRecord } from "../bpf/layout.gen.ts";
 import type { Handler } from "./collector.ts";
 import { decodeHead, text, texts } from "./record.ts";
@@ -8,14 +9,29 @@ type Args = { readonly argv: readonly string[]; readonly truncated: boolean; rea
 /** Threads between execve's start and its success. Calls that fail are overwritten by the thread's next one, or pushed out by others. */
 const MAX_PENDING = 1024;
 
-export type ExecCollector = { readonly onArgs: Handler; readonly onInterpreter: Handler; readonly onExec: Handler };
+export type ExecCollector = {
+  readonly onArgs: Handler;
+  readonly onInterpreter: Handler;
+  readonly onExec: Handler;
+  /** LD_PRELOAD or LD_AUDIT in the environment of the execve that a thread is in. */
+  onPreload(tid: number, entry: string): void;
+};
+
+/** The far end of what a process reads from and writes to, where that is a TCP connection. */
+export type Stdio = (process: Process) => { fds: number[]; ip: string; port: number } | undefined;
 
 /** Reports every successful execve and execveat. */
-export function execCollector(): ExecCollector {
+export function execCollector(stdio: Stdio): ExecCollector {
   const args = new Map<number, Args>();
   const interpreters = new Map<number, string>();
+  const preloads = new Map<number, string>();
   return {
-    onArgs: (record) => remember(args, tidOf(record), decodeArgs(record)),
+    onPreload: (tid, entry) => remember(preloads, tid, entry),
+    onArgs(record) {
+      // A call that failed may have left one.
+      preloads.delete(tidOf(record));
+      remember(args, tidOf(record), decodeArgs(record));
+    },
     onInterpreter: (record) => remember(interpreters, tidOf(record), decodeInterpreter(record)),
     onExec(record, { processes, wallTime, emit }) {
       const { oldTid, path } = decodeExec(record);
@@ -30,7 +46,13 @@ export function execCollector(): ExecCollector {
       });
       // The start of the arguments is better than none, when the process is gone and /proc with it.
       if (!usable && process.argv.length === 0 && given) process.argv = [...given.argv];
-      emit({ type: "process.exec", timeMs: wallTime(of.bootNs), body: { process } });
+      const preload = take(preloads, oldTid);
+      const connection = stdio(process);
+      emit({
+        type: "process.exec",
+        timeMs: wallTime(of.bootNs),
+        body: { process, ...(preload === undefined ? {} : { preload }), ...(connection ? { stdio: connection } : {}) },
+      });
     },
   };
 }

@@ -78,6 +78,7 @@ function finished(done: Finished, context: Context): void {
   else if (call.op === pathOp.delete) changed(done, context, "file.delete");
   else if (call.op === pathOp.link) changed(done, context, "file.create");
   else if (call.op === pathOp.rename) renamed(done, context);
+  else if (call.op === pathOp.chmod || call.op === pathOp.fchmod) changedMode(done, context);
   else if (call.op === pathOp.chdir) processes.movedTo(of, processes.resolve(of, call.dirFd, call.path), done.near);
   else if (call.op === pathOp.dup) processes.duplicated(of, call.dirFd, done.value);
   else if (call.op === pathOp.fchdir) processes.movedTo(of, processes.resolve(of, call.dirFd, "."), done.near);
@@ -120,6 +121,16 @@ function changed({ head: of, call, watch, births }: Finished, context: Context, 
   if (path === undefined || !within(path, watch.write)) return;
   births.forget(path);
   context.emit({ type, timeMs: context.wallTime(of.bootNs), body: { process: context.processes.describe(of), file: { path } } });
+}
+
+const SETS_ID = 0o6000;
+
+/** Below a watched prefix, and anywhere when the file will run as its owner or group. */
+function changedMode({ head: of, call, watch }: Finished, { processes, wallTime, emit }: Context): void {
+  const path = call.op === pathOp.fchmod ? processes.opened(of, call.dirFd) : processes.resolve(of, call.dirFd, call.path);
+  const mode = call.flags & 0o7777;
+  if (path === undefined || !((mode & SETS_ID) !== 0 || within(path, watch.write))) return;
+  emit({ type: "file.chmod", timeMs: wallTime(of.bootNs), body: { process: processes.describe(of), file: { path, mode } } });
 }
 
 function renamed({ head: of, call, watch, births }: Finished, { processes, wallTime, emit }: Context): void {

@@ -1,5 +1,5 @@
-// net.connect and net.listen. Kernel side: bpf/net.bpf.h.
-import { connectRecord, listenRecord } from "../bpf/layout.gen.ts";
+// net.connect, net.listen and net.accept. Kernel side: bpf/net.bpf.h.
+import { acceptRecord, connectRecord, listenRecord } from "../bpf/layout.gen.ts";
 import type { Handler } from "./collector.ts";
 import { decodeHead } from "./record.ts";
 
@@ -34,6 +34,58 @@ export function listenCollector(boundAddress: BoundAddress): Handler {
     });
   };
 }
+
+/** Both ends of a connected TCP socket; undefined when it is none, or gone. */
+export type Ends = (pid: number, fd: number) => { local: Address; remote: Address } | undefined;
+
+/** How often both ends of an accepted connection may be looked up in a second: reading the kernel's table of sockets takes time. */
+const LOOKUPS_PER_S = 20;
+const MAX_LISTENERS = 256;
+const FORGET_NS = 60_000_000_000n;
+
+/**
+ * Reports accepted TCP connections. Programs that do not ask who connected, and listeners not seen yet, need a look into /proc; past 20 of those a second the
+ * unknown addresses are empty and the ports 0.
+ */
+export function acceptCollector(ends: Ends): Handler {
+  const listeners = new Map<string, { address: Address | undefined; knownNs: bigint }>();
+  let second = 0n;
+  let lookups = 0;
+  const lookUp = (pid: number, fd: number, bootNs: bigint) => {
+    if (bootNs / 1_000_000_000n !== second) [second, lookups] = [bootNs / 1_000_000_000n, 0];
+    return lookups++ < LOOKUPS_PER_S ? { found: ends(pid, fd) } : undefined;
+  };
+  return (record, { processes, wallTime, emit }) => {
+    const head = decodeHead(record);
+    const { fd, newFd, address: peer } = decodeAccept(record);
+    const key = `${head.pid} ${fd}`;
+    let listener = listeners.get(key);
+    if (listener && head.bootNs - listener.knownNs > FORGET_NS) listener = undefined;
+    // A UNIX socket; asked once a minute.
+    if (listener && !listener.address) return;
+    let remote = peer;
+    if (!listener || !peer) {
+      const looked = lookUp(head.pid, newFd, head.bootNs);
+      if (looked && (looked.found || !peer)) {
+        listener = { address: looked.found?.local, knownNs: head.bootNs };
+        listeners.delete(key);
+        listeners.set(key, listener);
+        if (listeners.size > MAX_LISTENERS) listeners.delete(listeners.keys().next().value!);
+        remote ??= looked.found?.remote;
+        if (!looked.found) return;
+      }
+    }
+    const local = listener?.address;
+    const net = { proto: "tcp", ip: local?.ip ?? "", port: local?.port ?? 0, srcIp: remote?.ip ?? "", srcPort: remote?.port ?? 0 } as const;
+    emit({ type: "net.accept", timeMs: wallTime(head.bootNs), body: { process: processes.describe(head), net } });
+  };
+}
+
+export const decodeAccept = (record: DataView): { fd: number; newFd: number; address: Address | undefined } => ({
+  fd: record.getInt32(acceptRecord.fd, true),
+  newFd: record.getInt32(acceptRecord.newFd, true),
+  address: decodeAddress(record, acceptRecord),
+});
 
 export function decodeConnect(record: DataView): { proto: Proto; address: Address | undefined } {
   return { proto: protoOf(record, connectRecord.datagram), address: decodeAddress(record, connectRecord) };

@@ -1,11 +1,13 @@
-// Where a listening socket is bound, from /proc/PID/net/tcp: for ports the kernel picked, and sockets made before the sensor started.
+// Where a TCP socket is bound and connected, from /proc/PID/net/tcp: what a system call does not tell, and sockets made before the sensor started.
 import { readFileSync } from "node:fs";
 
 export type Address = { readonly ip: string; readonly port: number };
 
-/** The address of a TCP socket of a process that still runs, by descriptor; undefined for any other socket, or when the process is gone. */
-export function boundAddress(pid: number, inode: string | undefined): Address | undefined {
-  const match = /^socket:\[(\d+)\]$/.exec(inode ?? "");
+export type Ends = { readonly local: Address; readonly remote: Address };
+
+/** Both ends of a TCP socket of a process that still runs, by the link of its descriptor; undefined for any other socket, or when the process is gone. */
+export function endsOf(pid: number, link: string | undefined): Ends | undefined {
+  const match = /^socket:\[(\d+)\]$/.exec(link ?? "");
   if (!match) return undefined;
   for (const table of ["tcp", "tcp6"]) {
     let text: string;
@@ -20,16 +22,21 @@ export function boundAddress(pid: number, inode: string | undefined): Address | 
   return undefined;
 }
 
-/** The local address of the socket with this inode in a table like /proc/net/tcp (proc_pid_net(5)). */
-export function findSocket(table: string, inode: string): Address | undefined {
+/** The socket with this inode in a table like /proc/net/tcp (proc_pid_net(5)). */
+export function findSocket(table: string, inode: string): Ends | undefined {
+  const at = table.indexOf(` ${inode} `);
+  if (at < 0) return undefined;
   for (const line of table.split("\n")) {
     const columns = line.trim().split(/\s+/);
-    if (columns[9] !== inode) continue;
-    const [address = "", port = ""] = columns[1]!.split(":");
-    const bytes = hostOrder(address);
-    return { ip: bytes.length === 4 ? bytes.join(".") : ipv6(bytes), port: Number.parseInt(port, 16) };
+    if (columns[9] === inode) return { local: addressOf(columns[1]!), remote: addressOf(columns[2]!) };
   }
   return undefined;
+}
+
+function addressOf(column: string): Address {
+  const [address = "", port = ""] = column.split(":");
+  const bytes = hostOrder(address);
+  return { ip: bytes.length === 4 ? bytes.join(".") : ipv6(bytes), port: Number.parseInt(port, 16) };
 }
 
 // The kernel prints 32-bit words of this machine's order: little-endian on both architectures.

@@ -125,6 +125,10 @@ export class ProcessTree implements Processes {
     });
   }
 
+  opened(head: Head, fd: number): string | undefined {
+    return plain(this.#options.proc.link(head.pid, `fd/${fd}`));
+  }
+
   visible(head: Head, path: string): string {
     return this.#live.get(head.pid)?.container ? `/proc/${head.pid}/root${path}` : path;
   }
@@ -141,6 +145,10 @@ export class ProcessTree implements Processes {
     node.directories.delete(fd);
     node.directories.set(fd, path);
     if (node.directories.size > MAX_DIRECTORIES) node.directories.delete(node.directories.keys().next().value!);
+  }
+
+  openedFile(head: Head, fd: number, name: string): void {
+    this.openedDirectory(head, fd, name);
   }
 
   duplicated(head: Head, from: number, to: number): void {
@@ -215,11 +223,11 @@ export class ProcessTree implements Processes {
   }
 
   #ranPath(head: Head, node: Node, path: string): string {
-    // fexecve(3): the kernel knows a number only; the link tells the file, also of one without a name (memfd).
-    const byFd = /^\/dev\/fd\/(\d+)(\/.*)?$/.exec(path);
+    // fexecve(3): the kernel knows a number only; the link tells the file, also of one without a name (memfd), and what was opened does when the process is gone.
+    const byFd = /^\/(?:dev|proc\/(?:self|thread-self|\d+))\/fd\/(\d+)(\/.*)?$/.exec(path);
     if (!byFd) return this.resolve(head, AT_FDCWD, path) ?? path;
     if (byFd[2]) return this.resolve(head, Number(byFd[1]), `.${byFd[2]}`) ?? path;
-    return this.#options.proc.link(node.pid, "exe") ?? path;
+    return this.#options.proc.link(node.pid, "exe") ?? node.directories?.get(Number(byFd[1])) ?? path;
   }
 
   #script(head: Head, path: string, interpreter: string | undefined): Shebang | undefined {

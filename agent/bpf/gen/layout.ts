@@ -3,7 +3,7 @@ import { elfSections } from "./elf.ts";
 
 /** Structs that cross between kernel and user space; `_record` ones are found by their name. */
 const exported = (name: string) => name.endsWith("_record") || ["record", "config", "watch_key", "starts"].includes(name);
-const exportedEnums = ["record_kind", "loss", "exit_cause", "path_op", "near", "watch_bits", "name_bits"];
+const exportedEnums = ["record_kind", "loss", "exit_cause", "path_op", "call_op", "near", "watch_bits", "name_bits"];
 
 /** The text of layout.gen.ts for a compiled object. Throws when `config` is not alone in .rodata: the loader writes it whole. */
 export function layoutOf(object: Uint8Array): string {
