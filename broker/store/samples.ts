@@ -27,6 +27,8 @@ export const samplesMigrations: Migrations = [
     sha256 TEXT NOT NULL,
     path TEXT NOT NULL,
     executed INTEGER NOT NULL,
+    -- Higher ones are asked for first.
+    rank INTEGER NOT NULL,
     event TEXT NOT NULL,
     timeMs INTEGER NOT NULL,
     process TEXT,
@@ -37,7 +39,7 @@ export const samplesMigrations: Migrations = [
     UNIQUE (device, sha256)
   ) STRICT;
   CREATE INDEX sightings_by_hash ON sightings (sha256);
-  CREATE INDEX sightings_open ON sightings (device, executed DESC, id) WHERE open = 1;
+  CREATE INDEX sightings_open ON sightings (device, rank DESC, id) WHERE open = 1;
   CREATE INDEX sightings_pending ON sightings (id) WHERE pending = 1;
   CREATE TABLE sample_site (one INTEGER PRIMARY KEY CHECK (one = 1), pack TEXT, mismatched INTEGER NOT NULL, forgotten INTEGER NOT NULL) STRICT;
   INSERT INTO sample_site VALUES (1, NULL, 0, 0);
@@ -76,9 +78,9 @@ export function saveSightings(store: Store, sightings: readonly Sighting[], nowM
     "INSERT INTO samples (sha256, state, changedMs) VALUES (?, 'wanted', ?) ON CONFLICT DO UPDATE SET state = 'wanted'",
   );
   const add = db.query(
-    `INSERT INTO sightings (device, sha256, path, executed, event, timeMs, process, open, pending)
-     VALUES ($device, $sha256, $path, $executed, $event, $timeMs, $process, $open, $pending)
-     ON CONFLICT DO UPDATE SET open = excluded.open, executed = MAX(executed, excluded.executed)`,
+    `INSERT INTO sightings (device, sha256, path, executed, rank, event, timeMs, process, open, pending)
+     VALUES ($device, $sha256, $path, $executed, $rank, $event, $timeMs, $process, $open, $pending)
+     ON CONFLICT DO UPDATE SET open = excluded.open, executed = MAX(executed, excluded.executed), rank = MAX(rank, excluded.rank)`,
   );
   for (const { process, executed, ...sighting } of sightings) {
     const sample = find.get(sighting.sha256);
@@ -88,6 +90,7 @@ export function saveSightings(store: Store, sightings: readonly Sighting[], nowM
     add.run({
       ...sighting,
       executed: executed ? 1 : 0,
+      rank: rankOf(sighting.path, executed),
       process: process ? JSON.stringify(process) : null,
       open: wanted ? 1 : 0,
       pending: sample?.bad ?? 0,
@@ -95,6 +98,11 @@ export function saveSightings(store: Store, sightings: readonly Sighting[], nowM
   }
   for (const device of new Set(sightings.map((sighting) => sighting.device))) forgetOldest(store, device);
 }
+
+/** Where packages put their files. A device that is new has hundreds of them running, and intruders are seldom among them. */
+const ofPackages = /^\/(?:usr|bin|sbin|lib|lib32|lib64|opt|snap|nix)\/(?!local\/)/;
+
+const rankOf = (path: string, executed: boolean) => (ofPackages.test(path) ? (executed ? 0 : 1) : 2);
 
 function forgetOldest(store: Store, device: string): void {
   const { db } = store;
@@ -112,11 +120,11 @@ function forgetOldest(store: Store, device: string): void {
   db.query("UPDATE sample_site SET forgotten = forgotten + ?").run(gone.length);
 }
 
-/** Hashes this device may be asked for: what was run before what was only written, else in the order they were seen. */
+/** Hashes this device may be asked for: what is most worth it first, else in the order they were seen. */
 export const wantedOf = (store: Store, device: string, limit: number): string[] =>
   store.db
     .query<{ sha256: string }, [string, number]>(
-      "SELECT sha256 FROM sightings WHERE device = ? AND open = 1 ORDER BY executed DESC, id LIMIT ?",
+      "SELECT sha256 FROM sightings WHERE device = ? AND open = 1 ORDER BY rank DESC, id LIMIT ?",
     )
     .all(device, limit)
     .map(({ sha256 }) => sha256);

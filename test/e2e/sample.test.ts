@@ -1,0 +1,134 @@
+// Files from devices to verdicts, with real processes, certificates and kernels: what ran or was written is scanned at the site, once.
+
+import { Database } from "bun:sqlite";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Alert } from "../../protocol/alert.ts";
+import { createNetwork, type Network } from "./network.ts";
+import { eventually, type Program, run, start } from "./program.ts";
+import { createSite, DEVICE, type Site } from "./site.ts";
+
+const root = process.getuid?.() === 0;
+const AGENT = ["bun", new URL("../../agent/main.ts", import.meta.url).pathname];
+const SECOND = "gw-015";
+/** Not in one piece, or a scanner that watches this repository would take the test for it. */
+const EICAR = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}", "$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].join("");
+const marker = `marker-${crypto.randomUUID()}`;
+let network: Network;
+let site: Site;
+let broker: Program;
+let dir: string;
+const agents: Program[] = [];
+
+const sha256 = (bytes: string | Uint8Array) => new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+
+/** The agents see the whole machine: they watch a folder of the test's own, and are not slowed by what others run. */
+function agentConfig(name: string, more = ""): string {
+  const file = join(site.dir, `${name}.toml`);
+  const text = `heartbeatS = 30\n[watch]\nwrite = ["${dir}/"]\n[samples]\nhashBytesPerS = 1000000000\nsendBytesPerS = ${8 << 20}\n${more}`;
+  writeFileSync(file, text);
+  return file;
+}
+
+async function startAgent(host: "device" | "attacker", state: string, config: string): Promise<Program> {
+  const agent = start(network.on(host, [...AGENT, "--state", state, "--config", config, "run"]));
+  agents.push(agent);
+  await agent.line(/"connected"/);
+  return agent;
+}
+
+beforeAll(async () => {
+  if (!root) return;
+  network = createNetwork();
+  site = await createSite(network);
+  dir = mkdtempSync(join(tmpdir(), "pksam-"));
+  const rules = join(site.dir, "marker.yar");
+  const meta = 'title = "Marked program" severity = "critical" mitre_attack = "T1036.005"';
+  writeFileSync(rules, `rule marked { meta: ${meta} strings: $m = "${marker}" condition: $m }\n`);
+  writeFileSync(
+    join(site.dir, "site.toml"),
+    `[broker]\ndir = "${site.dir}/site"\nhost = "::"\n[detector]\ndir = "${site.dir}/site"\nyara = ["${rules}"]\n`,
+  );
+  broker = await site.startBroker();
+  const detector = await site.startDetector();
+  await detector.line(/files are scanned/);
+  await startAgent("device", site.agentState, agentConfig(DEVICE));
+}, 120_000);
+
+afterAll(async () => {
+  for (const agent of agents) await agent[Symbol.asyncDispose]();
+  await site?.[Symbol.asyncDispose]();
+  await network?.[Symbol.asyncDispose]();
+  if (dir) rmSync(dir, { recursive: true, force: true });
+});
+
+const alertFor = (device: string, hash: string): Promise<Alert> =>
+  eventually(`the alert of ${device}`, async () =>
+    (await site.alerts()).find((alert) => alert.device === device && alert.rule.engine === "yara" && alert.summary.includes(hash)),
+  );
+
+const spooled = (hash: string) => Bun.file(join(site.dir, "site", "samples", hash)).exists();
+
+test.skipIf(!root)("needs root: a file with the EICAR string, written in a watched place, is an alert at the site", async () => {
+  const path = join(dir, "eicar.com");
+  writeFileSync(path, EICAR);
+  const alert = await alertFor(DEVICE, sha256(EICAR));
+  expect(alert.rule).toMatchObject({ id: "yara:eicar_test_file", engine: "yara" });
+  expect(alert.attack.techniques).toEqual(["T1204.002"]);
+  expect(alert.summary).toContain(path);
+  const detail = JSON.parse(await site.picket("alert", alert.id, "--json"));
+  expect(detail.events).toMatchObject([{ type: "file.hash", body: { file: { path, sha256: sha256(EICAR), size: EICAR.length } } }]);
+});
+
+test.skipIf(!root)("needs root: a program and a script that delete themselves at once are scanned all the same", async () => {
+  const program = join(dir, "dropped");
+  const script = join(dir, "dropped.sh");
+  const elf = Buffer.concat([await Bun.file("/bin/sleep").bytes(), Buffer.from(`\n${marker} elf\n`)]);
+  const text = `#!/bin/sh\n# ${marker} script\nrm -f ${script}\nsleep 2\n`;
+  const shell = `cp ${site.dir}/elf ${program} && chmod 755 ${program} && ${program} 3 & sleep 0.05; rm -f ${program}; ${script}; wait`;
+  writeFileSync(join(site.dir, "elf"), elf);
+  writeFileSync(script, text, { mode: 0o755 });
+  const ran = run(network.on("device", ["sh", "-c", shell]));
+  const alerts = await Promise.all([alertFor(DEVICE, sha256(elf)), alertFor(DEVICE, sha256(text))]);
+  await ran;
+  for (const alert of alerts) {
+    expect(alert).toMatchObject({ severity: "critical", rule: { id: "yara:marked" }, attack: { techniques: ["T1036.005"] } });
+  }
+  expect(alerts[0]!.summary).toContain(program);
+  expect(alerts[0]!.process).toBeDefined();
+  expect(alerts[1]!.summary).toContain(script);
+});
+
+test.skipIf(!root)("needs root: a second device with the same file alerts though nobody asks it for anything", async () => {
+  const state = join(site.dir, "second");
+  const token = join(site.dir, "token2");
+  await site.picket("token", "create", "--out", token);
+  const enrolled = await run(network.on("attacker", [...AGENT, "--state", state, "enroll", "--name", SECOND, "--token-file", token]));
+  expect(enrolled.code, enrolled.stderr).toBe(0);
+  await startAgent("attacker", state, agentConfig(SECOND, "send = false\n"));
+  writeFileSync(join(dir, "eicar-copy.com"), EICAR);
+  const alert = await alertFor(SECOND, sha256(EICAR));
+  expect(alert.summary).toContain("eicar-copy.com");
+  const all = (await site.alerts()).filter(({ summary }) => summary.includes(sha256(EICAR)));
+  expect(all.map(({ device }) => device).sort()).toEqual([DEVICE, SECOND]);
+});
+
+test.skipIf(!root)("needs root: the broker is killed in the middle of a transfer, which goes on where it was", async () => {
+  const bytes = Buffer.concat([crypto.getRandomValues(Buffer.alloc(60_000)), Buffer.from(marker)]);
+  const large = Buffer.concat(Array.from({ length: 400 }, () => bytes));
+  const hash = sha256(large);
+  const part = Bun.file(join(site.dir, "site", "samples", `${DEVICE}.${hash}.part`));
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, "large"), large);
+  await eventually("the transfer has begun", async () => (await part.exists()) && part.size > 1 << 20);
+  await broker.kill("SIGKILL");
+  const left = (await Bun.file(part.name!).bytes()).length;
+  expect(left).toBeLessThan(large.length);
+  broker = await site.startBroker();
+  await alertFor(DEVICE, hash);
+  expect(await spooled(hash)).toBe(true);
+  using db = new Database(join(site.dir, "site", "site.db"), { readonly: true });
+  expect(db.query("SELECT mismatched FROM sample_site").get()).toEqual({ mismatched: 0 });
+});
