@@ -60,8 +60,8 @@ export type FieldTest =
       readonly source: string;
       /** Of i, m, s. */
       readonly flags: string;
-      /** Lower case: one of them stands in every text that matches, once that is folded (sigma/fold.ts). Absent when none can be told. */
-      readonly literals?: readonly string[];
+      /** Of each list one stands in every text that matches, once that is folded (sigma/fold.ts). Best first; absent when nothing can be told. */
+      readonly literals?: readonly (readonly string[])[];
       /** UTF-16 units of the shortest text that can match, where that is long. */
       readonly atLeast?: number;
     }

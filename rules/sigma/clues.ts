@@ -73,7 +73,7 @@ function cluesOfTest(field: string, test: FieldTest): readonly Clue[] | undefine
     case "glob":
       return literal(field, "any", longest(test.parts.flatMap(runs)));
     case "regex":
-      return test.literals && union(test.literals.map((text) => literal(field, "any", text)));
+      return test.literals?.map((list) => union(list.map((text) => literal(field, "any", text)))).find((clues) => clues !== undefined);
     case "cidr":
     case "compare":
     case "exists":

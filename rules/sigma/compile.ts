@@ -140,7 +140,7 @@ function cost(condition: Condition): number {
 }
 
 const costOf = (test: FieldTest) =>
-  test.kind === "regex" && test.literals ? test.literals.length * testCost.contains + 2 : testCost[test.kind];
+  isRegex(test) && test.literals ? test.literals.flat().length * testCost.contains + 2 : testCost[test.kind];
 
 const testCost: Record<FieldTest["kind"], number> = {
   equals: 0.2,
@@ -162,27 +162,34 @@ function fieldCheck(field: string, tests: readonly FieldTest[], slots: Slots): C
   const { slot, get } = at;
   const texts = tests.filter(isText);
   const checks: Check[] = [];
-  const exact = texts.filter((test) => wantsCase(test) && !("literals" in test));
+  const exact = texts.filter((test) => wantsCase(test) && !(isRegex(test) && isPromised(test)));
   const folded = texts.filter((test) => !wantsCase(test));
   if (folded.length > 0) checks.push(onTexts((view) => view.lower(slot, get), anyText(folded)));
   if (exact.length > 0) checks.push(onTexts((view) => view.text(slot, get), anyText(exact)));
   for (const test of tests) {
-    if (test.kind === "regex" && test.literals) checks.push(regexCheck(at, lazyRegex(test.source, test.flags), test.literals));
-    else if (test.kind === "null") checks.push((view) => view.value(slot, get) === undefined);
+    if (isRegex(test)) {
+      if (isPromised(test)) checks.push(regexCheck(at, test));
+    } else if (test.kind === "null") checks.push((view) => view.value(slot, get) === undefined);
     else if (test.kind === "exists") checks.push((view) => (view.value(slot, get) !== undefined) === test.wanted);
     else if (test.kind === "fieldref") checks.push(referenceCheck(at, test, slots));
   }
   return checks.length === 1 ? checks[0]! : anyOf(checks);
 }
 
-/** The literals first, in the lower-case text that other rules have asked for already. */
-function regexCheck({ slot, get }: { slot: number; get: Getter }, matches: TextTest, literals: readonly string[]): Check {
-  const hasOne = containsAny(literals);
+type RegexTest = Extract<FieldTest, { kind: "regex" }>;
+const isRegex = (test: FieldTest): test is RegexTest => test.kind === "regex";
+/** Whether something cheaper than the expression can tell that most texts do not match. */
+const isPromised = (test: RegexTest) => test.literals !== undefined || test.atLeast !== undefined;
+
+/** First what every match needs, in the lower-case text that other rules have asked for already. */
+function regexCheck({ slot, get }: { slot: number; get: Getter }, { source, flags, literals = [], atLeast = 0 }: RegexTest): Check {
+  const lists = literals.map(containsAny);
+  const hasAll = (text: string) => lists.every((list) => list(text));
   const possible = onTexts(
     (view) => view.lower(slot, get),
-    (lower) => hasOne(lower) || hasOne(fold(lower)),
+    (lower) => lower.length >= atLeast && (hasAll(lower) || hasAll(fold(lower))),
   );
-  const certain = onTexts((view) => view.text(slot, get), matches);
+  const certain = onTexts((view) => view.text(slot, get), lazyRegex(source, flags));
   return (view) => possible(view) && certain(view);
 }
 

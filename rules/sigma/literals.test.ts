@@ -8,47 +8,57 @@ import { fold } from "./fold.ts";
 import { needsOf } from "./literals.ts";
 
 test.each([
-  [String.raw`\bchattr\s+\+i`, ["chattr "], 9],
-  ["(curl|wget)\\s.*--output", ["--output"], 13],
-  ["abc|def", ["abc", "def"], 3],
-  ["abc|.*", undefined, 0],
-  ["abc?", ["ab"], 2],
-  ["abcd?", ["abc"], 3],
-  ["(abc)?def", ["def"], 3],
-  ["(abc){0,2}xyz", ["xyz"], 3],
-  ["(abc){2}", ["abc"], 6],
-  ["(abc){2,}", ["abc"], 6],
-  ["ab+cd", ["bcd"], 4],
-  ["ab+cde", ["bcde"], 5],
-  ["a(b|cd?)e", ["abe", "ace", "acde"], 3],
-  ["(ba|z)?sh\\s", ["sh "], 3],
-  ["[ab]cd", ["acd", "bcd"], 3],
-  ["[^a]bcd", ["bcd"], 4],
-  ["[a-z]{3}", undefined, 3],
-  ["[]a]x", ["]x", "ax"], 2],
-  ["[a\\]]x", ["ax", "]x"], 2],
-  ["(?i)LINPEAS", ["linpeas"], 7],
-  ["kss", ["kss"], 3],
-  ["ABC", ["abc"], 3],
-  ["\\x41BC", ["abc"], 3],
-  ["(?P<n>abc)", undefined, 0],
-  ["é{2}abc", ["abc"], 5],
-  ["[[:alpha:]]abc", undefined, 0],
-  ["(?:abc)x", ["abcx"], 4],
-  ["a\\.b$", ["a.b"], 3],
-  [".{100,}", undefined, 100],
-  ["(a|b|)", undefined, 0],
-])("%s needs %j and %d characters", (pattern, literals, atLeast) => {
-  expect(needsOf(pattern)).toEqual({ ...(literals && { literals }), atLeast });
+  [String.raw`\bchattr\s+\+i`, [["chattr "], [" +i"]], 9],
+  ["(curl|wget)\\s.*--output", [["--output"], ["curl ", "wget "]], 13],
+  ["abc|def", [["abc", "def"]], 3],
+  ["abc|.*", [], 0],
+  ["abc?", [["ab"]], 2],
+  ["abcd?", [["abc"]], 3],
+  ["(abc)?def", [["def"]], 3],
+  ["(abc){0,2}xyz", [["xyz"]], 3],
+  ["(abc){2}", [["abc"]], 6],
+  ["(abc){2,}x", [["abcx"]], 7],
+  ["ab+cd", [["bcd"], ["ab"]], 4],
+  ["a(b|cd?)e", [["abe", "ace", "acde"]], 3],
+  ["(ba|z)?sh\\s", [["sh "]], 3],
+  ["[ab]cd", [["acd", "bcd"]], 3],
+  ["[^a]bcd", [["bcd"]], 4],
+  ["[a-z]{3}", [], 3],
+  ["[]a]x", [["]x", "ax"]], 2],
+  ["[a\\]]x", [["ax", "]x"]], 2],
+  ["\\|.*(sh|ksh)", [["sh"], ["|"]], 3],
+  ["/.*-", [], 2],
+  ["(?i)LINPEAS", [["linpeas"]], 7],
+  ["kss", [["kss"]], 3],
+  ["ABC", [["abc"]], 3],
+  ["\\x41BC", [["abc"]], 3],
+  ["(?P<n>abc)", [], 0],
+  ["é{2}abc", [["abc"]], 5],
+  ["[[:alpha:]]abc", [], 0],
+  ["(?:abc)x", [["abcx"]], 4],
+  ["a\\.b$", [["a.b"]], 3],
+  [".{100,}", [], 100],
+  ["(a|b|)", [], 0],
+] as const)("%s needs %j and %d characters", (pattern, literals, atLeast) => {
+  expect(needsOf(pattern)).toEqual({ literals, atLeast });
 });
 
+/** Undefined for a pattern that is none: what repeats nothing. */
+function compiled(source: string, ignoreCase: boolean): RE2JS | undefined {
+  try {
+    return RE2JS.compile(source, ignoreCase ? RE2JS.CASE_INSENSITIVE : 0);
+  } catch {
+    return undefined;
+  }
+}
+
 function meets(text: string, { literals, atLeast }: ReturnType<typeof needsOf>): boolean {
-  return text.length >= atLeast && (literals?.some((literal) => fold(text.toLowerCase()).includes(literal)) ?? true);
+  return text.length >= atLeast && literals.every((list) => list.some((literal) => fold(text.toLowerCase()).includes(literal)));
 }
 
 test("no random text that a random expression matches lacks what it needs", () => {
   const piece = fc.constantFrom(
-    ...["a", "B", "k", "s", "S", "\\s", "\\.", "\\w", ".", "[ks]", "[^s]", "[a-c]", "\\b", "^", "é", "\\x73", "-"],
+    ...["a", "ab", "B", "ks", "sS", "s", "|", "\\s", "\\.", "\\w", ".", "[ks]", "[^s]", "[a-c]", "\\b", "^", "é", "\\x73", "-"],
   );
   const quantified = fc.tuple(piece, fc.constantFrom("", "", "", "+", "*", "?", "{2}", "{1,2}", "+?"));
   const { pattern } = fc.letrec<{ pattern: string; part: string }>((tie) => ({
@@ -60,23 +70,25 @@ test("no random text that a random expression matches lacks what it needs", () =
       .array(fc.array(tie("part"), { maxLength: 5 }), { minLength: 1, maxLength: 3 })
       .map((alternatives) => alternatives.map((parts) => parts.join("")).join("|")),
   }));
-  const text = fc.array(fc.constantFrom("a", "b", "k", "s", "S", "K", "\u212a", "\u017f", " ", "\t", ".", "é", "É", "-", "\n"), {
-    maxLength: 12,
-  });
+  const letter = fc.constantFrom(
+    ...["a", "ab", "b", "ks", "Ks", "ss", "s", "S", "K\u017f", "\u212a", "\u017f", " ", "\t", "|", ".", "é", "É", "-", "\n"],
+  );
+  const text = fc.array(letter, { maxLength: 12 });
   let matched = 0;
   fc.assert(
     fc.property(pattern, fc.boolean(), fc.array(text, { minLength: 8, maxLength: 8 }), (source, ignoreCase, texts) => {
       const needs = needsOf(source);
-      const regex = RE2JS.compile(source, ignoreCase ? RE2JS.CASE_INSENSITIVE : 0);
+      const regex = compiled(source, ignoreCase);
+      fc.pre(regex !== undefined);
       for (const one of texts.map((letters) => letters.join(""))) {
         if (!regex.test(one)) continue;
-        if (needs.literals) matched++;
+        if (needs.literals.length > 0) matched++;
         expect(meets(one, needs), JSON.stringify({ source, one, needs })).toBe(true);
       }
     }),
     { numRuns: 4000, seed: 5, maxSkipsPerRun: 10 },
   );
-  expect(matched).toBeGreaterThan(2000);
+  expect(matched).toBeGreaterThan(300);
 });
 
 const shared = new URL("../../../shared/data/sigma-linux/", import.meta.url).pathname;
@@ -105,10 +117,10 @@ test("no text made to match an expression of a rule lacks what it needs", async 
       }
     }
   }
-  expect(matched).toBeGreaterThan(1000);
+  expect(matched).toBeGreaterThan(300);
 });
 
-type Pattern = { source: string; flags: string; literals?: readonly string[]; atLeast?: number };
+type Pattern = { source: string; flags: string; literals?: readonly (readonly string[])[]; atLeast?: number };
 
 function patterns(condition: Condition): Pattern[] {
   if (condition.op === "and" || condition.op === "or") return condition.of.flatMap(patterns);
@@ -119,12 +131,12 @@ function patterns(condition: Condition): Pattern[] {
 test("no sample that a shipped expression matches lacks what the built rules say it needs", async () => {
   const texts = await sampleTexts();
   let matched = 0;
-  for (const { source, flags, literals, atLeast = 0 } of builtinRules().flatMap((rule) => patterns(rule.detection.condition))) {
+  for (const { source, flags, literals = [], atLeast = 0 } of builtinRules().flatMap((rule) => patterns(rule.detection.condition))) {
     const regex = RE2JS.compile(source, flags.includes("i") ? RE2JS.CASE_INSENSITIVE : 0);
     for (const text of texts) {
       if (!regex.test(text)) continue;
       matched++;
-      expect(meets(text, { ...(literals && { literals }), atLeast }), `${source} on ${text}`).toBe(true);
+      expect(meets(text, { literals, atLeast }), `${source} on ${text}`).toBe(true);
     }
   }
   expect(matched).toBeGreaterThan(100);

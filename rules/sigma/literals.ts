@@ -2,8 +2,8 @@
 import { fold } from "./fold.ts";
 
 export type Needs = {
-  /** One of them stands in every text that matches, once that is folded (fold.ts). Absent when none can be told. */
-  readonly literals?: readonly string[];
+  /** Of each list one stands in every text that matches, once that is folded (fold.ts). The list that says most comes first; none when nothing can be told. */
+  readonly literals: readonly (readonly string[])[];
   /** UTF-16 units every match has at least. */
   readonly atLeast: number;
 };
@@ -13,23 +13,24 @@ const MAX_LENGTH = 64;
 const MAX_LEAST = 1 << 16;
 const MAX_CLASS = 8;
 
-/** What is known of a piece of a pattern: all texts it matches where they are few, else some of which one must be there, or nothing. */
-type Piece = { readonly exact?: readonly string[] | undefined; readonly oneOf?: readonly string[] | undefined; readonly atLeast: number };
-const unknown: Piece = { atLeast: 1 };
-const nowhere: Piece = { exact: [""], atLeast: 0 };
+/** What is known of a piece of a pattern: all texts it matches, where they are few, and lists of which one each must be there. */
+type Piece = { readonly exact?: readonly string[] | undefined; readonly lists: readonly (readonly string[])[]; readonly atLeast: number };
+const unknown: Piece = { lists: [], atLeast: 1 };
+const nowhere: Piece = { exact: [""], lists: [], atLeast: 0 };
 
 /** What `pattern` (RE2 syntax, whatever its flags) needs. Knows the usual syntax and gives up on all else, so it is never wrong, only of no help. */
 export function needsOf(pattern: string): Needs {
   try {
     const reader = new Reader(pattern);
-    const { exact, oneOf, atLeast } = reader.alternatives();
-    const literals = better(oneOf, exact);
-    return reader.done ? { ...(literals && { literals }), atLeast } : { atLeast: 0 };
+    const { lists, atLeast } = reader.alternatives();
+    return reader.done ? { literals: telling(lists), atLeast } : nothing;
   } catch (error) {
-    if (error instanceof GiveUp) return { atLeast: 0 };
+    if (error instanceof GiveUp) return nothing;
     throw error;
   }
 }
+
+const nothing: Needs = { literals: [], atLeast: 0 };
 
 class GiveUp extends Error {}
 
@@ -51,12 +52,20 @@ class Reader {
       this.#at++;
       all.push(this.#sequence());
     }
-    const atLeast = Math.min(...all.map((piece) => piece.atLeast));
-    return { exact: union(all.map(({ exact }) => exact)), oneOf: union(all.map(({ exact, oneOf }) => better(oneOf, exact))), atLeast };
+    const [only, second] = all;
+    if (only && !second) return only;
+    const either = union(all.map(({ lists }) => lists.toSorted((a, b) => worth(b) - worth(a))[0]));
+    return {
+      exact: union(all.map(({ exact }) => exact)),
+      lists: either ? [least(either)] : [],
+      atLeast: Math.min(...all.map((piece) => piece.atLeast)),
+    };
   }
 
   #sequence(): Piece {
-    let oneOf: readonly string[] | undefined;
+    const lists: (readonly string[])[] = [];
+    /** The best of the run that is being read. */
+    let best: readonly string[] | undefined;
     /** All that can stand just before the reader, since it last lost count; `whole` while that is the start. */
     let run: readonly string[] = [""];
     let whole = true;
@@ -67,14 +76,19 @@ class Reader {
       atLeast = Math.min(atLeast + piece.atLeast * least, MAX_LEAST);
       const round = piece.exact && (least > 0 ? piece.exact : most === 1 ? ["", ...piece.exact] : undefined);
       const longer = round && cross(run, round);
-      oneOf = better(oneOf, longer ?? (least > 0 ? better(piece.oneOf, piece.exact) : undefined));
-      const counted = longer !== undefined && most === 1;
-      whole &&= counted;
-      // What follows a repetition stands behind its last round.
-      if (counted) run = longer;
-      else run = least > 0 && piece.exact ? piece.exact : [""];
+      best = better(best, longer);
+      if (longer && most === 1) run = longer;
+      else {
+        whole = false;
+        if (best) lists.push(best);
+        if (least > 0) lists.push(...piece.lists);
+        // What follows a repetition stands behind its last round.
+        run = least > 0 && piece.exact ? piece.exact : [""];
+        best = better(undefined, run);
+      }
     }
-    return { exact: whole ? run : undefined, oneOf, atLeast };
+    if (best) lists.push(best);
+    return { exact: whole ? run : undefined, lists, atLeast };
   }
 
   #atom(): Piece {
@@ -124,13 +138,13 @@ class Reader {
     } while (this.#pattern[this.#at] !== "]");
     this.#at++;
     const exact = negated || ranges ? undefined : union(members.map((member) => member.exact));
-    return exact && exact.length <= MAX_CLASS ? { exact, atLeast: 1 } : unknown;
+    return exact && exact.length <= MAX_CLASS ? { exact, lists: [], atLeast: 1 } : unknown;
   }
 
   #escape(): Piece {
     const char = this.#pattern[this.#at++];
     if (char === undefined) throw new GiveUp();
-    if (char === "s") return { exact: [" "], atLeast: 1 };
+    if (char === "s") return { exact: [" "], lists: [], atLeast: 1 };
     if (/[bBAz]/.test(char)) return nowhere;
     if (/[SdDwW]/.test(char)) return unknown;
     if (char === "x" && /^[0-9a-fA-F]{2}/.test(this.#pattern.slice(this.#at))) {
@@ -154,7 +168,7 @@ class Reader {
 }
 
 /** Only ASCII: elsewhere lower case may change the length. */
-const literal = (char: string): Piece => (char > "~" ? unknown : { exact: [fold(char.toLowerCase())], atLeast: 1 });
+const literal = (char: string): Piece => (char > "~" ? unknown : { exact: [fold(char.toLowerCase())], lists: [], atLeast: 1 });
 
 /** All texts of all lists, or undefined when one of them is unknown or there are too many. */
 function union(lists: readonly (readonly string[] | undefined)[]): readonly string[] | undefined {
@@ -172,16 +186,32 @@ function cross(heads: readonly string[], tails: readonly string[]): readonly str
   return Math.max(...[...all].map((text) => text.length)) <= MAX_LENGTH ? [...all] : undefined;
 }
 
-/** The choice that is rarer in ordinary text: three characters are far rarer than two, more choices are looked for longer. */
+/** The list that is rarer in ordinary text: three characters are far rarer than two, and a longer list is looked for longer. */
 function better(a: readonly string[] | undefined, b: readonly string[] | undefined): readonly string[] | undefined {
   if (!b || b.includes("")) return a;
-  // What holds another choice needs no looking for.
-  const least = b.filter((text) => !b.some((other) => other !== text && text.includes(other)));
-  return a && worth(a) >= worth(least) ? a : least;
+  const short = least(b);
+  return a && worth(a) >= worth(short) ? a : short;
 }
 
+/** A list without what holds another of its texts. */
+const least = (list: readonly string[]) => list.filter((text) => !list.some((other) => other !== text && text.includes(other)));
+
 const worthOfLength = [0, 25, 30, 60, 68, 72, 74];
-function worth(choice: readonly string[]): number {
-  const shortest = Math.min(...choice.map((text) => text.length));
-  return worthOfLength[Math.min(shortest, worthOfLength.length - 1)]! + shortest / MAX_LENGTH - choice.length;
+function worth(list: readonly string[]): number {
+  const shortest = Math.min(...list.map((text) => text.length));
+  return worthOfLength[Math.min(shortest, worthOfLength.length - 1)]! + shortest / MAX_LENGTH - list.length;
+}
+
+const MAX_LISTS = 4;
+/** Single characters that most texts have are not worth looking for. */
+const ordinary = /^[a-z0-9 /.-]$/;
+
+/** The lists worth keeping, best first: none that another one implies. */
+function telling(lists: readonly (readonly string[])[]): readonly (readonly string[])[] {
+  const implies = (strong: readonly string[], weak: readonly string[]) => strong.every((text) => weak.some((part) => text.includes(part)));
+  const kept: (readonly string[])[] = [];
+  for (const list of lists.toSorted((a, b) => worth(b) - worth(a))) {
+    if (!list.some((text) => ordinary.test(text)) && !kept.some((other) => implies(other, list))) kept.push(list);
+  }
+  return kept.slice(0, MAX_LISTS);
 }

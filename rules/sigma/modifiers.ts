@@ -90,7 +90,7 @@ export function testsOf(value: Yaml, modifiers: Modifiers, key: string): FieldTe
       checkRegex(text, modifiers.flags, fail);
       const { literals, atLeast } = needsOf(text);
       const long = atLeast >= LONG;
-      return [{ kind: "regex", source: text, flags: modifiers.flags, ...(literals && { literals }), ...(long && { atLeast }) }];
+      return [{ kind: "regex", source: text, flags: modifiers.flags, ...(literals.length > 0 && { literals }), ...(long && { atLeast }) }];
     }
     case "cidr": {
       const network = parseNetwork(text) ?? fail(`"${text.slice(0, 60)}" is not a network such as 192.0.2.0/24 or 2001:db8::/32`);
