@@ -19,6 +19,7 @@ const commands: Record<string, () => Promise<Add>> = {
   release: async () => (await import("./commands/release.ts")).addRelease,
   events: async () => (await import("./commands/events.ts")).addEvents,
   token: async () => (await import("./commands/token.ts")).addToken,
+  mesh: async () => (await import("./commands/mesh.ts")).addMesh,
   sink: async () => (await import("./commands/sink.ts")).addSink,
   doctor: async () => (await import("./commands/doctor.ts")).addDoctor,
   operator: async () => (await import("./commands/operator.ts")).addOperator,
@@ -26,6 +27,7 @@ const commands: Record<string, () => Promise<Add>> = {
   broker: async () => (await import("./commands/broker.ts")).addBroker,
   detector: async () => (await import("./commands/detector.ts")).addDetector,
   rules: async () => (await import("./commands/rules.ts")).addRules,
+  model: async () => (await import("./commands/model.ts")).addModel,
   replay: async () => (await import("./commands/replay.ts")).addReplay,
   demo: async () => (await import("./commands/demo.ts")).addDemo,
 };

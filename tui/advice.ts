@@ -35,6 +35,7 @@ const commands = ({ id, device }: Alert): Means => ({
 
 /** `device` is as last known. `on` says whether the reader has the console's keys or a command line. */
 export function advice(alert: Alert, device: Device | undefined, on: "console" | "command line"): Advice {
+  if (alert.origin) return { now: elsewhere(alert.origin.site, on), later: [] };
   if (alert.rule.engine === "broker") return { now: aboutWatching(alert, device, on), later: [] };
   const means = on === "console" ? keys : commands(alert);
   const isolation = device ? isolationOf(device) : "no";
@@ -47,6 +48,15 @@ export function advice(alert: Alert, device: Device | undefined, on: "console" |
   const later = new Set(alert.attack.techniques.map((id) => byTechnique[id.split(".", 1)[0]!]));
   return { now, later: [...later].filter((step) => step !== undefined) };
 }
+
+/** Nothing here can act on a device of another site, and must not act on one of ours that is called the same. */
+const elsewhere = (site: string, on: "console" | "command line"): string[] => [
+  `This happened at the site ${site}: only its operators can act on the device.`,
+  "Look for the same here: its rule, its programs and its destinations.",
+  on === "console"
+    ? "a and c settle it for this console; the other site does not hear of it."
+    : "ack and close settle it for this site; the other does not hear of it.",
+];
 
 function aboutWatching(alert: Alert, device: Device | undefined, on: "console" | "command line"): string[] {
   const page = on === "console" ? "its page (↵)" : `picket device ${alert.device}`;

@@ -1,5 +1,5 @@
 // How the console and the command line say things. One wording for one state, everywhere.
-import type { Alert } from "@picket/protocol/alert";
+import type { Alert, AlertOrigin } from "@picket/protocol/alert";
 import type { CommandRecord, Device } from "@picket/protocol/rest";
 
 const SECOND = 1000;
@@ -120,3 +120,6 @@ function waitingWords(name: string, device: Device | undefined, nowMs: number): 
   if (!device || device.presence === "online") return `waiting for ${name}`;
   return `waiting for ${name} (${presenceWords(device, nowMs)}); it obeys when it is back`;
 }
+
+/** "south", or "south (vouched for by north)" for a site that is no peer of ours. */
+export const originWords = ({ site, via, trust }: AlertOrigin): string => (trust === "peer" ? site : `${site} (vouched for by ${via})`);

@@ -19,13 +19,19 @@ test("an alert of one site is shown at its peer with its origin, once, and grows
   const other = detectionAt("south");
   await north.raise(first);
   await south.raise(other);
-  const [seen] = await some(() => south.alerts("mesh"), (alerts) => alerts.length === 1);
+  const [seen] = await some(
+    () => south.alerts("mesh"),
+    (alerts) => alerts.length === 1,
+  );
   expect(seen).toMatchObject({ id: first.id, device: "gw-014", origin: { site: "north", via: "north", trust: "peer" }, status: "open" });
   await until(async () => ids(await north.alerts("mesh")).includes(other.id), "south's alert at north");
   expect(ids(await south.alerts("own"))).toEqual([other.id]);
 
   await north.raise({ ...first, revision: 3, count: 9, summary: "nine" });
-  const [grown] = await some(() => south.alerts("mesh"), (alerts) => alerts[0]?.count === 9);
+  const [grown] = await some(
+    () => south.alerts("mesh"),
+    (alerts) => alerts[0]?.count === 9,
+  );
   expect(grown).toMatchObject({ id: first.id, summary: "nine" });
   const { peers } = await north.status();
   expect(peers).toMatchObject([{ site: "south", state: "connected", lag: 0, lost: 0, refused: {}, muted: false }]);

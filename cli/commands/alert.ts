@@ -6,7 +6,7 @@ import { advice } from "@picket/tui/advice";
 import type { SiteClient } from "@picket/tui/client/client";
 import { commandLine, eventWords, inOrder } from "@picket/tui/event-words";
 import { foldTree, matchedOn } from "@picket/tui/tree";
-import { clockWords, dateWords, isolationOf, isolationWords, presenceWords, summaryWords } from "@picket/tui/words";
+import { clockWords, dateWords, isolationOf, isolationWords, originWords, presenceWords, summaryWords } from "@picket/tui/words";
 import { Argument, type Command } from "commander";
 import * as z from "zod";
 import { siteOf } from "../access.ts";
@@ -43,13 +43,19 @@ export function addAlert(program: Command): void {
       const answer = await site.call("alert", { params: { id } });
       if (options.json) return printJson(answer);
       // What to do depends on what the device is doing; an alert can be read without knowing that.
-      const device = await site.call("device", { params: { id: answer.alert.device } }).then(
-        (found) => found.device,
-        () => undefined,
-      );
+      const device = await deviceOf(site, answer.alert);
       for (const line of describe(answer.alert, answer.events, device)) printLine(line);
     });
 }
+
+/** A device of another site may be called like one of this site. */
+const deviceOf = async (site: SiteClient, { device, origin }: Alert): Promise<Device | undefined> =>
+  origin
+    ? undefined
+    : site.call("device", { params: { id: device } }).then(
+        (found) => found.device,
+        () => undefined,
+      );
 
 function decisionOf(act: Act, text: string | undefined): BodyOf<"judge"> {
   if (act !== "assign" && act !== "note") {
@@ -79,7 +85,7 @@ function describe(alert: Alert, events: readonly SensorEvent[], device: Device |
   return [
     `${alert.severity.toUpperCase()}  ${alert.rule.title}`,
     `  id        ${alert.id}`,
-    `  device    ${alert.device}${device ? ` (${deviceWords(device)})` : ""}`,
+    `  device    ${alert.device}${device ? ` (${deviceWords(device)})` : ""}${alert.origin ? ` of the site ${originWords(alert.origin)}` : ""}`,
     `  status    ${alert.status}${alert.assignee ? `, assigned to ${alert.assignee}` : ""}`,
     `  seen      ${plural(alert.count, "time")}, ${dateWords(alert.firstMs)} to ${dateWords(alert.lastMs)}`,
     `  score     ${alert.score} of 100, ${alert.rule.engine} rule ${alert.rule.id}${alert.rule.author ? ` by ${alert.rule.author}` : ""}`,

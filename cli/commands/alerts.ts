@@ -14,6 +14,7 @@ type Options = {
   readonly status?: AlertStatus;
   readonly technique?: string;
   readonly device?: string;
+  readonly origin?: "own" | "mesh";
   readonly since?: number;
   readonly limit: number;
   readonly follow?: boolean;
@@ -28,6 +29,7 @@ export function addAlerts(program: Command): void {
     .addOption(new Option("--status <status>", "only these").choices(statuses))
     .option("--technique <id>", "only this ATT&CK technique, such as T1059", technique)
     .option("--device <id>", "only of this device", device)
+    .addOption(new Option("--origin <origin>", "only of this site, or only of others in the mesh").choices(["own", "mesh"]))
     .option("--since <time>", "only since then: 30m, 24h, 7d, or a date", since)
     .option("--limit <n>", "at most so many, 1 to 1000", whole(1, 1000), 200)
     .option("--follow", "then wait for new ones and changes, oldest first, until Ctrl-C")
@@ -46,9 +48,9 @@ export function addAlerts(program: Command): void {
     });
 }
 
-async function read(site: SiteClient, { severity, status, technique, device, since, limit }: Options): Promise<readonly Alert[]> {
+async function read(site: SiteClient, { severity, status, technique, device, origin, since, limit }: Options): Promise<readonly Alert[]> {
   const query = Object.fromEntries(
-    Object.entries({ severity, status, technique, device, sinceMs: since, limit }).filter(([, value]) => value !== undefined),
+    Object.entries({ severity, status, technique, device, origin, sinceMs: since, limit }).filter(([, value]) => value !== undefined),
   );
   return (await site.call("alerts", { query })).alerts;
 }
@@ -60,7 +62,8 @@ const row = (alert: Alert): string[] => [
   alert.severity,
   alert.status,
   `${alert.count}x`,
-  alert.device,
+  // "/" cannot be part of a name.
+  alert.origin ? `${alert.origin.site}/${alert.device}` : alert.device,
   alert.rule.title,
   alert.attack.techniques.join(" "),
 ];
@@ -92,8 +95,9 @@ async function followAlerts(site: SiteClient, options: Options): Promise<void> {
   );
 }
 
-function matches(alert: Alert, { severity, status, technique, device, since }: Options): boolean {
+function matches(alert: Alert, { severity, status, technique, device, origin, since }: Options): boolean {
   return (
+    (origin === undefined || (alert.origin === undefined) === (origin === "own")) &&
     (severity === undefined || alert.severity === severity) &&
     (status === undefined || alert.status === status) &&
     (device === undefined || alert.device === device) &&

@@ -1,5 +1,7 @@
 // `picket replay`: what a site would have said about recorded events.
 
+import { DetectorConfig } from "@picket/detector/config";
+import { modelEngines } from "@picket/detector/models";
 import { replay } from "@picket/detector/replay";
 import { together } from "@picket/detector/rule-set";
 import type { Alert } from "@picket/protocol/alert";
@@ -24,7 +26,7 @@ export function addReplay(program: Command): void {
     .description("run recorded events through the detector's pipeline and print the alerts")
     .argument("<events...>", "NDJSON files of recorded events; - is standard input")
     .option("--rules <path>", "rule file or folder to add to the shipped rules; may be repeated", collect)
-    .option("--no-builtin", "leave the shipped rules out")
+    .option("--no-builtin", "leave the shipped rules and models out")
     .option("--json", "each alert as one JSON line, and nothing else on stdout")
     .addHelpText(
       "after",
@@ -44,6 +46,13 @@ async function run(files: readonly string[], options: Options): Promise<void> {
   for (const problem of loaded.errors) complain(problem);
   const rules = together(options.builtin ? builtinRules() : [], loaded.rules);
 
+  const warn = (text: string) => console.error(printable(`warning: ${text}`));
+  const createEngines = options.builtin
+    ? await modelEngines(DetectorConfig.parse({}).models, (level, message, details) => {
+        if (level !== "info") warn(`${message}: ${details?.problem}`);
+      })
+    : () => [];
+
   const startMs = performance.now();
   let events = 0;
   let alerts = 0;
@@ -51,7 +60,9 @@ async function run(files: readonly string[], options: Options): Promise<void> {
     if (++events % PROGRESS_EVERY === 0) console.error(`${events} events, ${rate(events, startMs)} events/s`);
   };
   const out = Bun.stdout.writer();
-  for await (const alert of replay(readRecorded(files, complain), { rules, matcher: compileRules(rules), onEvent })) {
+  const onProblem = (engine: string, error: unknown) => warn(`the engine ${engine} failed; its events are judged without it: ${error}`);
+  const engines = createEngines();
+  for await (const alert of replay(readRecorded(files, complain), { rules, matcher: compileRules(rules), engines, onProblem, onEvent })) {
     alerts++;
     out.write(options.json ? `${JSON.stringify(alert)}\n` : `${describe(alert)}\n`);
   }

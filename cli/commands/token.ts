@@ -1,11 +1,11 @@
 // `picket token create`
-import { writeFileSync } from "node:fs";
 import { dateWords } from "@picket/tui/words";
 import type { Command } from "commander";
 import { homeOf, siteOf } from "../access.ts";
 import { durationOption, whole } from "../arguments.ts";
 import { Failure } from "../failure.ts";
 import { plural, printJson } from "../output.ts";
+import { writeSecret } from "../secret-file.ts";
 
 type Options = { readonly ttl: number; readonly uses: number; readonly out?: string; readonly line?: boolean; readonly json?: boolean };
 
@@ -65,17 +65,4 @@ async function create(options: Options, command: Command): Promise<void> {
         : `No line to paste: ${(installer as { why: string }).why}. The token is ${goodFor}:`,
     );
   console.log(line ?? made.token);
-}
-
-function writeSecret(file: string, text: string): void {
-  try {
-    // "wx": never into a file that exists, whose mode and owner are somebody else's choice.
-    writeFileSync(file, `${text}\n`, { mode: 0o600, flag: "wx" });
-  } catch (error) {
-    const exists = (error as NodeJS.ErrnoException).code === "EEXIST";
-    throw new Failure(
-      `${file} cannot be written: ${exists ? "it exists already" : (error as Error).message}`,
-      exists ? "Choose another --out, or delete it." : undefined,
-    );
-  }
 }

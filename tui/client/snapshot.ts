@@ -8,14 +8,20 @@ export type Snapshot = { readonly site: SiteStatus; readonly devices: readonly D
 const LIMIT = 1000;
 const CLOSED = 200;
 
-/** All a console shows. Open alerts are asked for by severity, so that a flood of low ones never hides a critical one behind the limit. */
+const MESH = 500;
+
+/**
+ * All a console shows. Open alerts are asked for by severity, so that a flood of low ones never hides a critical one behind the limit; and those
+ * of other sites apart, so that no peer's flood hides one of this site.
+ */
 export async function snapshot(client: SiteClient): Promise<Snapshot> {
-  const [site, { devices }, acknowledged, closed, ...open] = await Promise.all([
+  const [site, { devices }, acknowledged, closed, mesh, ...open] = await Promise.all([
     client.call("site"),
     client.call("devices"),
     client.call("alerts", { query: { status: "acknowledged", limit: LIMIT } }),
     client.call("alerts", { query: { status: "closed", limit: CLOSED } }),
-    ...severities.map((severity) => client.call("alerts", { query: { status: "open", severity, limit: LIMIT } })),
+    client.call("alerts", { query: { status: "open", origin: "mesh", limit: MESH } }),
+    ...severities.map((severity) => client.call("alerts", { query: { status: "open", severity, origin: "own", limit: LIMIT } })),
   ]);
-  return { site, devices, alerts: [...open, acknowledged, closed].flatMap((answer) => answer.alerts) };
+  return { site, devices, alerts: [...open, mesh, acknowledged, closed].flatMap((answer) => answer.alerts) };
 }

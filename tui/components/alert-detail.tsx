@@ -7,7 +7,7 @@ import { commandLine, eventWords, inOrder } from "../event-words.ts";
 import { blank, column, fill, type Line, line, span } from "../line.ts";
 import type { Evidence } from "../state/state.ts";
 import { foldTree, matchedOn } from "../tree.ts";
-import { agoWords, clockWords, dateWords, isolationOf, isolationWords, presenceWords, summaryWords } from "../words.ts";
+import { agoWords, clockWords, dateWords, isolationOf, isolationWords, originWords, presenceWords, summaryWords } from "../words.ts";
 import { severitySpan } from "./alert-list.tsx";
 import { Lines } from "./lines.tsx";
 
@@ -77,7 +77,11 @@ function factLines({ alert, device, nowMs }: Of): Line[] {
     line(
       "  on ",
       span(alert.device, "title"),
-      device ? ` (${deviceWords(device, nowMs)})` : " (not in the list of devices)",
+      alert.origin
+        ? ` of the site ${originWords(alert.origin)}`
+        : device
+          ? ` (${deviceWords(device, nowMs)})`
+          : " (not in the list of devices)",
       ` · ${agoWords(alert.lastMs, nowMs)} · ${periodWords(alert)}`,
     ),
     line(
@@ -144,6 +148,7 @@ function rowsOf(indent: string, text: string, end: string, columns: number, wrap
 
 function evidenceLines({ alert, evidence, columns, wrapped }: Of): Line[] {
   if (alert.events.length === 0) return [line(span("  None: this alert is about something that did not happen.", "faint"))];
+  if (alert.origin) return [line(span(`  The events stay at the site ${alert.origin.site}: telemetry does not travel.`, "faint"))];
   if (!evidence) return [line(span("  reading…", "faint"))];
   if ("error" in evidence) return [line(span(`  cannot be read: ${evidence.error}`, "bad"))];
   const lines = inOrder(evidence.events).flatMap((event) => eventLines(event, columns, wrapped));

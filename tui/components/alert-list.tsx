@@ -80,7 +80,7 @@ function alertLine(alert: Alert, selected: boolean, nowMs: number, widths: Width
       column(alert.count > 999 ? ">999×" : `${alert.count}×`, 5, settled ? "faint" : "plain", "right"),
       column(spanWords(nowMs - alert.lastMs), 7, settled ? "faint" : "plain", "right"),
       " ",
-      column(alert.device, widths.device - 1, settled ? "faint" : "plain"),
+      column(alert.origin ? `${alert.origin.site}/${alert.device}` : alert.device, widths.device - 1, settled ? "faint" : "plain"),
       " ",
       column(state + alert.rule.title, widths.title - 1, settled ? "faint" : "plain"),
       " ",

@@ -100,7 +100,7 @@ function agentLines(device: Device, nowMs: number): Line[] {
 }
 
 function alertLines(alerts: readonly Alert[], device: string, nowMs: number): Line[] {
-  const open = alerts.filter((alert) => alert.device === device && alert.status === "open").sort(worstAlertFirst);
+  const open = alerts.filter((alert) => !alert.origin && alert.device === device && alert.status === "open").sort(worstAlertFirst);
   const rows = open
     .slice(0, 5)
     .map((alert) =>

@@ -1,3 +1,4 @@
+import type { Alert } from "@picket/protocol/alert";
 import { alertPage, Page } from "../components/alert-detail.tsx";
 import { type Line, line } from "../line.ts";
 import { viewOf } from "../state/state.ts";
@@ -18,7 +19,7 @@ export const alertScreen: Screen = {
     const alert = shown(at);
     if (move !== undefined) at.dispatch({ kind: "move", by: move, last: lastRow(at) });
     else if (key.char === "w") at.dispatch({ kind: "toggle-wrap" });
-    else if (key.name === "enter" && alert && at.state.devices.has(alert.device)) {
+    else if (key.name === "enter" && alert && deviceOf(alert, at)) {
       at.dispatch({ kind: "open", view: { kind: "device", id: alert.device } });
       at.act.readHistory(alert.device);
     } else if (!pressJudging(key, alert, at)) pressCommon(key, at);
@@ -31,6 +32,9 @@ function shown({ state }: ScreenContext) {
   return view.kind === "alert" ? state.alerts.get(view.id) : undefined;
 }
 
+/** A device of another site may be called like one of ours. */
+const deviceOf = (alert: Alert, { state }: ScreenContext) => (alert.origin ? undefined : state.devices.get(alert.device));
+
 const lastRow = (at: ScreenContext) => Math.max(0, page(at).length - at.rows);
 
 function page(at: ScreenContext): Line[] {
@@ -39,7 +43,7 @@ function page(at: ScreenContext): Line[] {
   if (!alert) return [line("  This alert is no longer at the site. Esc goes back.")];
   return alertPage({
     alert,
-    device: state.devices.get(alert.device),
+    device: deviceOf(alert, at),
     evidence: state.evidence.get(alert.id),
     nowMs: state.nowMs,
     columns,

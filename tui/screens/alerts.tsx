@@ -10,6 +10,7 @@ export const alertsScreen: Screen = {
     ...(at.state.alerts.size > 0 ? [["↑↓", "select"] as const, ["↵", "open"] as const] : []),
     ...judgingHints(selected(at)),
     ["f", at.state.showClosed ? "hide closed" : "show closed"],
+    ...(hasMesh(at) ? [["m", at.state.hideMesh ? "other sites" : "this site only"] as const] : []),
     ["Tab", "devices"],
     ...commonHints(at, false),
   ],
@@ -18,6 +19,7 @@ export const alertsScreen: Screen = {
     const alert = selected(at);
     if (move !== undefined) at.dispatch({ kind: "move", by: move });
     else if (key.char === "f") at.dispatch({ kind: "toggle-closed" });
+    else if (key.char === "m" && hasMesh(at)) at.dispatch({ kind: "toggle-mesh" });
     else if (key.name === "enter" && alert) {
       at.dispatch({ kind: "open", view: { kind: "alert", id: alert.id } });
       at.act.readEvidence(alert.id);
@@ -26,6 +28,7 @@ export const alertsScreen: Screen = {
   Body: AlertsBody,
 };
 
+const hasMesh = ({ state }: ScreenContext) => [...state.alerts.values()].some((alert) => alert.origin);
 const selected = ({ state }: ScreenContext) => (state.selectedAlert === undefined ? undefined : state.alerts.get(state.selectedAlert));
 
 function AlertsBody({ state, act, columns, rows }: ScreenContext) {

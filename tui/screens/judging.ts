@@ -28,13 +28,18 @@ export function pressJudging(key: KeyPress, alert: Alert | undefined, at: Screen
       dispatch({ kind: "ask", prompt: { kind: "note", alert: alert.id, typed: "" } });
       break;
     case "i":
-      askOrder("isolate", alert.device, `alert: ${alert.rule.title}`, at);
-      break;
     case "r":
-      askOrder("release", alert.device, `after alert: ${alert.rule.title}`, at);
+      if (alert.origin) refuseOrder(alert.origin.site, at);
+      else if (key.char === "r") askOrder("release", alert.device, `after alert: ${alert.rule.title}`, at);
+      else askOrder("isolate", alert.device, `alert: ${alert.rule.title}`, at);
       break;
   }
   return true;
+}
+
+/** A device of ours may be called like the one of the other site. */
+function refuseOrder(site: string, { dispatch }: ScreenContext): void {
+  dispatch({ kind: "say", message: { tone: "plain", text: `this device belongs to the site ${site}: only its operators can order it` } });
 }
 
 /** What those keys do to this alert now. */
@@ -45,7 +50,6 @@ export function judgingHints(alert: Alert | undefined): KeyHint[] {
     ...(alert.status === "closed" ? [] : [["c", "close"] as const]),
     ["t", "take"],
     ["n", "note"],
-    ["i", "isolate"],
-    ["r", "release"],
+    ...(alert.origin ? [] : [["i", "isolate"] as const, ["r", "release"] as const]),
   ];
 }

@@ -18,13 +18,14 @@ const byTelling = ({ rule }: Alert) => telling[rule.id] ?? 2;
 const MINUTE_MS = 60_000;
 
 /**
- * Open before acknowledged before closed, then severity, then the latest. One intrusion makes many alerts within seconds: those of one minute
+ * Open before acknowledged before closed, then severity, then those of this site before those of others, then the latest. One intrusion makes many alerts within seconds: those of one minute
  * begin with the most telling. The id makes it total, so rows never swap for nothing.
  */
 export function worstAlertFirst(a: Alert, b: Alert): number {
   return (
     byStatus[a.status] - byStatus[b.status] ||
     bySeverity[a.severity] - bySeverity[b.severity] ||
+    Number(a.origin !== undefined) - Number(b.origin !== undefined) ||
     Math.floor(b.lastMs / MINUTE_MS) - Math.floor(a.lastMs / MINUTE_MS) ||
     byTelling(a) - byTelling(b) ||
     b.lastMs - a.lastMs ||
@@ -45,8 +46,9 @@ const trouble = (device: Device) =>
 export const worstDeviceFirst = (a: Device, b: Device) => trouble(b) - trouble(a) || a.id.localeCompare(b.id);
 
 /** The alerts on the list. The selected one stays until the operator moves on, even when it was closed meanwhile. */
-export function listedAlerts(state: Pick<ConsoleState, "alerts" | "showClosed" | "selectedAlert">): Alert[] {
+export function listedAlerts(state: Pick<ConsoleState, "alerts" | "showClosed" | "hideMesh" | "selectedAlert">): Alert[] {
   return [...state.alerts.values()]
+    .filter((alert) => !(state.hideMesh && alert.origin) || alert.id === state.selectedAlert)
     .filter((alert) => state.showClosed || alert.status !== "closed" || alert.id === state.selectedAlert)
     .sort(worstAlertFirst);
 }

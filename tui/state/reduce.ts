@@ -33,6 +33,8 @@ export function reduce(state: ConsoleState, step: Step): ConsoleState {
       return moved(state, step.by, step.last ?? 0);
     case "toggle-closed":
       return { ...state, showClosed: !state.showClosed };
+    case "toggle-mesh":
+      return { ...state, hideMesh: !state.hideMesh };
     case "toggle-wrap":
       return { ...state, wrapped: !state.wrapped };
     case "ask":
@@ -170,7 +172,9 @@ function withoutOldNews(jobs: readonly Job[], nowMs: number): readonly Job[] {
 
 function pruned(alerts: Map<string, Alert>, keep: string | undefined): Map<string, Alert> {
   if (alerts.size <= MAX_ALERTS) return alerts;
-  const spare = [...alerts.values()].sort(worstAlertFirst).slice(MAX_ALERTS - 500);
+  // Those of other sites first: what a peer floods must not push out what happened here.
+  const ofOthers = (alert: Alert) => Number(alert.origin !== undefined);
+  const spare = [...alerts.values()].sort((a, b) => ofOthers(a) - ofOthers(b) || worstAlertFirst(a, b)).slice(MAX_ALERTS - 500);
   for (const alert of spare) if (alert.id !== keep) alerts.delete(alert.id);
   return alerts;
 }

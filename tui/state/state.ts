@@ -51,6 +51,8 @@ export type ConsoleState = {
   readonly selectedAlert: string | undefined;
   readonly selectedDevice: string | undefined;
   readonly showClosed: boolean;
+  /** Alerts of other sites are not listed. */
+  readonly hideMesh: boolean;
   /** First row shown of a detail view, and whether its long rows are wrapped. */
   readonly scroll: number;
   readonly wrapped: boolean;
@@ -84,6 +86,7 @@ export type Asked =
   /** In a list: the selection, by rows. In a detail view: the text. `last` is the highest first row there. */
   | { readonly kind: "move"; readonly by: number; readonly last?: number }
   | { readonly kind: "toggle-closed" }
+  | { readonly kind: "toggle-mesh" }
   | { readonly kind: "toggle-wrap" }
   | { readonly kind: "ask"; readonly prompt: Prompt }
   | { readonly kind: "type"; readonly text: string }
@@ -105,6 +108,7 @@ export function initialState(nowMs: number): ConsoleState {
     selectedAlert: undefined,
     selectedDevice: undefined,
     showClosed: false,
+    hideMesh: false,
     scroll: 0,
     wrapped: false,
     evidence: new Map(),

@@ -127,6 +127,7 @@ function answer(fake: FakeSite, method: string, url: URL, body: unknown): Respon
       return Response.json({
         alerts: [...fake.alerts.values()]
           .filter((one) => (["status", "severity", "device"] as const).every((key) => query(key) === null || query(key) === one[key]))
+          .filter((one) => query("origin") === null || (query("origin") === "mesh") === (one.origin !== undefined))
           .filter((one) => query("technique") === null || one.attack.techniques.includes(query("technique")!))
           .filter((one) => one.lastMs >= Number(query("sinceMs") ?? 0))
           .sort((a, b) => b.lastMs - a.lastMs),

@@ -17,6 +17,8 @@ export type MeshSite = AsyncDisposable & {
   readonly name: string;
   readonly dir: string;
   readonly ca: string;
+  /** Of the first operator. */
+  readonly token: string;
   readonly broker: Broker;
   api(method: string, path: string, body?: unknown): Promise<{ status: number; json: unknown }>;
   /** The same; rejects unless it is answered with 200. */
@@ -32,7 +34,13 @@ export type MeshSite = AsyncDisposable & {
 export async function meshSite(name: string, given: { config?: object; nowMs?: () => number; stopped?: boolean } = {}): Promise<MeshSite> {
   const root = mkdtempSync(join(tmpdir(), "pkmesh-"));
   const dir = join(root, "site");
-  const made = await initSite({ dir, site: name, hosts: ["localhost", "127.0.0.1"], operator: { anchor: anchor() }, ...(given.nowMs ? { nowMs: given.nowMs() } : {}) });
+  const made = await initSite({
+    dir,
+    site: name,
+    hosts: ["localhost", "127.0.0.1"],
+    operator: { anchor: anchor() },
+    ...(given.nowMs ? { nowMs: given.nowMs() } : {}),
+  });
   const ports = { mqttPort: 0, httpsPort: 0 };
   const start = () =>
     startBroker(BrokerConfig.parse({ dir, host: "127.0.0.1", ...ports, ...given.config }), {
@@ -61,6 +69,7 @@ export async function meshSite(name: string, given: { config?: object; nowMs?: (
     name,
     dir,
     ca: made.ca,
+    token: made.token,
     get broker() {
       return running();
     },
@@ -126,7 +135,9 @@ async function commitAlerts(to: { dir: string; site: string; port: number; ca: s
     await client.publishAsync(topic("want", to.site), JSON.stringify({ kind: "hello", credits: 1 }), { qos: 1 });
     const { session, cursor } = await state.promise;
     const alerts = detections.map((detection) => ({ detection, group: "" }));
-    await client.publishAsync(topic("commit", to.site), JSON.stringify({ session, next: cursor, alerts, seen: [], read: 0, refused: 0 }), { qos: 1 });
+    await client.publishAsync(topic("commit", to.site), JSON.stringify({ session, next: cursor, alerts, seen: [], read: 0, refused: 0 }), {
+      qos: 1,
+    });
   } finally {
     await client.endAsync(true);
   }
