@@ -394,6 +394,12 @@ uninstall_device() { # PURGE
   [ -z "$who" ] || say "the site still knows it: picket device $(value "$who" device) revoke"
 }
 
+# Whatever was staged and not used is gone at the end.
+tidy() {
+  rm -rf "$WORK" ${STAGE:+"$STAGE"}
+  rmdir "$ROOT" 2>/dev/null || true
+}
+
 main() {
   local what='' token='' image='' name='' replace='' purge=''
   SITE_URL=''
@@ -419,7 +425,7 @@ main() {
   [ "$token" != - ] || token=/dev/stdin
   check_host
   WORK=$(mktemp -d)
-  trap 'rm -rf "$WORK" ${STAGE:+"$STAGE"}' EXIT
+  trap tidy EXIT
   case "${what:-device}" in
     device) install_device "$token" "$image" "$name" "$replace" ;;
     upgrade) upgrade_device ;;

@@ -18,6 +18,8 @@ export type Machine = AsyncDisposable & {
   run(script: string, stdin?: string): Promise<string>;
   /** Every file that is not as on the fresh root, with its content's hash; what the system writes by itself is left out. */
   changes(): Promise<Map<string, string>>;
+  /** Its disk, as far as it differs from the fresh root. */
+  readonly disk: string;
   /** Switches it off and on again. */
   reboot(): Promise<void>;
 };
@@ -31,18 +33,23 @@ export function cgroups(): string | undefined {
   return line?.[1];
 }
 
-/** Boots a machine from the root `lower`. `mounts`: host folder -> where it is seen, read-only. */
-export async function createMachine(
-  network: Network,
-  host: Host,
-  lower: string,
-  mounts: Readonly<Record<string, string>>,
-): Promise<Machine> {
+export type MachineOptions = {
+  /** The fresh root. */
+  readonly lower: string;
+  /** Host folder -> where it is seen, read-only. */
+  readonly mounts: Readonly<Record<string, string>>;
+  /** Whose disk this machine's is a copy of, as it is now. */
+  readonly copyOf?: Machine;
+};
+
+/** Boots a machine on the cable of `host`. */
+export async function createMachine(network: Network, host: Host, { lower, mounts, copyOf }: MachineOptions): Promise<Machine> {
   const folder = mkdtempSync(join(tmpdir(), `pkinst-${host}-`));
   const group = join(cgroups()!, `pkinst-${process.pid}-${host}-${Date.now()}`);
   const [root, changes] = [join(folder, "root"), join(folder, "changes")];
   mkdirSync(root);
   mkdirSync(changes);
+  if (copyOf) await copyDisk(copyOf.disk, changes);
   let running = await start();
 
   async function start() {
@@ -92,6 +99,7 @@ export async function createMachine(
     tryRun: (script, stdin) => running.tryRun(script, stdin),
     run,
     changes: async () => listChanges(await run(LIST)),
+    disk: changes,
     reboot: async () => {
       await stop();
       running = await start();
@@ -120,6 +128,11 @@ function listChanges(text: string): Map<string, string> {
         return hashed ? [hashed[2]!, hashed[1]!] : [line, ""];
       }),
   );
+}
+
+async function copyDisk(from: string, to: string): Promise<void> {
+  const copied = Bun.spawn(["cp", "-a", join(from, "upper"), to], { stdin: "ignore", stdout: "ignore", stderr: "inherit" });
+  if ((await copied.exited) !== 0) throw new Error(`${from} could not be copied`);
 }
 
 /** True when the group and all below it are gone. */

@@ -1,0 +1,84 @@
+// What the installer's tests stand on: a package as it is handed out, a network, and fresh machines on it.
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { compile, executables } from "../../compile.ts";
+import { makeDistribution } from "../../distribution.ts";
+import { createNetwork, type Host, type Network } from "../e2e/network.ts";
+import { eventually } from "../e2e/program.ts";
+import { cgroups, createMachine, type Machine } from "./machine.ts";
+import { freshRoot } from "./root.ts";
+
+const root = new URL("../../", import.meta.url).pathname;
+export const arch = process.arch === "arm64" ? "arm64" : "x64";
+/** Where a machine sees the package and the agents in it. */
+const PACKAGE = "/mnt/picket";
+export const SECOND = "/mnt/second/picket-agent";
+
+export type Place = AsyncDisposable & {
+  readonly network: Network;
+  /** Boots a fresh machine. */
+  boot(host: Host, copyOf?: Machine): Promise<Machine>;
+  /** Boots one and installs the site "north" on it. */
+  site(): Promise<Site>;
+};
+
+export type Site = Machine & {
+  picket(command: string): Promise<string>;
+  /** The line `picket token create` prints, as root of a device pastes it. */
+  line(options?: string): Promise<string>;
+};
+
+const base = process.getuid?.() === 0 && cgroups() !== undefined ? await freshRoot() : undefined;
+
+/** Why no machine can be booted here; undefined where it can. */
+export const cannotBoot = base === undefined ? "needs root and a cgroup2 hierarchy it can write to" : "why" in base ? base.why : undefined;
+
+/** The package is what an operator copies to a site's host: no source, no Bun. Beside it lies a second agent, as a later version would be. */
+export async function createPlace(): Promise<Place> {
+  if (!base || "why" in base) throw new Error("no machine can be booted here");
+  const folder = mkdtempSync(join(tmpdir(), "pkinst-"));
+  const machines: Machine[] = [];
+  makeDistribution(arch, join(folder, "package", "dist", `linux-${arch}`));
+  cpSync(join(root, "install"), join(folder, "package", "install"), { recursive: true });
+  cpSync(join(root, "install.sh"), join(folder, "package", "install.sh"));
+  mkdirSync(join(folder, "second"));
+  const { entry, flags } = executables["picket-agent"];
+  compile({ entry, flags: [...flags, "--minify-identifiers"], arch, out: join(folder, "second", "picket-agent") });
+  const network = createNetwork();
+  const boot = async (host: Host, copyOf?: Machine) => {
+    const machine = await createMachine(network, host, {
+      lower: base.dir,
+      mounts: { [join(folder, "package")]: PACKAGE, [join(folder, "second")]: "/mnt/second" },
+      ...(copyOf ? { copyOf } : {}),
+    });
+    machines.push(machine);
+    return machine;
+  };
+  return {
+    network,
+    boot,
+    site: async () => siteOn(await boot("site"), network),
+    [Symbol.asyncDispose]: async () => {
+      for (const machine of machines) await machine[Symbol.asyncDispose]();
+      await network[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function siteOn(machine: Machine, network: Network): Promise<Site> {
+  await machine.run(
+    `cp -R ${PACKAGE} /root/package && cd /root/package && ./install.sh --site --name north --host ${network.address.site.v4}`,
+  );
+  const picket = (command: string) => machine.run(`picket ${command}`);
+  // The machine has no sudo, and is root's.
+  const line = async (options = "") => (await picket(`token create --line ${options}`)).replace("sudo ", "");
+  return { ...machine, picket, line };
+}
+
+/** Waits until the site has an event of `type` from `device` that contains `text`. */
+export const eventAt = (site: Site, device: string, type: string, text: string) =>
+  eventually(`${type} with ${text} from ${device}`, async () =>
+    (await site.picket(`events --device ${device} --type ${type} --limit 1000000 --json`)).split("\n").find((event) => event.includes(text)),
+  );
