@@ -14,6 +14,7 @@ import { yaraScanner } from "./file-scanner.ts";
 import type { FileScanner } from "./files.ts";
 import type { Engine, EventBatch } from "./finding.ts";
 import type { Log } from "./log.ts";
+import { modelEngines } from "./models.ts";
 import { createPipeline } from "./pipeline.ts";
 import { together } from "./rule-set.ts";
 
@@ -113,8 +114,9 @@ export async function detectorOptions(config: DetectorConfig, log: Log): Promise
     cert: await read("detector.crt.pem"),
     key: await read("detector.key.pem"),
     rules: together(config.builtin ? builtinRules() : [], loaded.rules),
+    createEngines: await modelEngines(config.models, log),
     warmUpExecs: config.warmUpExecs,
-    createScanner: config.scan ? () => yaraScanner(config, log) : undefined,
+    createScanner: config.scan ? () => yaraScanner({ ...config, yara: [...config.yara, ...loaded.yara] }, log) : undefined,
     log,
   };
 }

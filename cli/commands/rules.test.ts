@@ -84,6 +84,53 @@ test("a line that is no event is named on stderr and stops nothing", async () =>
   expect(code).toBe(1);
 });
 
+const yara = (name: string, pattern: string) => `rule ${name}\n{\n  strings:\n    $a = "${pattern}"\n  condition:\n    $a\n}\n`;
+
+test("check reads YARA beside Sigma, and names what it cannot use by file and line", async () => {
+  await Bun.write(join(folder, "mixed/good.yml"), rule("g", "/opt/tool"));
+  await Bun.write(join(folder, "mixed/two.yar"), `${yara("one", "needle")}${yara("broken", "x").replace("$a\n}", "$b\n}")}`);
+  const { out, code } = await picket("check", "mixed", "--json");
+  expect(code).toBe(1);
+  expect(JSON.parse(out)).toEqual({
+    files: 2,
+    rules: 3,
+    loaded: 2,
+    byFormat: { sigma: 1, yara: 2 },
+    errors: [{ file: "mixed/two.yar", line: 13, message: expect.stringContaining("$b") }],
+    warnings: [],
+  });
+  const text = await picket("check", "mixed");
+  expect(text.out).toMatch(/^mixed\/two\.yar:13: error: .*\n2 of 3 rules in 2 files can fire; 1 error, 0 warnings\n$/);
+});
+
+test("scan says what a file matches, by shipped rules and given ones", async () => {
+  await Bun.write(join(folder, "needle.yar"), yara("found", "needle"));
+  await Bun.write(join(folder, "hay"), "hay \u001b[8mneedle");
+  await Bun.write(join(folder, "eicar"), ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-", "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].join(""));
+  const { out, err, code } = await picket("scan", "hay", "eicar", "good.yml", "--rules", "needle.yar");
+  expect({ out: out.split("\n"), err, code }).toEqual({
+    out: [
+      'hay: high found (found): $a at 8 "needle"',
+      expect.stringContaining("eicar: medium EICAR test file (eicar_test_file): $start at 0"),
+      "",
+    ],
+    err: expect.stringMatching(/^2 of 3 files matched; \d+ rules\n$/),
+    code: 0,
+  });
+  const json = await picket("scan", "hay", "eicar", "absent", ".", "--rules", "needle.yar", "--no-builtin", "--json");
+  expect(
+    json.out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line)),
+  ).toMatchObject([
+    { file: "hay", matches: [{ rule: "found", file: "needle.yar", strings: [{ identifier: "$a", offsets: [8], excerpt: "needle" }] }] },
+    { file: "eicar", matches: [] },
+  ]);
+  expect(json.err).toMatch(/^absent: cannot be read: .*\n\.: cannot be read: .*\n$/);
+  expect(json.code).toBe(1);
+});
+
 test("called wrongly, it exits 2", async () => {
   expect((await picket("match")).code).toBe(2);
   expect((await picket("check", "good.yml", "--nope")).code).toBe(2);

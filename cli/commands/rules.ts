@@ -7,6 +7,7 @@ import type { Command } from "commander";
 import { collect } from "../arguments.ts";
 import { plural } from "../output.ts";
 import { type RecordedProblem, readRecorded } from "../recorded-events.ts";
+import { addScan } from "./rules-scan.ts";
 
 /** Adds `rules` with its subcommands. They set `process.exitCode` to 1 when a rule or an event is broken. */
 export function addRules(program: Command): void {
@@ -33,6 +34,7 @@ export function addRules(program: Command): void {
       "\nExamples:\n  picket rules match events.ndjson\n  picket events --since 1h --json | picket rules match - --rules my-rules/ --json",
     )
     .action(match);
+  addScan(rules);
 }
 
 async function check(paths: readonly string[], json: boolean): Promise<void> {
