@@ -2,7 +2,6 @@
 import type { EventType, SensorEvent } from "@picket/protocol/event";
 import type { Condition, FieldTest, Matcher, Rule } from "../rule.ts";
 import { fieldsOf, type Getter } from "./fields.ts";
-import { fold } from "./fold.ts";
 import { passesMissing } from "./reach.ts";
 import { lazyRegex } from "./regex.ts";
 import { Shortlist } from "./shortlist.ts";
@@ -181,13 +180,13 @@ const isRegex = (test: FieldTest): test is RegexTest => test.kind === "regex";
 /** Whether something cheaper than the expression can tell that most texts do not match. */
 const isPromised = (test: RegexTest) => test.literals !== undefined || test.atLeast !== undefined;
 
-/** First what every match needs, in the lower-case text that other rules have asked for already. */
+/** First what every match needs. */
 function regexCheck({ slot, get }: { slot: number; get: Getter }, { source, flags, literals = [], atLeast = 0 }: RegexTest): Check {
   const lists = literals.map(containsAny);
   const hasAll = (text: string) => lists.every((list) => list(text));
   const possible = onTexts(
-    (view) => view.lower(slot, get),
-    (lower) => lower.length >= atLeast && (hasAll(lower) || hasAll(fold(lower))),
+    (view) => view.folded(slot, get),
+    (text) => text.length >= atLeast && hasAll(text),
   );
   const certain = onTexts((view) => view.text(slot, get), lazyRegex(source, flags));
   return (view) => possible(view) && certain(view);

@@ -1,6 +1,7 @@
 // One event seen through Sigma's field names. Values are made on first use and kept until the next event: a hundred rules ask for the same command line.
 import type { SensorEvent } from "@picket/protocol/event";
 import type { Getter, Value } from "./fields.ts";
+import { fold } from "./fold.ts";
 
 export type Texts = string | readonly string[] | undefined;
 
@@ -13,6 +14,8 @@ export class View {
   readonly #valueAt: number[] = [];
   readonly #textAt: number[] = [];
   readonly #lowerAt: number[] = [];
+  readonly #folded: Texts[] = [];
+  readonly #foldedAt: number[] = [];
 
   look(event: SensorEvent): void {
     this.#event = event;
@@ -24,6 +27,7 @@ export class View {
     this.#valueAt.push(0);
     this.#textAt.push(0);
     this.#lowerAt.push(0);
+    this.#foldedAt.push(0);
     return this.#value.push(undefined) - 1;
   }
 
@@ -51,5 +55,15 @@ export class View {
       this.#lower[slot] = typeof text === "string" ? text.toLowerCase() : text?.map((item) => item.toLowerCase());
     }
     return this.#lower[slot];
+  }
+
+  /** As `fold` has it. */
+  folded(slot: number, get: Getter): Texts {
+    if (this.#foldedAt[slot] !== this.#stamp) {
+      this.#foldedAt[slot] = this.#stamp;
+      const lower = this.lower(slot, get);
+      this.#folded[slot] = typeof lower === "string" ? fold(lower) : lower?.map(fold);
+    }
+    return this.#folded[slot];
   }
 }
