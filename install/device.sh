@@ -395,6 +395,7 @@ uninstall_device() { # PURGE
 }
 
 # Whatever was staged and not used is gone at the end.
+# shellcheck disable=SC2317 # called by the trap
 tidy() {
   rm -rf "$WORK" ${STAGE:+"$STAGE"}
   rmdir "$ROOT" 2>/dev/null || true

@@ -80,5 +80,7 @@ async function siteOn(machine: Machine, network: Network): Promise<Site> {
 /** Waits until the site has an event of `type` from `device` that contains `text`. */
 export const eventAt = (site: Site, device: string, type: string, text: string) =>
   eventually(`${type} with ${text} from ${device}`, async () =>
-    (await site.picket(`events --device ${device} --type ${type} --limit 1000000 --json`)).split("\n").find((event) => event.includes(text)),
+    (await site.picket(`events --device ${device} --type ${type} --limit 1000000 --json`))
+      .split("\n")
+      .find((event) => event.includes(text)),
   );
