@@ -16,6 +16,17 @@ export const DetectorConfig = z.strictObject({
     .boolean()
     .default(true)
     .meta({ description: "Ask devices for files that ran or were written there, and scan them with the YARA rules" }),
+  models: z
+    .strictObject({
+      cmdline: z.boolean().default(true).meta({ description: "Judge command lines with the model Picket ships" }),
+      cmdlineAlertsPerDeviceDay: z
+        .number()
+        .positive()
+        .max(1000)
+        .default(0.2)
+        .meta({ description: "False alerts of the command-line model that a device may make in a day, on average" }),
+    })
+    .prefault({}),
   warmUpExecs: z
     .int()
     .min(0)

@@ -23,6 +23,9 @@ export type Sight = {
 /** A part of a line that is scored by itself: the highest score of all views is the line's. */
 export type View = { readonly text: string; readonly signs: readonly string[] };
 
+/** Sign of what a line decodes. */
+export const DECODED = "!decoded";
+
 const SHELL = /^(?:.*\/)?(?:ba|da|z|k|a|c|tc|fi)?sh$/;
 const MAX_SEGMENT_VIEWS = 8;
 const WINDOW = 4;
@@ -42,7 +45,7 @@ export function viewsOf(sight: Sight): View[] {
   const parent = signsOfParent(sight.parent);
   const views = viewsOfText(line, parent);
   for (const payload of payloads(line))
-    for (const view of viewsOfText(payload, ["!decoded"])) if (views.length < MAX_VIEWS) views.push(view);
+    for (const view of viewsOfText(payload, [DECODED])) if (views.length < MAX_VIEWS) views.push(view);
   return views;
 }
 

@@ -1,4 +1,6 @@
 // The lines a shipped model may learn from, made by grammar: attack behaviour and honest work.
+import { readFileSync } from "node:fs";
+import { lineOf, type Sight } from "../cmdline/features.ts";
 import { disguise } from "./evasions.ts";
 import { fill } from "./grammar.ts";
 import { type Random, randomOf } from "./random.ts";
@@ -61,6 +63,17 @@ export function workLines(seed: number, least: number): Line[] {
   return linesOf(workFamilies(), 0, least, random, ({ parents }) =>
     parents.length > 0 && random.chance(0.7) ? random.pick(parents) : undefined,
   );
+}
+
+/** What a recorded piece of honest work started (trace.ts). */
+export function traceLines(): Line[] {
+  const text = readFileSync(new URL("./cmdline-trace.ndjson", import.meta.url), "utf8");
+  return text.split("\n").flatMap((row, at) => {
+    if (row === "") return [];
+    const sight = JSON.parse(row) as Sight;
+    const parent = sight.parent === undefined || at % 3 === 0 ? {} : { parent: sight.parent };
+    return [{ text: lineOf(sight), label: 0 as const, source: "trace", group: `trace ${sight.argv[0]}`, ...parent }];
+  });
 }
 
 /** A share of the lines, hidden the way attackers hide theirs; honest lines too, or hiding alone would be the sign. */

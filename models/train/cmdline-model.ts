@@ -1,6 +1,6 @@
 // From lines to a trained model, and from a line to its score.
-import { featuresOf, type Sight, viewsOf } from "../cmdline/features.ts";
-import { attackLines, disguised, type Line, workLines } from "./cmdline-examples.ts";
+import { DECODED, featuresOf, type Sight, type View, viewsOf } from "../cmdline/features.ts";
+import { attackLines, disguised, type Line, traceLines, workLines } from "./cmdline-examples.ts";
 import { type Example, type Learning, logit, type Network, train } from "./cmdline-network.ts";
 
 export type Recipe = {
@@ -27,6 +27,7 @@ export const recipe: Recipe = {
 export const ownLines = ({ seed, attackVariants, workVariants }: Recipe): Line[] => [
   ...attackLines(seed, attackVariants),
   ...workLines(seed + 1, workVariants),
+  ...traceLines(),
 ];
 
 /** What a network learns from lines: attacks whole, honest lines in all their views, because any of them could raise an alarm. */
@@ -36,12 +37,15 @@ export function examplesOf(lines: readonly Line[], { seed, disguisedAttacks, dis
   const all = [...lines, ...disguised(attacks, disguisedAttacks, seed + 2), ...disguised(honest, disguisedWork, seed + 3)];
   return all.flatMap(({ text, label, parent }) => {
     const views = viewsOf({ argv: [text], parent });
-    if (label === 1) return [{ features: featuresOf(views[0]!), label, weight: 1 }];
+    // Of an attack, what it decodes is an attack too; any one of its commands need not be.
+    if (label === 1) return [views[0]!, ...views.filter(isDecoded).slice(0, 1)].map((view): Example => ({ features: featuresOf(view), label, weight: 1 }));
     return views.map((view, at): Example => ({ features: featuresOf(view), label, weight: at === 0 ? 1 : 0.3 }));
   });
 }
 
 export const trainModel = (lines: readonly Line[], recipe: Recipe): Network => train(examplesOf(lines, recipe), recipe.learning);
+
+const isDecoded = ({ signs }: View) => signs.includes(DECODED);
 
 /** The highest logit of all views of a program start. */
 export function scoreSight(network: Network, sight: Sight): number {

@@ -1,5 +1,5 @@
 // The command-line engine: how suspicious is this program start, by its arguments and what started it.
-import { type Calibration, logitAt, STARTS_PER_DAY, scoreOf, thresholdFor } from "@picket/models/cmdline/calibration";
+import { type Calibration, scoreOf, thresholdFor } from "@picket/models/cmdline/calibration";
 import { lineOf, type Sight } from "@picket/models/cmdline/features";
 import type { SensorEvent } from "@picket/protocol/event";
 import type { Level } from "@picket/rules/rule";
@@ -13,8 +13,6 @@ const MAX_SHOWN = 160;
 const MAX_WORD = 48;
 /** So much rarer than an alert is a line that is worth a high one. */
 const HIGH = 1 / 10;
-/** So much more common than an alert is a line that only adds to the score of its process. */
-const HINT = 20;
 
 export type CmdlineOptions = {
   readonly scorer: CmdlineScorer;
@@ -23,31 +21,29 @@ export type CmdlineOptions = {
   readonly alertsPerDeviceDay: number;
 };
 
-const rule = (level: Level, score: number, alerts: boolean): RuleFacts => ({
+const rule = (level: Level, score: number): RuleFacts => ({
   id: "picket-model-cmdline",
   title: "A command line that looks like an attack",
   level,
   attack: { tactics: ["execution"], techniques: ["T1059"] },
   score,
-  alerts,
+  alerts: true,
 });
-const rules = { high: rule("high", 55, true), medium: rule("medium", 40, true), hint: rule("low", 10, false) };
+const rules = { high: rule("high", 55), medium: rule("medium", 40) };
 
 /** Judges every program start of a batch. Equal ones are computed once; a verdict depends on nothing but arguments, program and parent. */
 export function cmdlineEngine({ scorer, calibration, alertsPerDeviceDay }: CmdlineOptions): Engine {
   const from = {
     high: thresholdFor(calibration, alertsPerDeviceDay * HIGH),
     medium: thresholdFor(calibration, alertsPerDeviceDay),
-    hint: logitAt(calibration, Math.min(0.05, (alertsPerDeviceDay * HINT) / STARTS_PER_DAY)),
   };
   // Least recently used first.
   const known = new Map<string, Finding | null>();
 
   function findingOf(judged: Judged, sight: Sight): Finding | null {
-    const kind =
-      judged.logit >= from.high ? "high" : judged.logit >= from.medium ? "medium" : judged.logit >= from.hint ? "hint" : undefined;
-    if (kind === undefined) return null;
-    return { engine: "onnx", rule: rules[kind], summary: summaryOf(sight, judged, kind === "hint" ? [] : scorer.reasons(judged)) };
+    if (judged.logit < from.medium) return null;
+    const worse = judged.logit >= from.high;
+    return { engine: "onnx", rule: worse ? rules.high : rules.medium, summary: summaryOf(sight, judged, scorer.reasons(judged)) };
   }
 
   function judge({ events }: EventBatch): Map<number, Finding[]> {
