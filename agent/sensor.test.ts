@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type EventDraft, SensorEvent } from "@picket/protocol/event";
 import type { Capability } from "@picket/protocol/status";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { collectorNames } from "./bpf/programs.ts";
 import { cannotRun, type Rig, rig, run } from "./collectors/testing/rig.ts";
 import { parseStat } from "./enrich/proc.ts";
 
@@ -49,7 +50,7 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
 
   test("every collector is live", () => {
     expect(it.sensor.capabilities().map(({ name, level }) => [name, level])).toEqual(
-      ["process-tree", "exec", "exit", "file", "net", "dns", "privilege", "kernel"].map((name) => [`sensor.${name}`, "live"]),
+      collectorNames.map((name) => [`sensor.${name}`, "live"]),
     );
   });
 
@@ -327,37 +328,36 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
   }, 60_000);
 });
 
-const noSyscalls = [
-  ...[
-    "openat",
-    "openat2",
-    "open",
-    "creat",
-    "unlink",
-    "unlinkat",
-    "rename",
-    "renameat",
-    "renameat2",
-    "link",
-    "linkat",
-    "symlink",
-    "symlinkat",
-  ],
-  ...["chdir", "fchdir", "fcntl", "socket", "bind", "listen"],
-].flatMap((name) => [`enter_${name}`, `exit_${name}`]);
-
 describe.skipIf(cannotRun !== "")(`on a kernel that has less${cannotRun}`, () => {
-  test("no syscalls tracepoints (an old Raspberry Pi OS): programs and their ends are still seen", async () => {
-    const without = [...noSyscalls, "enter_execve", "enter_execveat", "enter_exit", "enter_exit_group", "enter_connect", "prepare_exec"];
-    using it = rig({ without });
+  test("no syscalls tracepoints (an old Raspberry Pi OS): everything is seen through raw_syscalls", async () => {
+    using it = rig({ without: ["syscalls/"], watchRead: [join(secrets, "shadow")], watchWrite: [`${watched}/`] });
+    expect(it.sensor.capabilities()).toEqual(
+      collectorNames.map((name) => ({ name: `sensor.${name}`, level: "live", why: expect.stringContaining("raw_syscalls") })),
+    );
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const address = server.address();
+    const port = typeof address === "object" && address ? address.port : 0;
+    const script = `cat ${secrets}/shadow; echo x > ${watched}/raw; rm ${watched}/raw; exec 3<>/dev/tcp/127.0.0.1/${port}; exit 7`;
+    const { pid } = await run(["bash", "-c", script]);
+    const { body } = await it.seen("process.exit", ({ process }) => process.pid === pid);
+    server.close();
+    expect(body).toMatchObject({ exitCode: 7, process: { argv: ["bash", "-c", script] } });
+    await it.seen("file.open", ({ file, process }) => file.path === join(secrets, "shadow") && process.ppid === pid);
+    await it.seen("file.create", ({ file }) => file.path === join(watched, "raw"));
+    await it.seen("file.delete", ({ file }) => file.path === join(watched, "raw"));
+    await it.seen("net.connect", ({ process, net }) => process.pid === pid && net.dstPort === port);
+  });
+
+  test("neither syscalls nor raw_syscalls tracepoints: programs and their ends are still seen", async () => {
+    using it = rig({ without: ["syscalls/", "raw_syscalls/", "prepare_exec"] });
     expect(Object.fromEntries(it.sensor.capabilities().map(({ name, level }) => [name, level]))).toEqual({
       "sensor.process-tree": "degraded",
       "sensor.exec": "degraded",
       "sensor.exit": "degraded",
-      "sensor.file": "off",
-      "sensor.net": "off",
+      ...Object.fromEntries(["file", "net", "dns", "privilege", "kernel"].map((name) => [`sensor.${name}`, "off"])),
     });
-    expect(it.all("sensor.state").map(({ body }) => body.collector)).toEqual(["process-tree", "exec", "exit", "file", "net"]);
+    expect(it.all("sensor.state").map(({ body }) => body.collector)).toEqual(collectorNames);
     const child = Bun.spawn(["/bin/sleep", "30"]);
     const { body } = await it.seen("process.exec", ({ process }) => process.pid === child.pid);
     child.kill("SIGTERM");
@@ -428,7 +428,7 @@ function checkUnder(...command: readonly string[]) {
   return { check: new Map(check.map((capability) => [capability.name.replace("sensor.", ""), capability])), drafts };
 }
 
-const allOff = Array.from({ length: 5 }, () => "sensor.state");
+const allOff = collectorNames.map(() => "sensor.state");
 
 describe.skipIf(cannotRun !== "")(`what a host lacks${cannotRun}`, () => {
   test("rights", () => {
@@ -454,6 +454,6 @@ describe.skipIf(cannotRun !== "")(`what a host lacks${cannotRun}`, () => {
   test("a mounted tracefs, as inside `ip netns exec`: it is mounted for the moment, and nothing is missing", () => {
     const { check } = checkUnder("/usr/bin/unshare", "-m", "/bin/sh", "-c", 'mount -t sysfs none /sys; exec "$@"', "sh");
     expect([...check.values()].filter(({ level }) => level !== "live")).toEqual([]);
-    expect([...check.keys()]).toEqual(["libbpf", "tracefs", "bpf", "process-tree", "exec", "exit", "file", "net"]);
+    expect([...check.keys()]).toEqual(["libbpf", "tracefs", "bpf", ...collectorNames]);
   });
 });

@@ -45,7 +45,10 @@ export function openKernel(options: KernelOptions): Kernel {
   const ring = new Ring(loaded.mapFd("ring"), size);
   const lost = loaded.mapFd("lost");
   const nears = loaded.mapFd("nears");
-  const health = new Map(collectorNames.map((name) => [name, healthOf(name, loaded.failures)]));
+  const attached = loaded.raw
+    ? "attached to raw_syscalls, for this kernel has no syscalls tracepoints: a little more work at every system call"
+    : "attached";
+  const health = new Map(collectorNames.map((name) => [name, healthOf(name, loaded.failures, attached)]));
   if (unwatched > 0 && health.get("file")?.level === "live") {
     health.set("file", {
       level: "degraded",

@@ -15,6 +15,7 @@ const functions = {
   bpf_object__find_map_by_name: { args: [P, P], returns: P },
   bpf_program__name: { args: [P], returns: T.cstring },
   bpf_program__section_name: { args: [P], returns: T.cstring },
+  bpf_program__fd: { args: [P], returns: I },
   bpf_program__set_autoload: { args: [P, T.bool], returns: I },
   bpf_program__set_log_buf: { args: [P, P, L], returns: I },
   bpf_program__attach_perf_event: { args: [P, I], returns: P },

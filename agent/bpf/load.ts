@@ -5,6 +5,7 @@ import { config as layout } from "./layout.gen.ts";
 import { type Libbpf, openLibbpf } from "./libbpf.ts";
 import { closeFd, cstr, errno, errorText, openTracepoint } from "./libc.ts";
 import { fields, NO_SUCH_CALL } from "./programs.ts";
+import { numberOf } from "./syscalls.ts";
 import { fieldOffset, tracepointId } from "./tracefs.ts";
 
 export type LoadOptions = {
@@ -12,16 +13,17 @@ export type LoadOptions = {
   readonly tracefs: string;
   readonly ringBytes: number;
   readonly ignorePid: number;
-  /** Programs, and keys of `config`, to go without as if this kernel lacked them. */
+  /** Programs, keys of `config`, and groups of tracepoints ("syscalls/") to go without as if this kernel lacked them. */
   readonly without: readonly string[];
   /** Called when the maps exist and no program runs yet. */
   readonly prepare: (loaded: Loaded) => void;
 };
 
-/** A loaded object. `failures`: programs that do not run, and why. */
+/** A loaded object. `failures`: programs that do not run, and why. `raw`: system calls are told apart by number, for they have no tracepoints of their own. */
 export type Loaded = Disposable & {
   readonly lib: Libbpf;
   readonly failures: ReadonlyMap<string, string>;
+  readonly raw: boolean;
   mapFd(name: string): number;
 };
 
@@ -36,6 +38,8 @@ export function load(options: LoadOptions): Loaded {
     const object = open(lib, options.object);
     const list = programsOf(lib, object);
     const config = configFor(options, list, failures);
+    const raw = list.filter(({ name, event }) => !failures.has(name) && isRaw(options, event));
+    if (raw.length === 0) for (const name of ["raw_enter", "raw_exit"]) failures.set(name, "not needed");
     for (const { name, pointer } of list) if (failures.has(name)) lib.bpf_program__set_autoload(pointer, false);
     setUp(lib, object, options, config);
 
@@ -46,10 +50,16 @@ export function load(options: LoadOptions): Loaded {
     }
     const error = lib.bpf_object__load(object);
     if (error === 0) {
-      const loaded = new LoadedObject(lib, object, failures);
+      const loaded = new LoadedObject(lib, object, failures, raw.length > 0);
       try {
         options.prepare(loaded);
-        attach(loaded, list, options.tracefs, failures);
+        handOver(loaded, raw, failures);
+        attach(
+          loaded,
+          list.filter((program) => !raw.includes(program)),
+          options,
+          failures,
+        );
         return loaded;
       } catch (error) {
         loaded[Symbol.dispose]();
@@ -99,7 +109,7 @@ function configFor(options: LoadOptions, list: readonly Program[], failures: Map
   values.writeUInt32LE(options.ignorePid, layout.ignorePid);
   values.writeUInt32LE(process.arch === "arm64" ? 0o40000 : 0o200000, layout.oDirectory);
   for (const { name, event } of list) {
-    if (tracepointId(options.tracefs, event) === undefined) failures.set(name, missing(options.tracefs, event));
+    if (idOf(options, event) === undefined && !isRaw(options, event)) failures.set(name, missing(options, event));
     for (const [key, field, required] of fields[name] ?? []) {
       if (options.without.includes(key)) continue;
       const offset = fieldOffset(options.tracefs, event, field);
@@ -110,9 +120,20 @@ function configFor(options: LoadOptions, list: readonly Program[], failures: Map
   return values;
 }
 
+type Host = Pick<LoadOptions, "tracefs" | "without">;
+
+const idOf = ({ tracefs, without }: Host, event: string): number | undefined =>
+  without.some((group) => group.endsWith("/") && event.startsWith(group)) ? undefined : tracepointId(tracefs, event);
+
+const ANY_CALL = "syscalls/sys_enter_execve";
+
+/** Whether a system call is only seen among all others. */
+const isRaw = (host: Host, event: string): boolean =>
+  numberOf(event) !== undefined && idOf(host, ANY_CALL) === undefined && idOf(host, "raw_syscalls/sys_enter") !== undefined;
+
 /** A kernel that traces system calls, but not this one, does not have it: nothing is missed then. */
-function missing(tracefs: string, event: string): string {
-  const traced = event.startsWith("syscalls/") && tracepointId(tracefs, "syscalls/sys_enter_execve") !== undefined;
+function missing(host: Host, event: string): string {
+  const traced = event.startsWith("syscalls/") && idOf(host, ANY_CALL) !== undefined;
   return traced ? `${NO_SUCH_CALL} ${event.replace(/^.*sys_(?:enter|exit)_/, "")}` : `this kernel has no tracepoint ${event}`;
 }
 
@@ -125,11 +146,23 @@ function setUp(lib: Libbpf, object: Pointer, options: LoadOptions, config: Buffe
   if (error) throw new Error(`configuring the BPF object: ${errorText(error)}`);
 }
 
-function attach(loaded: LoadedObject, list: readonly Program[], tracefs: string, failures: Map<string, string>): void {
+/** Enters the programs of system calls into the tables by which the raw tracepoints find them. */
+function handOver(loaded: LoadedObject, programs: readonly Program[], failures: Map<string, string>): void {
+  const [key, value] = [Buffer.alloc(4), Buffer.alloc(4)];
+  for (const { name, event, pointer } of programs) {
+    key.writeUInt32LE(numberOf(event)!);
+    value.writeInt32LE(loaded.lib.bpf_program__fd(pointer));
+    const table = loaded.mapFd(event.includes("sys_enter_") ? "enter_calls" : "exit_calls");
+    const error = loaded.lib.bpf_map_update_elem(table, key, value, 0n);
+    if (error !== 0) failures.set(name, `handing ${event} over: ${errorText(error)}`);
+  }
+}
+
+function attach(loaded: LoadedObject, list: readonly Program[], host: Host, failures: Map<string, string>): void {
   for (const { name, event, pointer } of list) {
     if (failures.has(name)) continue;
     // Not bpf_program__attach: it looks for tracefs in two fixed places.
-    const fd = openTracepoint(tracepointId(tracefs, event) ?? -1);
+    const fd = openTracepoint(idOf(host, event) ?? -1);
     if (fd < 0) {
       failures.set(name, `perf event for ${event}: ${errorText(fd)}`);
       continue;
@@ -146,12 +179,14 @@ function attach(loaded: LoadedObject, list: readonly Program[], tracefs: string,
 class LoadedObject implements Loaded {
   readonly lib: Libbpf;
   readonly failures: ReadonlyMap<string, string>;
+  readonly raw: boolean;
   readonly links: Pointer[] = [];
   #object: Pointer | undefined;
 
-  constructor(lib: Libbpf, object: Pointer, failures: ReadonlyMap<string, string>) {
+  constructor(lib: Libbpf, object: Pointer, failures: ReadonlyMap<string, string>, raw: boolean) {
     this.lib = lib;
     this.failures = failures;
+    this.raw = raw;
     this.#object = object;
   }
 

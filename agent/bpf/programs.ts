@@ -16,6 +16,7 @@ const both = (names: readonly string[]) => names.flatMap((name) => [`enter_${nam
 
 /** Every program of the object, by name. A test compares this with the object. */
 export const programs: Readonly<Record<string, Part>> = {
+  ...all("process-tree", false, ["raw_enter", "raw_exit"]), // only where single system calls have no tracepoints
   ...all("process-tree", true, ["task_newtask"]),
   ...all("process-tree", "working directories come from /proc only", both(["chdir", "fchdir"])),
   ...all("exec", true, ["process_exec"]),
@@ -92,7 +93,7 @@ const todoForSyscalls =
   "update the kernel: Raspberry Pi OS has the syscalls tracepoints (CONFIG_FTRACE_SYSCALLS) since April 2025 (apt full-upgrade, then reboot)";
 
 /** A collector's health from what became of its programs: undefined for one that runs, else why it does not. */
-export function healthOf(collector: CollectorName, failures: ReadonlyMap<string, string>): Health {
+export function healthOf(collector: CollectorName, failures: ReadonlyMap<string, string>, attached = "attached"): Health {
   const lacks = new Map<string, string>();
   let running = 0;
   for (const [program, part] of Object.entries(programs)) {
@@ -105,7 +106,7 @@ export function healthOf(collector: CollectorName, failures: ReadonlyMap<string,
     if (part.without === true) return { level: "off", why: `${program}: ${failure}`, ...todoOf(failure) };
     if (!lacks.has(part.without)) lacks.set(part.without, failure);
   }
-  if (lacks.size === 0) return { level: "live", why: "attached" };
+  if (lacks.size === 0) return { level: "live", why: attached };
   const why = [...lacks].map(([effect, failure]) => `${effect} (${failure})`).join("; ");
   return { level: running === 0 ? "off" : "degraded", why: why.slice(0, 512), ...todoOf(why) };
 }
