@@ -1,6 +1,7 @@
 // Which hash was found where. Only what stands here was reported, and only that is ever sent. It survives a restart.
 import { appendFileSync, closeSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import * as z from "zod";
+import { contentOf, lstatOf } from "./file.ts";
 
 /** Files remembered, the newest. */
 const MAX_FOUND = 4096;
@@ -47,9 +48,9 @@ export class Found implements Disposable {
   add(found: FoundFile, fd: number): boolean {
     const before = this.#byHash.get(found.sha256);
     const again = before?.identity === found.identity && before.path === found.path;
+    this.#remember(found);
     this.#hold(found, fd);
     if (again) return false;
-    this.#remember(found);
     this.#unsaved.push(found);
     this.#timer ??= setTimeout(() => this.save(), SAVE_MS);
     return before?.path !== found.path;
@@ -93,11 +94,15 @@ export class Found implements Disposable {
     this.#held.set(sha256, { fd, size, sinceMs: this.#nowMs() });
     this.#expiry ??= setTimeout(() => this.#expire(), HOLD_MS);
     let bytes = [...this.#held.values()].reduce((sum, held) => sum + held.size, 0);
-    for (const [oldest, held] of this.#held) {
-      if (this.#held.size <= MAX_HELD && bytes <= MAX_HELD_BYTES) break;
-      bytes -= held.size;
-      this.#letGo(oldest);
-    }
+    const isFull = () => this.#held.size > MAX_HELD || bytes > MAX_HELD_BYTES;
+    // First those that are still where they were: they can be opened again.
+    for (const mayGo of [(found: FoundFile | undefined) => found !== undefined && isThere(found), () => true])
+      for (const [oldest, held] of this.#held) {
+        if (!isFull()) return;
+        if (!mayGo(this.#byHash.get(oldest))) continue;
+        bytes -= held.size;
+        this.#letGo(oldest);
+      }
   }
 
   #expire(): void {
@@ -120,6 +125,11 @@ export class Found implements Disposable {
       // It goes on growing until the disk takes it.
     }
   }
+}
+
+function isThere({ path, content }: FoundFile): boolean {
+  const stat = path === "" ? undefined : lstatOf(path);
+  return stat !== undefined && contentOf(stat) === content;
 }
 
 function readLines(file: string): FoundFile[] {

@@ -5,7 +5,8 @@ import type { Pace } from "../pace.ts";
 const CHUNK_BYTES = 64 << 10;
 /** Files asked for and not sent yet. */
 const MAX_WAITING = 64;
-/** Events go first; but a device that always has some still sends a chunk now and then. */
+/** Events go first: as long as more than a message of them waits. But a device that always has too many still sends a chunk now and then. */
+const EVENTS_MAX = 500;
 const EVENTS_FIRST_MS = 2000;
 const LOOK_MS = 50;
 
@@ -41,7 +42,7 @@ export function createSamples(ports: SamplePorts): Samples {
 
   const send = async (header: SampleHeader, bytes?: Uint8Array) => ports.publish(encodeSample(header, bytes));
   const afterEvents = async () => {
-    for (let waited = 0; ports.eventsWaiting() > 0 && waited < EVENTS_FIRST_MS; waited += LOOK_MS) await sleep(LOOK_MS);
+    for (let waited = 0; ports.eventsWaiting() > EVENTS_MAX && waited < EVENTS_FIRST_MS; waited += LOOK_MS) await sleep(LOOK_MS);
   };
   const answer = async ({ sha256, offset, maxBytes }: SampleWant, current: () => boolean) => {
     if (!ports.reported(sha256)) return send({ kind: "none", sha256, why: "unknown" });
