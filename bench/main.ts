@@ -6,8 +6,10 @@ const benches: Record<string, () => Promise<{ default: Bench }>> = {
   wire: () => import("./wire.ts"),
   ingest: () => import("./ingest.ts"),
   detector: () => import("./detector.ts"),
+  yara: () => import("./yara.ts"),
   latency: () => import("./latency.ts"),
   kernel: () => import("./kernel.ts"),
+  model: () => import("./model.ts"),
 };
 
 const { values, positionals } = parseArgs({
