@@ -113,6 +113,7 @@ async function assemble(given: Given) {
   };
   const { mesh, port: meshPort } = await startMesh(given, {
     ...{ changes, report, addresses: addressesOf },
+    cut: (peer, why) => mqtt?.link("site", peer)?.close(why),
     trustChanged: () => mqtt?.trust(mesh.cas().map(({ pem }) => pem)),
   });
   const enrolment = createEnrolment({

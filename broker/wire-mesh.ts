@@ -27,6 +27,7 @@ type Parts = {
   readonly report: (error: unknown) => void;
   /** Where this site is reached by that host, which its certificate names. */
   readonly addresses: (host: string) => { https: string; mqtt: string };
+  readonly cut: (peer: string, why: string) => void;
   /** Peers' CAs may have changed. */
   readonly trustChanged: () => void;
 };
@@ -58,6 +59,7 @@ export async function startMesh(given: Given, parts: Parts): Promise<{ mesh: Mes
     },
     alerted: (id, created) => changes.tell({ kind: "alert", id, created }),
     trustChanged: parts.trustChanged,
+    cut: parts.cut,
     misbehaved: async (peer, why) => {
       const { id, change } = await store.commitSoon(() => raiseMisbehaved(given, peer, why));
       changes.tell({ kind: "alert", id, created: change === "created" });

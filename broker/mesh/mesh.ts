@@ -59,6 +59,8 @@ export type MeshPorts = {
   readonly alerted: (id: string, created: boolean) => void;
   /** The list of CAs that may connect has changed. */
   readonly trustChanged: () => void;
+  /** Cuts whatever connection a peer that dialled has. */
+  readonly cut: (peer: string, why: string) => void;
   /** Picket limited a peer because of what it sends. */
   readonly misbehaved: (peer: string, why: string) => Promise<void>;
 };
@@ -187,6 +189,7 @@ export class Mesh implements AsyncDisposable {
     if (live) await Promise.race([live.session.bye(), Bun.sleep(500)]);
     const found = store.commitNow(() => removePeer(store, name));
     live?.close("the peer was removed");
+    this.#ports.cut(name, "the peer was removed");
     for (const map of [this.#allowances, this.#strikes, this.#errors]) map.delete(name);
     this.peersChanged();
     return found;
