@@ -1,7 +1,8 @@
 private rule small_elf
 {
     condition:
-        uint32(0) == 0x464c457f and filesize < 4MB
+        // They are made for devices with little flash. Large files are then not searched for their patterns at all.
+        uint32(0) == 0x464c457f and filesize < 1MB
 }
 
 rule bot_mirai_like
@@ -24,11 +25,8 @@ rule bot_mirai_like
         $telnet3 = "ncorrect"
         $telnet4 = "ogin:"
         $telnet5 = "assword:"
-        $telnet6 = "enable\x00"
         $rival1 = "/proc/net/tcp"
-        $rival2 = "(deleted)"
-        $rival3 = "/anime"
-        $rival4 = "dvrHelper"
+        $rival2 = "dvrHelper"
         $flood1 = "TSource Engine Query"
         $flood2 = "GET /bins/"
         $flood3 = ".anime"

@@ -96,7 +96,8 @@ rule elf_writable_code
         attack = "T1027.002"
 
     condition:
-        program and filesize > 4KB and
+        // Processors that Linux devices have, little-endian: x86, ARM, x86_64, AArch64, MIPS. Firmware of others is often made like this.
+        program and filesize > 4KB and for any machine in (3, 40, 62, 183, 8) : (uint16(18) == machine) and
         (
             (uint8(4) == 2 and uint8(5) == 1 and uint16(56) <= 32 and
                 for any i in (0..uint16(56) - 1) : (uint32(uint32(32) + i * 56) == 1 and uint32(uint32(32) + i * 56 + 4) & 7 == 7)) or
@@ -157,5 +158,5 @@ rule elf_kernel_rootkit
         $do7 = "__arm64_sys_getdents64"
 
     condition:
-        uint32(0) == 0x464c457f and uint16(16) == 1 and $module and any of ($lookup*) and 2 of ($do*)
+        uint32(0) == 0x464c457f and uint16(16) == 1 and filesize < 8MB and $module and any of ($lookup*) and 2 of ($do*)
 }

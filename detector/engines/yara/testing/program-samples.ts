@@ -28,7 +28,7 @@ const bots: Record<string, Samples> = {
   bot_mirai_like: {
     hits: [
       elf({ ...MIPS, data: ["/dev/watchdog", "/dev/misc/watchdog", "/bin/busybox ECCHI", "ECCHI: applet not found", "ncorrect"] }),
-      elf({ bits: 32, data: ["/dev/watchdog", "assword:", "ogin:", "enable", "TSource Engine Query"] }),
+      elf({ bits: 32, data: ["/dev/watchdog", "assword:", "ogin:", "TSource Engine Query"] }),
     ],
     misses: [
       // A watchdog's own program, and a telnet client.
@@ -95,7 +95,11 @@ const oddlyMade: Record<string, Samples> = {
   },
   elf_writable_code: {
     hits: [elf({ loads: [5, 6, 7], sizeBytes: 9000 }), elf({ bits: 32, loads: [7], sizeBytes: 9000 })],
-    misses: [elf({ loads: [4, 5, 6], sizeBytes: 9000 }), elf({ loads: [7], type: "core", sizeBytes: 9000 })],
+    misses: [
+      elf({ loads: [4, 5, 6], sizeBytes: 9000 }),
+      elf({ loads: [7], type: "core", sizeBytes: 9000 }),
+      elf({ ...MIPS, loads: [7], sizeBytes: 9000 }),
+    ],
   },
   elf_preload_rootkit: {
     hits: [elf({ type: "shared", data: ["/etc/ld.so.preload", "dlsym", "readdir64", "readdir", "__lxstat", "/proc/net/tcp"] })],
