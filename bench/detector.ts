@@ -8,25 +8,40 @@ import { compileRules, type Rule } from "../rules/engine.ts";
 import { loadRules } from "../rules/load.ts";
 import { mixedEvents } from "./mixed.ts";
 import { type BenchOptions, median, note, type Result } from "./result.ts";
+import { withCopies } from "./rule-copies.ts";
 import { workloadBoot } from "./workload.ts";
 
 const DEVICES = 10;
 const BATCHES = 60;
-const ROUNDS = 5;
+const ROUNDS = 3;
 /** The detector commits, and so takes its decisions away, about this often. */
 const TAKE_EVERY = 16;
+/** How many times the rules there are: what the next hundreds of rules will cost. */
+const COPIES = [4, 16];
+const SAMPLE = 20_000;
 
 export default async function* detector({ rules: folder }: BenchOptions): AsyncIterable<Result> {
   const batches = workload();
   const shipped = builtinRules();
   yield* measure("", shipped, batches);
+  yield* measureCopies("", shipped, batches);
   if (folder === undefined) {
     note("detector: only the shipped rules were measured: name a folder of Sigma rules with --rules DIR or PICKET_BENCH_RULES");
     return;
   }
   const loaded = await loadRules([folder]);
   note(`detector: ${folder}: ${loaded.rules.length} of ${loaded.documents} rules can fire on our events; ${loaded.errors.length} errors`);
-  yield* measure("with_rules_", together(shipped, loaded.rules), batches);
+  const all = together(shipped, loaded.rules);
+  yield* measure("with_rules_", all, batches);
+  yield* measureCopies("with_rules_", all, batches);
+}
+
+async function* measureCopies(prefix: string, rules: readonly Rule[], batches: readonly Uint8Array[]): AsyncIterable<Result> {
+  const sample = mixedEvents(SAMPLE, { device: "gw-0", epoch: "sample", seed: 0 });
+  for (const times of COPIES) {
+    const many = withCopies(rules, times, sample);
+    for await (const result of measure(`${prefix}${times}x_`, many, batches)) if (!result.metric.endsWith("alerts")) yield result;
+  }
 }
 
 /** Batches of all devices in turn, as they come from the log. */
