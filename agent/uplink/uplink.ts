@@ -175,6 +175,11 @@ async function openLink(options: UplinkOptions, signal: AbortSignal): Promise<Li
   });
   const timer = setInterval(heartbeat, options.heartbeatMs ?? HEARTBEAT_S * 1000);
   let swapped = false;
+  // The client never settles what was in flight when its connection broke.
+  const flying = new Set<(error: Error) => void>();
+  void connection.closed.then((why) => {
+    for (const reject of flying) reject(new Error(why));
+  });
   const drain = (ms: number) => Promise.race([sender.drained(), connection.closed, Bun.sleep(ms)]);
   return {
     connection,
@@ -184,7 +189,14 @@ async function openLink(options: UplinkOptions, signal: AbortSignal): Promise<Li
     },
     sendResults,
     heartbeat,
-    sendSample: (payload) => connection.publish(own("sample"), payload),
+    sendSample: (payload) =>
+      new Promise((resolve, reject) => {
+        flying.add(reject);
+        connection
+          .publish(own("sample"), payload)
+          .then(resolve, reject)
+          .finally(() => flying.delete(reject));
+      }),
     swap: async () => {
       swapped = true;
       await drain(SWAP_MS);
