@@ -2,7 +2,8 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { CommandResult } from "@picket/protocol/command";
+import { anchorHash, type CommandResult } from "@picket/protocol/command";
+import { formatToken } from "@picket/protocol/enroll";
 import { type FakeSite, startFakeSite } from "@picket/tui/testing/fake-site";
 import { madeAlert, madeDevice, madeOnline } from "@picket/tui/testing/made-up";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
@@ -15,7 +16,8 @@ let home: string;
 beforeAll(async () => {
   site = await startFakeSite();
   home = mkdtempSync(join(tmpdir(), "picket-cli-"));
-  await initOperator({ home, site: "lab", name: "anna" });
+  const { anchor } = (await initOperator({ home, site: "lab", name: "anna" })).public;
+  site.enrolToken = tokenFor(anchorHash(anchor));
   writeFileSync(join(home, "site.json"), JSON.stringify(site.access), { mode: 0o600 });
 });
 afterAll(async () => {
@@ -30,6 +32,9 @@ beforeEach(() => {
   site.onOrder = () => undefined;
   site.devices.set("gw-014", madeDevice("gw-014", { lastSeenMs: Date.now() }));
 });
+
+const tokenFor = (anchor: string) =>
+  formatToken({ v: 1, site: "lab", https: "lab:8443", mqtt: "lab:8883", ca: "c".repeat(43), anchor, secret: "s".repeat(43) });
 
 async function picket(...args: string[]) {
   const child = Bun.spawn([process.execPath, main, ...args], {
@@ -75,6 +80,7 @@ test.each([
   "sink test",
   "operator init",
   "operator list",
+  "operator sign",
   "site init",
   "site show",
   "rules check",
@@ -216,10 +222,25 @@ test("--no-wait leaves the order with the site", async () => {
 test("a token goes into a new private file, or to stdout alone", async () => {
   const file = join(home, "TOKEN");
   expect((await picket("token", "create", "--out", file)).code).toBe(0);
-  expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777]).toEqual(["picket1.e30\n", 0o600]);
+  expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777]).toEqual([`${site.enrolToken}\n`, 0o600]);
   const again = await picket("token", "create", "--out", file);
   expect([again.code, again.err]).toEqual([1, expect.stringContaining("it exists already")]);
-  expect((await picket("token", "create")).out).toBe("picket1.e30\n");
+  expect(await picket("token", "create")).toEqual({ out: `${site.enrolToken}\n`, err: "", code: 0 });
+});
+
+test("a site that has no release yet has no line to paste, and says what to do", async () => {
+  const { out, err, code } = await picket("token", "create", "--line");
+  expect({ out, code }).toEqual({ out: "", code: 1 });
+  expect(err).toMatch(/no machine can be installed from this site yet: [\s\S]*install\.sh --upgrade/);
+});
+
+test("a token that would bind a device to other operators is not handed out", async () => {
+  const good = site.enrolToken;
+  site.enrolToken = tokenFor("o".repeat(43));
+  const { out, err, code } = await picket("token", "create");
+  site.enrolToken = good;
+  expect({ out, code }).toEqual({ out: "", code: 1 });
+  expect(err).toMatch(/other operators' keys than yours/);
 });
 
 test("events are NDJSON with their ids, all pages of them", async () => {

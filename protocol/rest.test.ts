@@ -4,8 +4,16 @@ import { type RouteName, routes } from "./rest.ts";
 
 const table = Object.entries(routes) as [RouteName, (typeof routes)[RouteName]][];
 
-test("only health, the CA, enrolment and renewal are open", () => {
-  expect(table.filter(([, route]) => route.auth === "open").map(([name]) => name)).toEqual(["health", "ca", "enroll", "renew"]);
+test("only health, the CA, enrolment, renewal and the installer are open, and a mesh peer's invitation", () => {
+  expect(table.filter(([, route]) => route.auth === "open").map(([name]) => name)).toEqual([
+    "health",
+    "ca",
+    "enroll",
+    "renew",
+    "trust",
+    "release",
+    "meshPeer",
+  ]);
 });
 
 test.each(table)("%s: parameters in the path are those in the schema, and all of it has a JSON schema", (_, route) => {

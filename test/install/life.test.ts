@@ -169,7 +169,7 @@ bootTest(
     await device.run(`systemctl stop picket-agent && nft list table ${table} && nft flush ruleset`);
     await device.reboot();
     await device.run(`until nft list table ${table} 2>/dev/null; do sleep 0.1; done`);
-    await site.picket("release device --yes");
+    await site.picket("release device");
     await device.run(calls);
   },
   90_000,

@@ -17,6 +17,8 @@ export type FakeSite = {
   /** Bodies of signed commands as they came. */
   readonly orders: { device: string; jws: string }[];
   site: SiteStatus;
+  /** The enrolment token it makes. */
+  enrolToken: string;
   /** Called for each order: what the device makes of it. */
   onOrder: (command: CommandRecord) => void;
   push(item: StreamItem): void;
@@ -72,6 +74,7 @@ export async function startFakeSite(
     sinks: [],
     orders: [],
     site: madeSite(),
+    enrolToken: "",
     onOrder: () => undefined,
     push(item) {
       if (item.kind === "alert") fake.alerts.set(item.alert.id, item.alert);
@@ -143,7 +146,7 @@ function answer(fake: FakeSite, method: string, url: URL, body: unknown): Respon
       return Response.json({ events, after: fake.events.length });
     }
     case "POST tokens":
-      return Response.json({ token: "picket1.e30", expiresMs: Date.now() + 3600_000 });
+      return Response.json({ token: fake.enrolToken, expiresMs: Date.now() + 3600_000 });
     case "GET sinks":
       return Response.json({ sinks: fake.sinks });
     case "POST sinks/:id/test":
