@@ -25,6 +25,16 @@ export const DetectorConfig = z.strictObject({
         .max(1000)
         .default(0.2)
         .meta({ description: "False alerts of the command-line model that a device may make in a day, on average" }),
+      behaviour: z
+        .boolean()
+        .default(true)
+        .meta({ description: "Judge devices' minutes with the behaviour model the site learnt, or the one Picket ships" }),
+      behaviourAlertsPerDeviceDay: z
+        .number()
+        .positive()
+        .max(100)
+        .default(0.1)
+        .meta({ description: "False alerts of the behaviour model that a device may make in a day, on average" }),
     })
     .prefault({}),
   warmUpExecs: z

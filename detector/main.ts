@@ -114,7 +114,7 @@ export async function detectorOptions(config: DetectorConfig, log: Log): Promise
     cert: await read("detector.crt.pem"),
     key: await read("detector.key.pem"),
     rules: together(config.builtin ? builtinRules() : [], loaded.rules),
-    createEngines: await modelEngines(config.models, log),
+    createEngines: await modelEngines(config.models, log, config.dir),
     warmUpExecs: config.warmUpExecs,
     createScanner: config.scan ? () => yaraScanner({ ...config, yara: [...config.yara, ...loaded.yara] }, log) : undefined,
     log,

@@ -1,5 +1,6 @@
 // Recorded events through the live pipeline. Files have no broker: the device's own time, made robust, stands in for the time of receipt.
 import type { Alert, Detection } from "@picket/protocol/alert";
+import type { SensorEvent } from "@picket/protocol/event";
 import type { Recorded } from "@picket/protocol/recorded";
 import { judgeAll, type Problem } from "./engines/together.ts";
 import type { Arrival, Engine } from "./finding.ts";
@@ -77,6 +78,20 @@ function arrivalOf(): (of: Recorded) => Arrival {
 }
 
 const asAlert = (detection: Detection): Alert => ({ ...detection, status: "open", notes: [] });
+
+/** When each event of a recording was received: as the broker noted it, or else its own time, made robust. */
+export function deviceTime(): (event: SensorEvent) => number {
+  const clocks = new Map<string, DeviceClock>();
+  return ({ device, timeMs, receivedMs }) => {
+    if (receivedMs !== undefined) return receivedMs;
+    let clock = clocks.get(device);
+    if (!clock) {
+      clock = new DeviceClock();
+      clocks.set(device, clock);
+    }
+    return clock.hear(timeMs);
+  };
+}
 
 const JUMP_MS = 3_600_000;
 const AGREE = 8;

@@ -1,7 +1,7 @@
 // Learns a site's model from its minutes. Whatever is measured or calibrated is measured on minutes whose part of the time was held back.
 import { type Calibration, calibrate, type Scored } from "./calibration.ts";
 import { FEATURES, featuresOf } from "./features.ts";
-import { energyOf, fitNetwork, type Network } from "./network.ts";
+import { energyOf, fitNetwork, type Network, type Weights } from "./network.ts";
 import { type Known, knownOf, MAX_DEVICE_KEYS, MAX_SITE_KEYS, type Table, Tally, without } from "./past.ts";
 import { Moments, type Scale, scaled } from "./scale.ts";
 import type { Minute } from "./window.ts";
@@ -13,7 +13,8 @@ const FOLDS = 5;
 const STRANGER_DEVICES = 3;
 
 /** Whose past a minute is compared with: the device's own and the site's, or (for a device not learnt yet) the site's only. */
-export type Regime = "own" | "stranger";
+export const regimes = ["own", "stranger"] as const;
+export type Regime = (typeof regimes)[number];
 
 export type DevicePast = { readonly table: Table; readonly scale: Scale };
 export type Learnt = {
@@ -25,8 +26,7 @@ export type Learnt = {
   readonly calibration: Readonly<Partial<Record<Regime, Calibration>>>;
 };
 export type LearnOptions = {
-  /** What the network is shaped on; default "own". Devices are told apart from each other in any case. */
-  readonly shape?: Regime;
+  readonly weights?: Weights;
   /** Which group a device belongs to: a stranger is compared with other groups only. Default: each is its own. */
   readonly groupOf?: (device: string) => string;
   /** Told what is being done. */
@@ -36,7 +36,7 @@ export type LearnOptions = {
 /** Throws when there are too few minutes to hold some back. Same minutes in the same order, same model. */
 export function learn(minutes: readonly Minute[], options: LearnOptions = {}): Learnt {
   if (minutes.length < FOLDS * 20) throw new Error(`${minutes.length} minutes are too few to learn from: at least ${FOLDS * 20}`);
-  const { progress = () => {}, shape = "own", groupOf = (device) => device } = options;
+  const { progress = () => {}, weights = { own: 10, stranger: 200 }, groupOf = (device) => device } = options;
   progress("features of held-back minutes");
   const folds = foldsOf(minutes);
   const held = heldBack(minutes, folds, groupOf);
@@ -44,15 +44,14 @@ export function learn(minutes: readonly Minute[], options: LearnOptions = {}): L
   const rows = scaleHeldBack(minutes, folds, held, groupOf);
   progress("network and thresholds");
   const own = owners(minutes);
-  const shaped = (only: (at: number) => boolean) =>
-    fitNetwork(pick(rows[shape], (at) => only(at) && (shape === "stranger" || own.has(minutes[at]!.device))));
+  // Strangers too are judged by how far out the own minutes of known devices lie; shaped on strangers the network found less.
+  const shaped = (only: (at: number) => boolean) => fitNetwork(pick(rows.own, only), weights);
   const energies = { own: new Float64Array(minutes.length), stranger: new Float64Array(minutes.length) };
   for (let fold = 0; fold < FOLDS; fold++) {
     const network = shaped((at) => folds[at] !== fold);
-    for (let at = 0; at < minutes.length; at++) {
-      if (folds[at] !== fold) continue;
-      for (const regime of ["own", "stranger"] as const) energies[regime][at] = energyOf(network, rowAt(rows[regime], at));
-    }
+    for (const regime of regimes)
+      for (let at = 0; at < minutes.length; at++)
+        if (folds[at] === fold) energies[regime][at] = energyOf(network, regime, rowAt(rows[regime], at));
   }
   const scoredOf = (regime: Regime, only: (at: number) => boolean): Scored[] =>
     minutes.flatMap(({ device, minute }, at) => (only(at) ? [{ device, minute, energy: energies[regime][at]! }] : []));

@@ -8,7 +8,7 @@ import { counted, type MinuteWindow, type Named } from "./window.ts";
 const RARE_BITS = 9;
 /** Squared decades from which a count is worth a word. */
 const MUCH = 4;
-const MAX_REASONS = 4;
+const MAX_REASONS = 5;
 const MAX_EVENTS = 12;
 const PER_KIND = 2;
 
@@ -53,15 +53,10 @@ function oncePerProgram(rare: readonly Rare[]): Rare[] {
 
 function wordsOf(kind: Kind, rare: readonly Rare[], who: string): Reason[] {
   const of = rare.filter((one) => one.kind === kind);
-  const told = of.slice(0, of.length > PER_KIND + 1 ? 1 : PER_KIND + 1);
-  const words = told.map((one) => ({ text: sentence(one, who), weight: one.bits, eventIds: [one.key.eventId] }));
-  const rest = of.slice(told.length);
-  if (rest.length > 0) {
-    const never = rest.filter((one) => one.never).length;
-    const text = `${rest.length} more ${plurals[kind]} ${never === rest.length ? "never seen before" : "hardly ever seen before"}`;
-    words.push({ text, weight: told[0]!.bits - 0.1, eventIds: rest.map(({ key }) => key.eventId) });
-  }
-  return words;
+  if (of.length <= PER_KIND) return of.map((one) => ({ text: sentence(one, who), weight: one.bits, eventIds: [one.key.eventId] }));
+  const seen = of.every(({ never }) => never) ? "never seen before" : "hardly ever seen before";
+  const text = `${of.length} ${plurals[kind]} ${seen}, such as ${of[0]!.key.name}`;
+  return [{ text, weight: of[0]!.bits + Math.log2(of.length), eventIds: of.slice(0, MAX_EVENTS).map(({ key }) => key.eventId) }];
 }
 
 const plurals: Record<Kind, string> = {
@@ -103,6 +98,6 @@ function much(window: MinuteWindow, scale: Scale, parts: Float32Array): Reason[]
     const usual = Math.max(0, Math.expm1(scale.mean[at]!));
     if (parts[at]! < MUCH || count <= usual * 2) return [];
     const often = usual < 0.05 ? "usually none" : `usually about ${usual < 10 ? usual.toFixed(1) : Math.round(usual)}`;
-    return [{ text: `${count} ${words} in one minute (${often})`, weight: 6 + parts[at]! / 10, eventIds: [] }];
+    return [{ text: `${count} ${words} in one minute (${often})`, weight: parts[at]! / 10, eventIds: [] }];
   });
 }

@@ -30,6 +30,7 @@ export const counted = {
   "auth.login": "logins",
   "auth.failed": "failed logins",
   "auth.sudo": "sudo commands",
+  "exec.anyone": "programs started from where anyone can write",
 } as const;
 type Counted = keyof typeof counted;
 const countedNames = Object.keys(counted) as Counted[];
@@ -49,6 +50,9 @@ export type Minute = {
 export type Named = { readonly name: string; readonly eventId: string; count: number };
 
 const MAX_SPAN = 1440;
+/** Folders that anyone can write to, files without a name, and files that are gone. */
+const FROM_ANYONE = /^\/(?:tmp|var\/tmp|dev\/shm|run\/shm|run\/user|memfd:)|\(deleted\)$/;
+const EXEC_ANYONE = indexOf.get("exec.anyone")!;
 
 /** The minute in which an event was received. */
 export const minuteOf = (receivedMs: number): number => Math.floor(receivedMs / MINUTE_MS);
@@ -81,6 +85,7 @@ export class MinuteWindow {
     const at = countedAs(event);
     if (at === undefined) return;
     this.counts[at]!++;
+    if (event.type === "process.exec" && FROM_ANYONE.test(event.body.process.exe)) this.counts[EXEC_ANYONE]!++;
     for (const { kind, name, hash } of keysOf(event)) {
       const of = this.keys[kind];
       const there = of.get(hash);

@@ -66,7 +66,7 @@ function judgeBy(learnt: Learnt, device: string): Judge {
     scaled(featuresOf(minute, past), past.scale, row);
     let baseline = 0;
     for (const feature of rarityFeatures) baseline += row[feature]!;
-    return { energy: energyOf(learnt.network, row), baseline };
+    return { energy: energyOf(learnt.network, past.regime, row), baseline };
   };
 }
 

@@ -109,6 +109,7 @@ function upgrade(random: Random): Habit {
       const name = `lib${zipf(600, random)}`;
       for (const tool of postinst) if (random.chance(0.6)) script.exec(tool, "/usr/bin/dpkg");
       script.exec(`/var/lib/dpkg/info/${name}.postinst`, "/usr/bin/dpkg");
+      if (random.chance(0.1)) script.exec(`/tmp/${name}.config.${random.below(99_999)}`, "/usr/sbin/dpkg-preconfigure");
       for (let files = 1 + random.below(6); files > 0; files--) {
         const path = `${random.pick(targets)}${name}`;
         script.write("/usr/bin/dpkg", `${path}.dpkg-new`, "file.create");

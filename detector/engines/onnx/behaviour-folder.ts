@@ -1,5 +1,6 @@
 // Where a site keeps the behaviour models it learnt: <site>/models/behaviour/<version>/, and `current`, which names the one in use. Written by `picket model`.
 import {
+  chownSync,
   closeSync,
   existsSync,
   fsyncSync,
@@ -13,7 +14,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { MAX_FILE_BYTES, type ModelFiles, modelFiles } from "@picket/models/behaviour/files";
 
 /** In `current`, and in `picket model use`: the model Picket ships. */
@@ -67,11 +68,12 @@ export function writeVersion(folder: string, version: string, files: ModelFiles,
   if (!isVersion(version) || version === START) throw new Error(`${version} cannot be the name of a version`);
   const target = join(folder, version);
   if (existsSync(target)) throw new Error(`${target} is there already`);
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const made = mkdtempSync(join(folder, ".new-"));
   try {
     for (const name of modelFiles) writeSynced(join(made, name), files[name]);
     writeSynced(join(made, "card.md"), card);
+    for (const path of [made, ...[...modelFiles, "card.md"].map((name) => join(made, name))]) ownLike(folder, path);
     sync(made);
     renameSync(made, target);
     sync(folder);
@@ -84,11 +86,28 @@ export function writeVersion(folder: string, version: string, files: ModelFiles,
 /** Chooses a version in one step; a running detector sees it within seconds. Throws when there is no such version. */
 export function useVersion(folder: string, version: string): void {
   if (version !== START && !versions(folder).includes(version)) throw new Error(`there is no version ${version} in ${folder}`);
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const made = join(folder, `.${CURRENT}-${process.pid}`);
   writeSynced(made, `${version}\n`);
+  ownLike(folder, made);
   renameSync(made, join(folder, CURRENT));
   sync(folder);
+}
+
+/** With the owner of the site's directory: root may have called. */
+function makeFolder(folder: string): void {
+  const models = dirname(folder);
+  for (const path of [models, folder]) {
+    if (existsSync(path)) continue;
+    mkdirSync(path, { mode: 0o750 });
+    ownLike(dirname(models), path);
+  }
+}
+
+function ownLike(like: string, path: string): void {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = statSync(like);
+  chownSync(path, uid, gid);
 }
 
 function writeSynced(path: string, data: Uint8Array | string): void {

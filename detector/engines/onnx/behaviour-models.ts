@@ -3,6 +3,7 @@ import { type Calibration, energyAt, scoreOf } from "@picket/models/behaviour/ca
 import { FEATURES, featuresOf, type Past } from "@picket/models/behaviour/features";
 import { type BehaviourModel, decodeModel, type ModelFiles } from "@picket/models/behaviour/files";
 import { pastOf, type Regime } from "@picket/models/behaviour/learn";
+import { energyColumns } from "@picket/models/behaviour/network";
 import { type Scale, scaled } from "@picket/models/behaviour/scale";
 import type { Minute } from "@picket/models/behaviour/window";
 import type { Log } from "../../log.ts";
@@ -99,13 +100,14 @@ export class BehaviourModels implements Disposable {
         scaled(featuresOf(minutes[index]!, past, into), scale, into);
       }
       const { energy, parts } = loaded.session.run({ features: new Tensor("float32", rows, [at.length, FEATURES]) });
-      const allParts = parts!.data as Float32Array;
-      for (const [row, index] of at.entries())
-        judged[index] = this.#judged(
-          compared[index]!,
-          (energy!.data as Float32Array)[row]!,
-          allParts.slice(row * FEATURES, (row + 1) * FEATURES),
-        );
+      const energies = energy!.data as Float32Array;
+      const ofFeatures = parts!.data as Float32Array;
+      for (const [row, index] of at.entries()) {
+        const one = compared[index]!;
+        const column = energyColumns.indexOf(one.basis === "start" ? "stranger" : one.basis);
+        const added = ofFeatures.slice(row * FEATURES, (row + 1) * FEATURES);
+        judged[index] = this.#judged(one, energies[row * energyColumns.length + column]!, added);
+      }
     }
     return judged;
   }
