@@ -67,13 +67,13 @@ export function start(argv: readonly string[], options: { cwd?: string; env?: Re
 }
 
 /** Runs `argv` to its end. */
-export async function run(argv: readonly string[], options: { env?: Record<string, string>; stdin?: string } = {}) {
+export async function run(argv: readonly string[], options: { env?: Record<string, string>; stdin?: string; timeoutMs?: number } = {}) {
   const child = Bun.spawn([...argv], {
     stdin: options.stdin === undefined ? "ignore" : new TextEncoder().encode(options.stdin),
     stdout: "pipe",
     stderr: "pipe",
     env: { ...process.env, ...options.env },
-    timeout: 60_000,
+    timeout: options.timeoutMs ?? 60_000,
   });
   const [stdout, stderr, code] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text(), child.exited]);
   return { code, stdout, stderr };

@@ -72,7 +72,18 @@ export async function boot(guest: Guest): Promise<Outcome> {
     const argv = [
       machine.qemu,
       ...machine.args,
-      ...["-smp", String(CPUS), "-m", String(guest.memoryMb ?? MEMORY_MB), "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"],
+      ...[
+        "-smp",
+        String(CPUS),
+        "-m",
+        String(guest.memoryMb ?? MEMORY_MB),
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-serial",
+        "stdio",
+      ],
       ...["-kernel", join(root, "boot", image), "-initrd", initrd],
       ...["-append", `console=${machine.console} panic=-1 loglevel=4 TERM=dumb`],
     ];

@@ -45,5 +45,7 @@ function neededBy(bytes: Uint8Array): string[] {
   const text = Buffer.from(bytes).toString("latin1");
   const depends = /\0depends=([^\0]*)\0/.exec(text)?.[1] ?? "";
   const before = /\0softdep=pre: ([^\0]*?)(?: post:[^\0]*)?\0/.exec(text)?.[1] ?? "";
-  return [...before.split(" ").map((name) => name.replace(/^crypto-crc32c$/, "crc32c_generic")), ...depends.split(",")].filter(Boolean).map(plain);
+  return [...before.split(" ").map((name) => name.replace(/^crypto-crc32c$/, "crc32c_generic")), ...depends.split(",")]
+    .filter(Boolean)
+    .map(plain);
 }

@@ -19,6 +19,8 @@ export class NoPackages extends Error {
   override readonly name = "NoPackages";
 }
 
+/** For a slow mirror. */
+const LIMIT_MS = 600_000;
 const cache = new URL("../../.picket/tools/debian/", import.meta.url).pathname;
 
 /**
@@ -33,7 +35,10 @@ export async function debianRoot(wanted: Wanted): Promise<string> {
   if (!Bun.which("apt-get")) throw new NoPackages("this system has no apt-get");
   const sources = readSources("/etc/apt", wanted.suites ?? []);
   if (sources.size === 0) throw new NoPackages("apt has no sources in /etc/apt");
-  const key = createHash("sha256").update(JSON.stringify([wanted, [...sources], pretended])).digest("hex").slice(0, 12);
+  const key = createHash("sha256")
+    .update(JSON.stringify([wanted, [...sources], pretended]))
+    .digest("hex")
+    .slice(0, 12);
   const root = join(cache, `${wanted.architecture}-${key}`);
   if (existsSync(root)) return root;
   mkdirSync(cache, { recursive: true });
@@ -64,7 +69,10 @@ export function readSources(etc: string, suites: readonly string[]): Map<string,
     const text = readFileSync(path, "utf8");
     const adapt = name.endsWith(".list") ? adaptLine : name.endsWith(".sources") ? adaptField : undefined;
     if (!adapt) continue;
-    const adapted = text.split("\n").flatMap((line) => adapt(line, suites)).join("\n");
+    const adapted = text
+      .split("\n")
+      .flatMap((line) => adapt(line, suites))
+      .join("\n");
     if (adapted.replaceAll(/^\s*(#.*)?$/gm, "").trim()) found.set(name, adapted);
   }
   return found;
@@ -93,13 +101,16 @@ async function fetchPackages({ architecture, packages }: Wanted, sources: Readon
   writeFileSync(join(dir, "state/status"), pretended.map((name) => stanza(name, architecture)).join("\n"));
   const config = join(dir, "apt.conf");
   writeFileSync(config, await aptConfiguration(architecture, dir));
-  const apt = (...argv: string[]) => run(["apt-get", "-q", ...argv], { env: { APT_CONFIG: config, LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" } });
+  const apt = (...argv: string[]) =>
+    run(["apt-get", "-q", ...argv], { env: { APT_CONFIG: config, LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" }, timeoutMs: LIMIT_MS });
   // One source that fails need not be the one that has the packages.
   const update = await apt("update");
   const install = await apt("install", "--download-only", "--yes", "--no-install-recommends", ...packages);
   if (install.code !== 0) {
     const why = [...update.stderr.split("\n"), ...install.stderr.split("\n")].filter((line) => /^(E|W|Err)/.test(line));
-    throw new NoPackages(`the ${architecture} packages cannot be had from this machine's mirrors: ${why.slice(-3).join("; ") || install.stderr.trim().slice(-300)}`);
+    throw new NoPackages(
+      `the ${architecture} packages cannot be had from this machine's mirrors: ${why.slice(-3).join("; ") || install.stderr.trim().slice(-300)}`,
+    );
   }
   return readdirSync(archives)
     .filter((name) => name.endsWith(".deb"))
@@ -139,7 +150,14 @@ async function unpack(debs: readonly string[], tree: string): Promise<void> {
   }
   for (const deb of debs) {
     // dpkg -x would replace the links by folders.
-    const { code, stderr } = await run(["sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x --keep-directory-symlink -C "$2"', "sh", deb, tree]);
+    const { code, stderr } = await run([
+      "sh",
+      "-c",
+      'dpkg-deb --fsys-tarfile "$1" | tar -x --keep-directory-symlink -C "$2"',
+      "sh",
+      deb,
+      tree,
+    ]);
     if (code !== 0) throw new NoPackages(`${deb.slice(dirname(deb).length + 1)} cannot be unpacked: ${stderr.trim()}`);
   }
 }

@@ -9,7 +9,7 @@ export const packages = ["libbpf1", "nftables", "iproute2", "util-linux"];
 /** nftables for isolation, the socket diagnosis that ends live connections, and links between namespaces. */
 const modules = ["crc32c_generic", "nf_tables", "nft_*", "inet_diag", "tcp_diag", "udp_diag", "veth"];
 
-type Product = { readonly kernel: Kernel; readonly btf: boolean; /** Executables of the kernel's architecture. */ readonly dist: string };
+type Product = { readonly kernel: Kernel; readonly btf: boolean /** Executables of the kernel's architecture. */; readonly dist: string };
 
 /** Two minutes on an idle machine; a busy one takes a multiple. */
 const LIMIT_MS = 600_000;
