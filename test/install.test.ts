@@ -69,11 +69,22 @@ const logged = (name: string) =>
     .split("\n")
     .filter((line) => line.startsWith(`${name} `));
 
-/** Runs the installer from another folder, as root, on `system`. */
-function install(args: readonly string[], of: { system?: string; env?: Record<string, string>; as?: readonly string[] } = {}) {
+/** Runs the installer from another folder, as root, on `system`. `hidden`: what this machine may have installed is not seen. */
+function install(
+  args: readonly string[],
+  of: { system?: string; env?: Record<string, string>; as?: readonly string[]; cwd?: string; hidden?: boolean } = {},
+) {
   const release = join(folder, "os-release");
   writeFileSync(release, of.system ?? systems.debian12);
-  const there = ["unshare", "--mount", "bash", "-c", 'mount --bind "$0" /etc/os-release && cd / && exec "$@"', release];
+  const hide = of.hidden ? "mount -t tmpfs none /opt && mount -t tmpfs none /var/lib && mount -t tmpfs none /etc/systemd/system && " : "";
+  const there = [
+    "unshare",
+    "--mount",
+    "bash",
+    "-c",
+    `mount --bind "$0" /etc/os-release && ${hide}cd ${of.cwd ?? "/"} && exec "$@"`,
+    release,
+  ];
   const env = {
     LOG: log,
     PATH: `${join(folder, "bin")}:/usr/sbin:/usr/bin:/sbin:/bin`,
@@ -87,16 +98,21 @@ function install(args: readonly string[], of: { system?: string; env?: Record<st
 
 const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
-test.each([[[]], [["--demo", "--fast"]], [["--demo", "--headless", "--headless"]], [["--test", "--headless"]], [["demo"]]])(
-  "%j is no way to call it: usage, and exit code 2",
-  async (args) => {
-    const { code, stdout, stderr } = await install(args);
-    expect(code).toBe(2);
-    expect(stdout).toBe("");
-    expect(stderr).toMatch(/^Usage: sudo \.\/install\.sh --demo/);
-    expect(readFileSync(log, "utf8")).toBe("");
-  },
-);
+test.each([
+  [[]],
+  [["--demo", "--fast"]],
+  [["--demo", "--headless", "--headless"]],
+  [["--test", "--headless"]],
+  [["demo"]],
+  [["--upgrade", "now"]],
+  [["--uninstall", "--all"]],
+])("%j is no way to call it: usage, and exit code 2", async (args) => {
+  const { code, stdout, stderr } = await install(args);
+  expect(code).toBe(2);
+  expect(stdout).toBe("");
+  expect(stderr).toMatch(/^Usage: sudo \.\/install\.sh --demo/);
+  expect(readFileSync(log, "utf8")).toBe("");
+});
 
 test("--help needs no root and changes nothing", async () => {
   const { code, stdout } = await install(["--help"], root ? { as: nobody } : {});
@@ -188,4 +204,22 @@ rootTest("needs root: --test returns what the tests return, and their network na
   expect(code).toBe(7);
   expect(existsSync("/run/netns/picket-install-test")).toBe(false);
   expect(logged("apt-get").at(-1)).toMatch(/ clang procps$/);
+});
+
+test("--device hands everything to the device's own installer, in the folder it was called from", async () => {
+  mkdirSync(join(checkout, "install"));
+  writeFileSync(join(checkout, "install", "device.sh"), '#!/bin/bash\necho "$PWD: $*"\n', { mode: 0o755 });
+  const { code, stdout } = await install(["--device", "--site-url", "https://192.0.2.1:8443", "--token-file", "TOKEN"], {
+    cwd: "/usr",
+  });
+  expect({ code, stdout }).toEqual({ code: 0, stdout: "/usr: --device --site-url https://192.0.2.1:8443 --token-file TOKEN\n" });
+});
+
+rootTest("needs root: --upgrade where nothing is installed says so; --uninstall there does nothing", async () => {
+  mkdirSync(join(checkout, "install"));
+  copyFileSync(new URL("../install/site.sh", import.meta.url).pathname, join(checkout, "install", "site.sh"));
+  const upgraded = await install(["--upgrade"], { hidden: true });
+  expect(upgraded.stderr).toBe("install: neither a site nor a device is installed here\n");
+  expect(upgraded.code).toBe(1);
+  expect(await install(["--uninstall", "--purge"], { hidden: true })).toEqual({ code: 0, stdout: "", stderr: "" });
 });
