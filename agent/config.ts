@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { BadConfig, readConfig } from "@picket/protocol/config";
 import { HEARTBEAT_S } from "@picket/protocol/status";
+import { RE2JS } from "re2js";
 import * as z from "zod";
 
 export const DEFAULT_FILE = "/etc/picket/agent.toml";
@@ -68,6 +69,15 @@ const writeByDefault = [
   "~/.zshenv",
   "~/.zsh_history",
 ];
+
+function isPattern(text: string): boolean {
+  try {
+    RE2JS.compile(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 export const AgentConfig = z.strictObject({
   state: z.string().min(1).default(DEFAULT_STATE).meta({ description: "Folder of this device's identity, buffer and isolation state" }),
@@ -143,6 +153,24 @@ export const AgentConfig = z.strictObject({
         .boolean()
         .default(true)
         .meta({ description: "Match the shipped rules on the device, so that hits overtake and survive an outage" }),
+    })
+    .prefault({}),
+  privacy: z
+    .strictObject({
+      mask: z
+        .boolean()
+        .default(true)
+        .meta({ description: "Cover passwords, tokens and keys in command lines and log lines before they leave the device" }),
+      names: z
+        .array(z.string().min(1).max(64))
+        .max(256)
+        .default([])
+        .meta({ description: "More names of options, variables and fields that hold secrets, besides those everybody uses" }),
+      patterns: z
+        .array(z.string().min(1).max(512).refine(isPattern, "is no regular expression (RE2)"))
+        .max(64)
+        .default([])
+        .meta({ description: "More patterns (RE2): what the first group matches is covered, or all of it without a group" }),
     })
     .prefault({}),
   buffer: z

@@ -1,4 +1,4 @@
-// draft -> rules -> shed or number -> sink. One event at a time, and no draft can stop the agent.
+// draft -> rules -> shed or number -> mask -> sink. One event at a time, and no draft can stop the agent.
 import type { EventDraft, Hit, SensorEvent } from "@picket/protocol/event";
 import type { z } from "zod";
 import type { Stamp } from "./stamp.ts";
@@ -14,6 +14,8 @@ export function createPipeline(of: {
   readonly stamp: Stamp;
   readonly match: (event: SensorEvent) => z.infer<typeof Hit>[];
   readonly keeps: (event: SensorEvent) => boolean;
+  /** Covers what must not leave the device. After the rules, which must see the truth. */
+  readonly mask: (event: SensorEvent) => SensorEvent;
   readonly sink: (event: SensorEvent) => void;
   /** A draft that could not be processed. It is counted as shed. */
   readonly onFailure: (error: unknown, draft: EventDraft) => void;
@@ -29,7 +31,7 @@ export function createPipeline(of: {
           shed++;
           return;
         }
-        of.sink(event);
+        of.sink(of.mask(event));
         of.stamp.keep();
       } catch (error) {
         shed++;

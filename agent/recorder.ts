@@ -7,6 +7,7 @@ import { thisHost, version } from "./host.ts";
 import { localRules } from "./local-rules.ts";
 import type { Log } from "./log.ts";
 import { createPipeline } from "./pipeline.ts";
+import { maskOf } from "./privacy.ts";
 import { createShedder } from "./shed.ts";
 import { createStamp, newEpoch } from "./stamp.ts";
 
@@ -48,6 +49,7 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
     stamp,
     match: config.rules.local ? localRules() : () => [],
     keeps: createShedder(config.eventsPerS, () => performance.now()),
+    mask: maskOf(config, config.state),
     sink: (event) => buffer.append(event),
     onFailure: (error, draft) => log("error", "an event could not be taken", { type: draft.type, error: String(error) }),
   });

@@ -32,6 +32,7 @@ test("numbers have no holes, whatever is shed, fails to match or fails to be sto
       return JSON.stringify(event).includes("evil") ? [{ rule: "r", version: "1" }] : [];
     },
     keeps: (event) => !JSON.stringify(event).includes("dull"),
+    mask: (event) => event,
     sink: (event) => {
       if (JSON.stringify(event).includes("full")) throw new Error("disk");
       kept.push(event.seq);

@@ -8,6 +8,7 @@ import { keepSmall } from "./memory.ts";
 import { jsonLine } from "./output/line.ts";
 import type { Output } from "./output/output.ts";
 import { createPipeline } from "./pipeline.ts";
+import { maskOf } from "./privacy.ts";
 import { type Sensor, startSensor } from "./sensor.ts";
 import { createShedder } from "./shed.ts";
 import { createStamp, newEpoch } from "./stamp.ts";
@@ -25,6 +26,7 @@ export function printEvents(config: AgentConfig, output: Output, log: Log): { st
     stamp,
     match: config.rules.local ? localRules() : () => [],
     keeps: (event: SensorEvent) => (event.type === "sensor.lost" || output.unreadBytes() < MAX_UNREAD_BYTES) && withinRate(event),
+    mask: maskOf(config),
     sink: (event) => output.write(jsonLine(event)),
     onFailure: (error, draft) => log("error", "an event could not be taken", { type: draft.type, error: String(error) }),
   });
