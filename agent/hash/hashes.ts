@@ -1,5 +1,5 @@
 // SHA-256 of files that run and of files that are written in watched places, off the path of events.
-import { closeSync, readdirSync } from "node:fs";
+import { type BigIntStats, closeSync, readdirSync } from "node:fs";
 import type { EventDraft, Process } from "@picket/protocol/event";
 import { MAX_SAMPLE_BYTES } from "@picket/protocol/samples";
 import type { Pace } from "../pace.ts";
@@ -30,9 +30,9 @@ type Job = {
   readonly opened: Opened;
   readonly path: string;
   readonly inContainer: boolean;
-  readonly process: Process | undefined;
-  /** The file is the program of `process`. */
-  readonly executed: boolean;
+  readonly process: Process;
+  /** How it came up: as what `process` is, as what it interprets, or as what it wrote. */
+  readonly kind: "program" | "script" | "written";
   /** The content changed while it was read. */
   readonly changed: () => void;
 };
@@ -155,7 +155,7 @@ export class Hashes implements Disposable {
       path: process.exe,
       inContainer: process.container !== undefined,
       process,
-      executed: true,
+      kind: "program",
       changed: () => {},
     });
   }
@@ -171,7 +171,7 @@ export class Hashes implements Disposable {
       close(opened);
       return;
     }
-    this.#push({ opened, path, inContainer, process, executed: false, changed: () => {} });
+    this.#push({ opened, path, inContainer, process, kind: "script", changed: () => {} });
   }
 
   #push(job: Omit<Job, "opened"> & { opened: Opened }): void {
@@ -206,10 +206,10 @@ export class Hashes implements Disposable {
   async #hash(job: Job): Promise<void> {
     const { opened, path, inContainer } = job;
     const { fd } = opened;
-    const { places, pace, found } = this.#options;
+    const { pace, found } = this.#options;
     const before = statOfFd(fd);
     const real = realPathOf(fd);
-    const allowed = job.executed ? mayHashRun(real.path, before, undefined, places) : this.#mayHash(job, real.path);
+    const allowed = this.#mayHash(job, real.path, before);
     const size = Number(before.size);
     if (allowed && size > MAX_SAMPLE_BYTES) this.#tooLarge++;
     if (!allowed || size === 0 || size > MAX_SAMPLE_BYTES) {
@@ -235,15 +235,16 @@ export class Hashes implements Disposable {
     if (fresh) this.#report(job, path, sha256, size);
   }
 
-  #mayHash({ path, inContainer, process, opened }: Job, real: string): boolean {
+  #mayHash({ kind, path, inContainer, process }: Job, real: string, stat: BigIntStats): boolean {
     const { places } = this.#options;
-    return mayHashWritten(path, real, inContainer, places) || (process !== undefined && mayHashRun(real, opened.stat, process.uid, places));
+    if (kind === "written") return mayHashWritten(path, real, inContainer, places);
+    return mayHashRun(real, stat, kind === "script" ? process.uid : undefined, places);
   }
 
-  #report({ process, executed }: Job, path: string, sha256: string, size: number): void {
-    const { ancestors: _, ...own } = process ?? ({} as Process);
-    const who = process ? { process: executed ? { ...own, sha256 } : own } : {};
-    this.#options.emit({ type: "file.hash", timeMs: Date.now(), body: { ...who, file: { path, sha256, size } } });
+  #report(job: Job, path: string, sha256: string, size: number): void {
+    const { ancestors: _, ...own } = job.process;
+    const process = job.kind === "program" ? { ...own, sha256 } : own;
+    this.#options.emit({ type: "file.hash", timeMs: Date.now(), body: { process, file: { path, sha256, size } } });
   }
 }
 

@@ -33,7 +33,7 @@ export type WrittenFile = {
   readonly path: string;
   readonly inContainer: boolean;
   readonly process: Process;
-  readonly executed: false;
+  readonly kind: "written";
   readonly changed: () => void;
 };
 
@@ -158,7 +158,7 @@ export class Written implements Disposable {
       path,
       inContainer: process.container !== undefined,
       process,
-      executed: false,
+      kind: "written",
       changed: () => this.changed(path, process),
     });
   }
