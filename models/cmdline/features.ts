@@ -44,8 +44,7 @@ export function viewsOf(sight: Sight): View[] {
   const line = lineOf(sight);
   const parent = signsOfParent(sight.parent);
   const views = viewsOfText(line, parent);
-  for (const payload of payloads(line))
-    for (const view of viewsOfText(payload, [DECODED])) if (views.length < MAX_VIEWS) views.push(view);
+  for (const payload of payloads(line)) for (const view of viewsOfText(payload, [DECODED])) if (views.length < MAX_VIEWS) views.push(view);
   return views;
 }
 
@@ -71,6 +70,34 @@ function signsOfParent(parent: string | undefined): string[] {
   if (SERVER.test(name)) return ["^server"];
   if (PACKAGES.test(name)) return ["^packages"];
   return [];
+}
+
+const ENDS_IN_SHELL = /(?:^|[\s'"=!:,])(?:\/(?:usr\/)?bin\/)?(?:ba|da|z|k|a|tc|c)?sh(?: -[a-z]{1,3})?$/;
+const NAMES = /(?<![^\s/=])\.?([a-z0-9]{5,40})(?:\.[a-z0-9]{1,6})?(?![^\s;|])/g;
+const CONSONANTS = /[bcdfghjklmnpqrstvwxz]{4}|q[^u]|[jxz][bcdfghjkmpqrstvwxz]/;
+const MAX_NAMES = 24;
+
+/** Signs that no single word shows: a program given a shell to run, names that nobody would choose. */
+function signsOf(text: string): string[] {
+  const signs: string[] = [];
+  if (text.includes(" ") && ENDS_IN_SHELL.test(text)) signs.push("!ends-in-shell");
+  let names = 0;
+  const space = text.indexOf(" ");
+  for (const { 1: name = "", index } of text.matchAll(NAMES)) {
+    if (++names > MAX_NAMES) break;
+    if (!isOdd(name)) continue;
+    const sign = space < 0 || index < space ? "!odd-program" : "!odd-name";
+    if (!signs.includes(sign)) signs.push(sign);
+  }
+  return signs;
+}
+
+/** Letters and digits as chance puts them. Words that only lack vowels, such as those of option names, are short. */
+function isOdd(name: string): boolean {
+  let changes = 0;
+  for (let at = 1; at < name.length; at++) if (name.charCodeAt(at) < 58 !== name.charCodeAt(at - 1) < 58) changes++;
+  if (changes >= 3) return true;
+  return CONSONANTS.test(name) && changes === 0 && !/^[0-9]/.test(name);
 }
 
 const TOKEN = /[a-z0-9_.\-/+:@%~=,*\\]+|\|\||&&|>>|<<<?|[^\sa-z0-9]/g;
@@ -106,14 +133,23 @@ function urlKind(url: string): string {
   return `${scheme}://${kind}${port}/${dot > 0 ? name.slice(dot, dot + 8) : name === "" ? "" : "x"}`;
 }
 
+/** Which rows the bag at hand holds: a stamp for each row is cheaper than a set for each bag. */
+const stamps = new Uint32Array(ROWS);
+let stamp = 0;
+
 class Bag {
   readonly rows = new Int32Array(MAX_FEATURES);
-  readonly #seen = new Set<number>();
   size = 0;
+  constructor() {
+    stamp = (stamp + 1) >>> 0;
+    if (stamp !== 0) return;
+    stamps.fill(0);
+    stamp = 1;
+  }
   add(hash: number): void {
     const row = 1 + ((hash >>> 0) % (ROWS - 1));
-    if (this.size >= MAX_FEATURES || this.#seen.has(row)) return;
-    this.#seen.add(row);
+    if (this.size >= MAX_FEATURES || stamps[row] === stamp) return;
+    stamps[row] = stamp;
     this.rows[this.size++] = row;
   }
 }
@@ -150,6 +186,7 @@ export function featuresOf({ text, signs }: View): Features {
   const bag = new Bag();
   addWords(bag, general);
   for (const sign of signs) bag.add(hashOf(sign, kinds.sign));
+  for (const sign of signsOf(text)) bag.add(hashOf(sign, kinds.sign));
   const words = bag.size;
   addRuns(bag, general);
   const rows = bag.rows.slice(0, bag.size);

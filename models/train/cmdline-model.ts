@@ -38,7 +38,8 @@ export function examplesOf(lines: readonly Line[], { seed, disguisedAttacks, dis
   return all.flatMap(({ text, label, parent }) => {
     const views = viewsOf({ argv: [text], parent });
     // Of an attack, what it decodes is an attack too; any one of its commands need not be.
-    if (label === 1) return [views[0]!, ...views.filter(isDecoded).slice(0, 1)].map((view): Example => ({ features: featuresOf(view), label, weight: 1 }));
+    if (label === 1)
+      return [views[0]!, ...views.filter(isDecoded).slice(0, 1)].map((view): Example => ({ features: featuresOf(view), label, weight: 1 }));
     return views.map((view, at): Example => ({ features: featuresOf(view), label, weight: at === 0 ? 1 : 0.3 }));
   });
 }

@@ -80,6 +80,8 @@ const name: Slot = (r) =>
         "init",
       ]),
   ])();
+/** A name that chance made. */
+const odd: Slot = (r) => (r.chance(0.6) ? run(r, letters, 6, 8) : run(r, mixed, 7, 10));
 const folder: Slot = (r) =>
   r.pick([
     "/tmp",
@@ -257,6 +259,7 @@ export const slots = {
   port,
   sh,
   name,
+  odd,
   folder,
   file,
   script,
