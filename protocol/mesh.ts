@@ -154,7 +154,18 @@ export const MeshJoinResponse = z.object({ site: siteId, ca: pem });
 export type MeshJoinResponse = z.infer<typeof MeshJoinResponse>;
 
 /** Why an item or message of a peer was refused. */
-export const meshRefusals = ["malformed", "oversize", "forged", "unknown-origin", "loop", "stale", "replayed", "too-many"] as const;
+export const meshRefusals = [
+  "malformed",
+  "oversize",
+  "forged",
+  // Relayed, and signed under another CA than the one known here for that name: the peer may have been told so itself.
+  "disputed",
+  "unknown-origin",
+  "loop",
+  "stale",
+  "replayed",
+  "too-many",
+] as const;
 export type MeshRefusal = (typeof meshRefusals)[number];
 
 const count = z.int().nonnegative();

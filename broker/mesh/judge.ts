@@ -24,8 +24,12 @@ export type JudgePorts = {
 };
 
 type Checked = { readonly sent: SentItem; readonly item: MeshItem; readonly name: ItemName; readonly ca: SiteCa };
-/** News, something known already, or why it was refused. */
-export type Judged = { readonly fresh: Checked } | { readonly again: Checked } | { readonly refused: MeshRefusal };
+/** News, something known already, why it was refused, or what a muted peer keeps for us itself. */
+export type Judged =
+  | { readonly fresh: Checked }
+  | { readonly again: Checked }
+  | { readonly refused: MeshRefusal }
+  | { readonly muted: string };
 
 /** Checks one item that came from the peer `via`. What is known already is not verified anew. */
 export async function judge(ports: JudgePorts, via: string, sent: SentItem): Promise<Judged> {
@@ -37,11 +41,15 @@ export async function judge(ports: JudgePorts, via: string, sent: SentItem): Pro
   const read = readItem(sent.jws);
   if (!read || read.item.origin !== sent.hops[0]) return refused("malformed");
   const { item } = read;
-  if (item.origin === site || (item.kind === "alert" && item.body.site !== item.origin)) return refused("forged");
+  const forged = refused(sent.hops.length > 2 ? "disputed" : "forged");
+  if (item.kind === "alert" && item.body.site !== item.origin) return refused("forged");
+  if (item.origin === site) return forged;
   if (sent.hops.includes(site)) return refused("loop");
   if (item.iat * 1000 < nowMs() - MAX_AGE_MS) return refused("stale");
+  // It waits at the muted site itself, and comes from there when that is muted no more.
+  if (item.origin !== via && getPeer(store, item.origin)?.muted) return { muted: item.origin };
   const cas = await casOf(ports, item);
-  if (cas.length === 0) return refused(item.kind === "site" ? "forged" : "unknown-origin");
+  if (cas.length === 0) return item.kind === "site" ? forged : refused("unknown-origin");
   const named = (ca: SiteCa): Checked => ({
     sent,
     item,
@@ -58,16 +66,19 @@ export async function judge(ports: JudgePorts, via: string, sent: SentItem): Pro
     const known = knownItem(store, checked.name);
     return known && known.revision >= checked.name.revision ? { again: checked } : { fresh: checked };
   }
-  return refused("forged");
+  return forged;
 }
 
 /** The CAs that may speak for the item's origin: the pinned one of a peer and no other; else those that peers introduced. */
 async function casOf({ store, readCa, nowMs }: JudgePorts, item: MeshItem): Promise<SiteCa[]> {
   const peer = getPeer(store, item.origin);
-  if (peer) return [{ site: peer.site, pem: peer.ca, hash: peer.caHash }];
-  if (item.kind !== "site") return introducedCas(store, item.origin).map((ca) => ({ site: item.origin, ...ca }));
+  if (item.kind !== "site")
+    return peer
+      ? [{ site: peer.site, pem: peer.ca, hash: peer.caHash }]
+      : introducedCas(store, item.origin).map((ca) => ({ site: item.origin, ...ca }));
   return readCa(item.body.ca, item.origin, nowMs()).then(
-    (ca) => [ca],
+    // A peer that announces another CA than its own would make us hand on what others must refuse.
+    (ca) => (peer && peer.caHash !== ca.hash ? [] : [ca]),
     () => [],
   );
 }
@@ -84,6 +95,7 @@ export function settle(ports: JudgePorts, via: string, judged: readonly Judged[]
   const refused: MeshRefusal[] = [];
   let news = 0;
   for (const one of judged) {
+    if ("muted" in one) continue;
     if ("refused" in one) {
       refused.push(one.refused);
       continue;
@@ -103,9 +115,9 @@ export function settle(ports: JudgePorts, via: string, judged: readonly Judged[]
   return { news, alerts, refused };
 }
 
-/** Whoever hands on an introduction vouches for it; a peer's own CA needs nobody's word. */
+/** Whoever hands on an introduction vouches for it. What a peer says of itself needs nobody's word. */
 function introduce({ store, nowMs }: JudgePorts, via: string, { item, ca }: Checked): boolean {
-  if (getPeer(store, item.origin)) return true;
+  if (item.origin === via) return true;
   return addIntroduced(store, { site: ca.site, ca: ca.hash, pem: ca.pem, via, introducedMs: nowMs() }, MAX_INTRODUCED);
 }
 

@@ -6,6 +6,7 @@ const weights: Record<MeshRefusal, number> = {
   malformed: 5,
   oversize: 5,
   forged: 2,
+  disputed: 0.1,
   "too-many": 1,
   loop: 1,
   "unknown-origin": 0.2,

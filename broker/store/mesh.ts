@@ -150,7 +150,12 @@ export function addIntroduced(store: Store, of: IntroducedSite & { pem: string }
 }
 
 export const listIntroduced = (store: Store): IntroducedSite[] =>
-  store.db.query<IntroducedSite, []>("SELECT site, caHash AS ca, via, introducedMs FROM mesh_sites ORDER BY site, introducedMs").all();
+  store.db
+    .query<IntroducedSite, []>(
+      `SELECT site, caHash AS ca, via, introducedMs FROM mesh_sites
+       WHERE NOT EXISTS (SELECT 1 FROM mesh_peers p WHERE p.site = mesh_sites.site) ORDER BY site, introducedMs`,
+    )
+    .all();
 
 export const addInvite = (store: Store, of: { hash: string; operator: string; createdMs: number; expiresMs: number }): void => {
   store.db.run("DELETE FROM mesh_invites WHERE expiresMs < ?", [of.createdMs]);

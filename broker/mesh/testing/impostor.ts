@@ -4,7 +4,7 @@ import { ITEM_TYP, type MeshItem, type MeshMessage } from "@picket/protocol/mesh
 import { clientId } from "@picket/protocol/names";
 import { topic } from "@picket/protocol/topics";
 import { CompactSign } from "jose";
-import { connectAs, type Identity, type MeshSite } from "./sites.ts";
+import { connectAs, type Identity, type Where } from "./sites.ts";
 
 export type Impostor = {
   say(message: object | string): Promise<void>;
@@ -19,7 +19,7 @@ export type Impostor = {
 };
 
 /** Connects to `to` as `name`, subscribes and says hello with the given grant. */
-export async function impostor(to: MeshSite, who: Identity & { name: string; grant?: number; hello?: boolean }): Promise<Impostor> {
+export async function impostor(to: Where, who: Identity & { name: string; grant?: number; hello?: boolean }): Promise<Impostor> {
   const client = await connectAs(to, { ...who, clientId: clientId("site", who.name) });
   const inbox: MeshMessage[] = [];
   const waiting: (() => void)[] = [];

@@ -121,7 +121,10 @@ export function detectionAt(site: string, change: Partial<Detection> = {}): Dete
 }
 
 /** Says hello as the site's detector and commits alerts. */
-async function commitAlerts(to: { dir: string; site: string; port: number; ca: string }, detections: readonly Detection[]): Promise<void> {
+export async function commitAlerts(
+  to: { dir: string; site: string; port: number; ca: string },
+  detections: readonly Detection[],
+): Promise<void> {
   const read = (file: string) => readFileSync(join(to.dir, file), "utf8");
   const client = await mqtt.connectAsync(`mqtts://localhost:${to.port}`, {
     clientId: clientId("detector", to.site),
@@ -151,10 +154,13 @@ export const meshIdentity = (site: Pick<MeshSite, "dir">): Identity => ({
   certificate: readFileSync(join(site.dir, "mesh.crt.pem"), "utf8"),
 });
 
+/** Where a broker is. */
+export type Where = { readonly name: string; readonly ca: string; readonly host?: string; readonly broker: { readonly mqttPort: number } };
+
 /** Connects to a broker as whatever the certificate says. */
-export const connectAs = (to: MeshSite, who: Identity & { clientId: string }, more: IClientOptions = {}): Promise<MqttClient> =>
+export const connectAs = (to: Where, who: Identity & { clientId: string }, more: IClientOptions = {}): Promise<MqttClient> =>
   mqtt.connectAsync(
-    `mqtts://localhost:${to.broker.mqttPort}`,
+    `mqtts://${to.host ?? "localhost"}:${to.broker.mqttPort}`,
     {
       ...{ clientId: who.clientId, ca: to.ca, key: who.key, cert: who.certificate },
       ...{ protocolVersion: 4, reconnectPeriod: 0, keepalive: 30, connectTimeout: 5000 },
