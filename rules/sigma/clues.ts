@@ -6,8 +6,8 @@ import { passesMissing } from "./reach.ts";
 /** A text, folded (fold.ts) and of ASCII only, and where in the field, folded too, it must stand. `segment`: it is all that follows the last slash. */
 export type Clue = { readonly field: string; readonly at: "segment" | "start" | "end" | "any"; readonly text: string };
 
-/** Shorter ones stand in nearly every text. */
-export const MIN_CLUE = 3;
+/** Single characters that stand in nearly every text. */
+const ordinary = /^[a-z0-9 /._-]$/;
 /** Keywords look into every field; where there are more than this, looking them all up costs more than it saves. */
 const MAX_KEYWORD_FIELDS = 4;
 
@@ -98,7 +98,8 @@ function segment(field: string, text: string): readonly Clue[] | undefined {
 /** Beyond ASCII, lower case may depend on the neighbours and change the length: only what stands between such characters is looked up. */
 function literal(field: string, at: Clue["at"], text: string): readonly Clue[] | undefined {
   const run = isAscii(text) ? text : longest(text.split(/[^\x01-\x7f]+/));
-  return run.length < MIN_CLUE ? undefined : [{ field, at: run === text ? at : "any", text: fold(run.toLowerCase()) }];
+  const folded = fold(run.toLowerCase());
+  return folded === "" || ordinary.test(folded) ? undefined : [{ field, at: run === text ? at : "any", text: folded }];
 }
 
 const isAscii = (text: string) => /^[\x01-\x7f]*$/.test(text);

@@ -17,9 +17,10 @@ export class Grams {
   readonly #window: Int32Array;
   readonly #offset: Uint16Array;
   readonly #literals: readonly Literal[];
-  readonly #hasShort: boolean;
+  /** Which lengths below four there are. */
+  readonly #has: readonly [boolean, boolean, boolean];
 
-  /** `literals` are folded ASCII of three characters or more, without NUL. */
+  /** `literals` are folded ASCII of one character or more, without NUL. */
   constructor(literals: readonly Literal[]) {
     const bits = Math.max(8, Math.ceil(Math.log2(literals.length * SPARSE + 1)));
     this.#shift = 32 - bits;
@@ -28,7 +29,8 @@ export class Grams {
     this.#window = new Int32Array(literals.length);
     this.#offset = new Uint16Array(literals.length);
     this.#literals = literals;
-    this.#hasShort = literals.some(({ text }) => text.length === 3);
+    const has = (length: number) => literals.some(({ text }) => text.length === length);
+    this.#has = [has(1), has(2), has(3)];
     const shared = countWindows(literals);
     for (const [at, { text }] of literals.entries()) {
       // The window that fewest others have, so that a common piece such as "/bin" is met and compared for few.
@@ -51,7 +53,7 @@ export class Grams {
   #scan(text: string, found: (ids: readonly number[]) => void): number {
     const first = this.#first;
     const shift = this.#shift;
-    const hasShort = this.#hasShort;
+    const [has1, has2, has3] = this.#has;
     let window = 0;
     let seen = 0;
     for (let at = 0; at < text.length; at++) {
@@ -60,13 +62,16 @@ export class Grams {
       window = (window << 8) | foldCode(code);
       const place = first[Math.imul(window, GOLDEN) >>> shift]!;
       if (place !== 0) this.#compare(place, window, text, at, found);
-      if (hasShort) {
-        const short = window & 0xffffff;
-        const other = first[Math.imul(short, GOLDEN) >>> shift]!;
-        if (other !== 0) this.#compare(other, short, text, at, found);
-      }
+      if (has3) this.#try(window & 0xffffff, text, at, found);
+      if (has2) this.#try(window & 0xffff, text, at, found);
+      if (has1) this.#try(window & 0xff, text, at, found);
     }
     return seen;
+  }
+
+  #try(window: number, text: string, end: number, found: (ids: readonly number[]) => void): void {
+    const place = this.#first[Math.imul(window, GOLDEN) >>> this.#shift]!;
+    if (place !== 0) this.#compare(place, window, text, end, found);
   }
 
   #compare(place: number, window: number, text: string, end: number, found: (ids: readonly number[]) => void): void {
@@ -88,7 +93,7 @@ function stands({ text: wanted, at }: Literal, text: string, from: number): bool
   return true;
 }
 
-/** Windows of a literal: four characters each, or the three it has. `end`: index of the last one. */
+/** Windows of a literal: four characters each, or the fewer it has. `end`: index of the last one. */
 function windowsOf(text: string): { window: number; end: number }[] {
   const size = Math.min(4, text.length);
   return Array.from({ length: text.length - size + 1 }, (_, start) => {

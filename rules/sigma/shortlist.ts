@@ -6,6 +6,11 @@ import { Grams, type Literal } from "./grams.ts";
 import { Segments } from "./segments.ts";
 import type { View } from "./view.ts";
 
+/** Of a value that half of all events have. */
+const EVERY_DAY = 100;
+
+const costOfLength = [EVERY_DAY, 60, 30, 10, 3, 1.5, 1];
+
 /** One field's texts, and the tables they are looked up in. */
 type Lookup = { readonly slot: number; readonly get: Getter; readonly segments?: Segments; readonly grams?: Grams };
 type Slot = { readonly slot: number; readonly get: Getter };
@@ -104,6 +109,8 @@ function eachClue(condition: Condition, fields: ReadonlySet<string>, see: (clue:
 }
 
 function costOfKind({ at, text }: Clue): number {
-  if (at === "segment") return 2;
-  return text.length >= 6 ? 1 : text.length === 5 ? 1.5 : text.length === 4 ? 3 : 10;
+  if (at === "segment") return text === "true" || text === "false" ? EVERY_DAY : 2;
+  const cost = costOfLength[Math.min(text.length, costOfLength.length - 1)]!;
+  // Endings that are not whole names are those of kinds of files.
+  return at === "end" ? 2 * cost : cost;
 }
