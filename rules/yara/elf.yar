@@ -96,14 +96,14 @@ rule elf_writable_code
         attack = "T1027.002"
 
     condition:
-        // Processors that Linux devices have, little-endian: x86, ARM, x86_64, AArch64, MIPS. Firmware of others is often made like this.
-        program and filesize > 4KB and for any machine in (3, 40, 62, 183, 8) : (uint16(18) == machine) and
+        // The program headers stand behind the file's header: at 64 in ELF64, at 52 in ELF32. Flags are read first, as few have all three: each number read costs a call into the engine.
+        program and filesize > 4KB and uint8(5) == 1 and
         (
-            (uint8(4) == 2 and uint8(5) == 1 and uint16(56) <= 32 and
-                for any i in (0..uint16(56) - 1) : (uint32(uint32(32) + i * 56) == 1 and uint32(uint32(32) + i * 56 + 4) & 7 == 7)) or
-            (uint8(4) == 1 and uint8(5) == 1 and uint16(44) <= 32 and
-                for any i in (0..uint16(44) - 1) : (uint32(uint32(28) + i * 32) == 1 and uint32(uint32(28) + i * 32 + 24) & 7 == 7))
-        )
+            (uint8(4) == 2 and for any i in (0..11) : (uint32(68 + i * 56) & 7 == 7 and uint32(64 + i * 56) == 1 and i < uint16(56))) or
+            (uint8(4) == 1 and for any i in (0..11) : (uint32(76 + i * 32) & 7 == 7 and uint32(52 + i * 32) == 1 and i < uint16(44)))
+        ) and
+        // Processors that Linux devices have: x86, ARM, x86_64, AArch64, MIPS. Firmware of others is often made like this.
+        for any machine in (3, 40, 62, 183, 8) : (uint16(18) == machine)
 }
 
 rule elf_preload_rootkit
