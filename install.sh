@@ -27,7 +27,8 @@ Usage: sudo ./install.sh --demo [--headless]   site, agent and console on this h
                                                a site on this host, as the service picket-site
        sudo ./install.sh --device --site-url URL --token-file FILE
                                                make this host a device of a site; its agent comes from there
-       sudo ./install.sh --upgrade             bring what is installed here up to date; data stays
+       sudo ./install.sh --upgrade [--operator-home DIR]
+                                               bring what is installed here up to date; data stays
        sudo ./install.sh --uninstall [--purge] remove it; --purge removes its data too
 
 --demo      keeps its data in ./.picket; Ctrl-C stops everything. The demo's device runs in a network
@@ -172,14 +173,18 @@ tests() {
 }
 
 # The site first: a device may be one of its own.
-upgrade() {
+upgrade() { # --operator-home DIR
   trap give_back EXIT
-  local agent=/opt/picket/agent/device.sh
+  local agent=/opt/picket/agent/device.sh identity=/var/lib/picket/agent/identity.json
   # shellcheck source=install/site.sh
   . install/site.sh
-  [ -e "$SITE_STATE/site.json" ] || [ -e "$agent" ] || die "neither a site nor a device is installed here"
-  if [ -e "$SITE_STATE/site.json" ]; then upgrade_site; fi
-  if [ -e "$agent" ]; then "$agent" --upgrade; fi
+  [ -e "$SITE_STATE/site.json" ] || [ -e "$identity" ] || die "neither a site nor a device is installed here"
+  if [ -e "$SITE_STATE/site.json" ]; then upgrade_site "$@"; fi
+  if [ -e "$agent" ]; then
+    "$agent" --upgrade
+  elif [ -e "$identity" ]; then
+    install/device.sh --upgrade
+  fi
 }
 
 uninstall() { # --purge
@@ -217,9 +222,10 @@ case "${1:-}" in
     exec "$here/install/device.sh" "$@"
     ;;
   --upgrade)
-    [ $# -eq 1 ] || { usage >&2; exit 2; }
-    check_host --upgrade
-    upgrade
+    shift
+    [ $# -eq 0 ] || { [ $# -eq 2 ] && [ "$1" = --operator-home ]; } || { usage >&2; exit 2; }
+    check_host --upgrade "$@"
+    upgrade "$@"
     ;;
   --uninstall)
     [ $# -eq 1 ] || [ "$*" = '--uninstall --purge' ] || { usage >&2; exit 2; }

@@ -179,8 +179,6 @@ open_release() {
     [[ $files =~ \"$name\":\"([0-9a-f]{64})\" ]] || die "the site has no $name for devices: build it there for both architectures, and sign again"
     SUM[$name]=${BASH_REMATCH[1]}
   done
-  [ "$ISSUED" -ge "$(cat "$STATE/release" 2>/dev/null || echo 0)" ] ||
-    die "the site offers a release older than that this machine has: somebody may want back a version with known faults. Nothing was installed"
 }
 
 # --- installing ---
@@ -249,7 +247,7 @@ why_unhealthy() { journalctl -u picket-agent -n 8 -o cat --no-pager 2>/dev/null 
 install_device() { # TOKEN_FILE IMAGE NAME REPLACE
   local token
   if [ -e "$STATE/identity.json" ] && [ -z "$4" ]; then
-    die "this machine is the device $(value "$(identity)" device) of site $(value "$(identity)" site) already: upgrade it with --upgrade, or give that identity up with --replace"
+    die "this machine is the device $(value "$(identity)" device) of site $(value "$(identity)" site) already: bring its agent up to date with --upgrade, or give that identity up with --replace"
   fi
   if [ -n "$1" ]; then
     [ -r "$1" ] || die "$1 cannot be read"
@@ -301,7 +299,6 @@ identity() { tr -d ' \n' <"$STATE/identity.json"; }
 
 upgrade_device() {
   [ -e "$STATE/identity.json" ] || die "this machine is not a device: install it with a token first"
-  [ -L "$AGENT" ] || die "$AGENT is not there: this agent was not installed with device.sh"
   install_packages "${TOOLS[@]}"
   local who old was name same=yes
   who=$(identity)
@@ -310,6 +307,8 @@ upgrade_device() {
   pinned_anchor "$who"
   reach_when_isolated
   open_release "$(value "$who" keys || true)" "$(value "$(cat "$STATE/response.json" 2>/dev/null || true)" keys || true)"
+  [ "$ISSUED" -ge "$(cat "$STATE/release" 2>/dev/null || echo 0)" ] ||
+    die "the site offers a release older than that this machine has: somebody may want back a version with known faults. Nothing was installed"
   for name in "${!SUM[@]}"; do
     sha256sum --check --status <<<"${SUM[$name]}  $AGENT/${name##*/}" 2>/dev/null || same=''
   done
@@ -321,10 +320,17 @@ upgrade_device() {
   install_packages "${PACKAGES[@]}"
   say "fetching picket-agent $VERSION from $URL, signed by $SIGNER"
   stage
-  old=$(readlink "$AGENT")
+  old=$(readlink "$AGENT" || true)
   was=$(systemctl is-active picket-agent || true)
   use "$STAGE"
-  if [ "$was" != active ]; then
+  if [ -z "$old" ]; then
+    # It was removed and its data kept.
+    write_config
+    systemctl enable --quiet picket-agent
+    STAGE=''
+    systemctl restart picket-agent
+    is_healthy || { why_unhealthy; die "picket-agent is installed again, but not connected to its site after $HEALTHY_S s: see journalctl -u picket-agent"; }
+  elif [ "$was" != active ]; then
     say "the agent was not running and is not started"
   else
     # Isolation is in the kernel and stays while the agent is away; identity and buffer are on disk.
@@ -338,7 +344,7 @@ upgrade_device() {
     fi
   fi
   STAGE=''
-  rm -rf "$old"
+  [ -z "$old" ] || rm -rf "$old"
   remember_release
   say "picket-agent is now $VERSION; identity, buffer and isolation are as they were"
 }

@@ -56,7 +56,10 @@ install_site() { # --name SITE --host ADDRESS... --operator FILE --operator-home
   fi
 }
 
-upgrade_site() {
+upgrade_site() { # --operator-home DIR
+  local home
+  home=$(operator_home)
+  [ $# -eq 0 ] || home=$(cd -- "$CALLED_FROM" && realpath -m -- "$2")
   [ -e "$SITE_STATE/site.json" ] || die "there is no site in $SITE_STATE"
   need_systemd
   install_packages ca-certificates util-linux curl
@@ -64,7 +67,7 @@ upgrade_site() {
   local old_site old_dist
   old_site=$(readlink "$SITE_ROOT/site") old_dist=$(readlink "$SITE_ROOT/dist" || true)
   place_site
-  publish "$(operator_home)"
+  publish "$home"
   use_unit
   if is_booted && systemctl is-enabled --quiet picket-site; then
     systemctl restart picket-site || true
@@ -170,12 +173,28 @@ publish() { # OPERATOR_HOME
   if [ -e "${1:-/nonexistent}/operator.jwk" ]; then
     "$SITE_LINK" --home "$1" operator sign "$new" >/dev/null || die "the release could not be signed, see above"
   elif [ -e dist/release.jws ]; then
+    is_signed "$new" || die "dist/release.jws was not made for the agents in dist/: where the operator works, run picket operator sign dist, and copy all of dist/ again"
     install -m 644 dist/release.jws dist/device.sh dist/first-boot.sh dist/picket-agent.service "$new"
   else
-    say "no device can be installed from this site yet: where the operator works run picket operator sign dist, copy dist/ here, and run sudo ./install.sh --upgrade"
+    local todo='where the operator works run picket operator sign dist, copy dist/ here, and run sudo ./install.sh --upgrade'
+    if [ -e "$SITE_ROOT/dist/release.jws" ]; then
+      rm -rf "$new"
+      say "devices are given the agent they were given before, since nobody signed this one: $todo"
+      return
+    fi
+    say "no device can be installed from this site yet: $todo"
   fi
   chmod -R go=rX "$new"
   point dist "$new"
+}
+
+# The checksums in dist/release.jws are those of the agents in a folder; who signed them is for devices to check.
+is_signed() { # FOLDER
+  local payload file
+  payload=$(cut -d. -f2 dist/release.jws | tr -- '-_' '+/' | sed 's/$/===/' | base64 -di 2>/dev/null || true)
+  for file in "$1"/linux-*/picket-agent; do
+    [[ $payload == *"\"${file#"$1"/}\":\"$(sha256sum <"$file" | cut -d' ' -f1)\""* ]] || return 1
+  done
 }
 
 operator_home() {

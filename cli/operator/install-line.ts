@@ -49,8 +49,10 @@ export function installLine({ address, sha256 }: Installer, secret: { readonly t
   const fetched = `s=$(curl -fsSk https://${address}${INSTALL_PATH}/device.sh)`;
   const checked = `{ [ "$(sha256sum <<<"$s")" = '${sha256}  -' ] || { echo 'picket: this is not the installer your operator signed' >&2; false; }; }`;
   const run =
-    "token" in secret ? `sudo bash -s <<<"$s"$'\\n''${secret.token}'` : `sudo bash -s -- --token-file ${quoted(secret.file)} <<<"$s"`;
+    "token" in secret ? `${asRoot} -s <<<"$s"$'\\n''${secret.token}'` : `${asRoot} -s -- --token-file ${quoted(secret.file)} <<<"$s"`;
   return ` ${fetched} && ${checked} && ${run}`;
 }
 
+/** A machine without sudo is one on which you are root. */
+const asRoot = "$(command -v sudo) bash";
 const quoted = (text: string) => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);

@@ -83,6 +83,6 @@ test("the line keeps the secret out of arguments and names what it runs by its h
   expect(line).toMatch(
     /^ s=\$\(curl -fsSk https:\/\/\[fd70::1\]:8443\/v1\/install\/device\.sh\) && \{ \[ "\$\(sha256sum <<<"\$s"\)" = '(ab){32} {2}-' \]/,
   );
-  expect(line).toMatch(/&& sudo bash -s <<<"\$s"\$'\\n''picket1\.secret'$/);
-  expect(installLine(installer, { file: "my 'token'" })).toMatch(/sudo bash -s -- --token-file 'my '\\''token'\\''' <<<"\$s"$/);
+  expect(line).toMatch(/&& \$\(command -v sudo\) bash -s <<<"\$s"\$'\\n''picket1\.secret'$/);
+  expect(installLine(installer, { file: "my 'token'" })).toMatch(/\) bash -s -- --token-file 'my '\\''token'\\''' <<<"\$s"$/);
 });

@@ -15,7 +15,7 @@ let first: Machine;
 beforeAll(async () => {
   if (cannotBoot) return;
   place = await createPlace();
-  [site, first] = await Promise.all([place.site(), place.boot("device")]);
+  [site, first] = await Promise.all([place.site({ elsewhere: true }), place.boot("device")]);
 }, 240_000);
 
 afterAll(async () => place?.[Symbol.asyncDispose](), 60_000);

@@ -217,6 +217,10 @@ bootTest(
     await device.run(`! nft list table ${table} 2>/dev/null && [ -e /var/lib/picket/agent/identity.json ] && [ ! -e /opt/picket ]`);
     expect(JSON.parse(await site.picket("device device --json")).device.presence).toBe("stopped");
     await eventAt(site, "device", "agent.stop", "SIGTERM");
+    // What was kept is enough to come back, without a token.
+    const again = await device.tryRun("bash /mnt/picket/install.sh --upgrade");
+    expect(again.code, again.stderr).toBe(0);
+    expect((await status()).device).toBe("device");
     expect((await device.tryRun("bash /mnt/picket/install.sh --uninstall --purge")).stderr).toMatch(/removed$/m);
     expect(await device.changes()).toEqual(fresh);
 

@@ -19,8 +19,8 @@ export type Place = AsyncDisposable & {
   readonly network: Network;
   /** Boots a fresh machine. */
   boot(host: Host, copyOf?: Machine): Promise<Machine>;
-  /** Boots one and installs the site "north" on it. */
-  site(): Promise<Site>;
+  /** Boots one and installs the site "north" on it. `elsewhere`: its operator's keys are not made there, and its release is signed before. */
+  site(of?: { elsewhere?: boolean }): Promise<Site>;
 };
 
 export type Site = Machine & {
@@ -58,7 +58,7 @@ export async function createPlace(): Promise<Place> {
   return {
     network,
     boot,
-    site: async () => siteOn(await boot("site"), network),
+    site: async ({ elsewhere = false } = {}) => siteOn(await boot("site"), network, elsewhere),
     [Symbol.asyncDispose]: async () => {
       for (const machine of machines) await machine[Symbol.asyncDispose]();
       await network[Symbol.asyncDispose]();
@@ -67,13 +67,18 @@ export async function createPlace(): Promise<Place> {
   };
 }
 
-async function siteOn(machine: Machine, network: Network): Promise<Site> {
-  await machine.run(
-    `cp -R ${PACKAGE} /root/package && cd /root/package && ./install.sh --site --name north --host ${network.address.site.v4}`,
-  );
-  const picket = (command: string) => machine.run(`picket ${command}`);
-  // The machine has no sudo, and is root's.
-  const line = async (options = "") => (await picket(`token create --line ${options}`)).replace("sudo ", "");
+async function siteOn(machine: Machine, network: Network, elsewhere: boolean): Promise<Site> {
+  await machine.run(`cp -R ${PACKAGE} /root/package`);
+  const host = `--host ${network.address.site.v4}`;
+  if (elsewhere) {
+    const desk = `cd /root/package && dist/linux-${arch}/picket --home /root/desk`;
+    await machine.run(`${desk} operator init --site north && ${desk} operator sign`);
+    await machine.run(
+      `cd /root/package && ./install.sh --site --name north ${host} --operator ../desk/public.json && mv site.json /root/desk`,
+    );
+  } else await machine.run(`cd /root/package && ./install.sh --site --name north ${host}`);
+  const picket = (command: string) => machine.run(`picket ${elsewhere ? "--home /root/desk " : ""}${command}`);
+  const line = (options = "") => picket(`token create --line ${options}`);
   return { ...machine, picket, line };
 }
 
