@@ -24,6 +24,7 @@ rule elf_packed_upx
         severity = "medium"
         author = "Picket"
         attack = "T1027.002"
+        tactic = "stealth"
 
     strings:
         $magic = "UPX!"
@@ -41,6 +42,7 @@ rule elf_packed_upx_damaged
         severity = "high"
         author = "Picket"
         attack = "T1027.002, T1027.009"
+        tactic = "stealth"
 
     strings:
         $magic = "UPX!"
@@ -61,6 +63,7 @@ rule elf_without_sections
         severity = "medium"
         author = "Picket"
         attack = "T1027.008"
+        tactic = "stealth"
 
     condition:
         without_sections and filesize > 4KB
@@ -94,6 +97,7 @@ rule elf_writable_code
         severity = "medium"
         author = "Picket"
         attack = "T1027.002"
+        tactic = "stealth"
 
     condition:
         // The program headers stand behind the file's header: at 64 in ELF64, at 52 in ELF32. Flags are read first, as few have all three: each number read costs a call into the engine.

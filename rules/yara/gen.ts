@@ -1,4 +1,4 @@
-// `bun rules/yara/gen.ts`: the rule files of this folder as a module, so that an executable holds them.
+// `bun rules/yara/gen.ts`: the rule files of this folder as a module, so that an executable holds them, and the table of docs/yara.md.
 import type { RuleFile } from "../rule.ts";
 
 const root = new URL("./", import.meta.url).pathname;
@@ -15,4 +15,27 @@ export function generate(files: readonly RuleFile[]): string {
   return `// Generated from rules/yara/*.yar by \`bun rules/yara/gen.ts\`. Do not edit.\nexport const builtinYaraFiles: readonly { readonly file: string; readonly text: string }[] = [\n${rows.join("\n")}\n];\n`;
 }
 
-if (import.meta.main) await Bun.write(`${root}builtin.gen.ts`, generate(await readYara()));
+/** Where docs/yara.md keeps its table. */
+export const docs = new URL("../../docs/yara.md", import.meta.url);
+
+const [START, END] = ["<!-- shipped -->", "<!-- /shipped -->"];
+const shipped = /^rule (\w+)\n\{\n {4}meta:\n {8}title = "([^"]+)"\n[^}]*? {8}severity = "(\w+)"\n[^}]*? {8}attack = "([^"]+)"/gm;
+
+/** The text of docs/yara.md with the rules there are. Throws when it has no place for them. */
+export function withTable(text: string, files: readonly RuleFile[]): string {
+  const [start, end] = [text.indexOf(START), text.indexOf(END)];
+  if (start < 0 || end < start) throw new Error(`docs/yara.md has no ${START} ... ${END}`);
+  const rows = files.flatMap(({ file, text }) =>
+    [...text.matchAll(shipped)].map(
+      ([, name, title, severity, attack]) =>
+        `| [${name}](../rules/${file.replace("builtin/", "yara/")}) | ${title} | ${severity} | ${attack} |`,
+    ),
+  );
+  return `${text.slice(0, start + START.length)}\n\n| rule | what it finds | severity | ATT&CK |\n|---|---|---|---|\n${rows.join("\n")}\n\n${text.slice(end)}`;
+}
+
+if (import.meta.main) {
+  const files = await readYara();
+  await Bun.write(`${root}builtin.gen.ts`, generate(files));
+  await Bun.write(docs, withTable(await Bun.file(docs).text(), files));
+}

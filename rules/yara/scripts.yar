@@ -117,7 +117,8 @@ rule script_switches_protection_off
         description = "A script that disables several of a machine's protections one after another: firewall, mandatory access control, auditing, history."
         severity = "high"
         author = "Picket"
-        attack = "T1562.001, T1562.004, T1070.003"
+        attack = "T1685, T1686, T1070.003"
+        tactic = "defense-impairment"
 
     strings:
         $off1 = /\bsetenforce\s{1,4}0\b/

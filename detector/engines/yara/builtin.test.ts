@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { builtinYara } from "@picket/rules/yara/builtin";
-import { generate, readYara } from "@picket/rules/yara/gen";
+import { docs, generate, readYara, withTable } from "@picket/rules/yara/gen";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createScanner, type Scanner } from "./scanner.ts";
 import { ruleSpans } from "./source.ts";
@@ -57,4 +57,10 @@ test("the generated module holds what the rule files say; `bun rules/yara/gen.ts
   const read = await readYara();
   expect(files).toEqual(read);
   expect(readFileSync(new URL("../../../rules/yara/builtin.gen.ts", import.meta.url), "utf8")).toBe(generate(read));
+});
+
+test("docs/yara.md lists every shipped rule; `bun rules/yara/gen.ts` renews it", () => {
+  const text = readFileSync(docs, "utf8");
+  expect(text).toBe(withTable(text, files));
+  for (const name of names) expect(text).toContain(`[${name}](`);
 });
