@@ -5,6 +5,7 @@ import type { Store } from "./store/database.ts";
 import { detectorState } from "./store/detector.ts";
 import { deviceCounts } from "./store/devices.ts";
 import { batchesFrom, countDeadLetters, logTotals } from "./store/log.ts";
+import { sampleTotals } from "./store/samples.ts";
 
 /** Everything is read from the store, but what only the running broker knows. */
 export function siteStatus(
@@ -20,5 +21,6 @@ export function siteStatus(
     log: logTotals(store),
     detector: { connected: detectorConnected, lagBatches: batchesFrom(store, cursor), cursor, refused },
     deadLetters: countDeadLetters(store),
+    samples: sampleTotals(store),
   };
 }

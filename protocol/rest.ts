@@ -69,6 +69,21 @@ export const SiteStatus = z.object({
   log: z.object({ batches: count, events: count, bytes: count, nextOffset: count }),
   detector: z.object({ connected: z.boolean(), lagBatches: count, cursor: count, refused: count }),
   deadLetters: count,
+  /** Files collected from devices to be scanned; absent from older sites. */
+  samples: z
+    .object({
+      /** In the spool, and their bytes. */
+      files: count,
+      bytes: count,
+      /** Of them, not scanned yet. */
+      waiting: count,
+      /** Not here yet: a device is to send them. */
+      wanted: count,
+      /** Since the site was made: bytes that were not those of their hash, and files of devices that report too many, which are no longer remembered. */
+      mismatched: count,
+      forgotten: count,
+    })
+    .optional(),
   sinks: z.array(SinkStatus),
   keysVersion: count,
   /** Hash of the operators' root this site was made for. */

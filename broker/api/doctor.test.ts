@@ -124,3 +124,16 @@ test("the worst comes first", () => {
   const findings = diagnose(facts({ site: { keysVersion: 0, deadLetters: 1 }, device: { presence: "offline" } }));
   expect(findings.map(({ level }) => level)).toEqual(["error", "warning", "warning"]);
 });
+
+test("samples: the spool is told; what waits too long, is wrong or was forgotten is warned of", () => {
+  const samples = { files: 3, bytes: 5 << 20, waiting: 1, wanted: 2, mismatched: 0, forgotten: 0 };
+  const site = (change: object) => facts({ site: { samples: { ...samples, ...change } } });
+  expect(diagnose(site({}))).toEqual([
+    { level: "ok", what: "Nothing is wrong: 1 device, all covered. 3 files kept for scanning (5 MiB), 1 not scanned yet, 2 to come." },
+  ]);
+  expect(diagnose(site({ waiting: 501, mismatched: 1, forgotten: 9 })).map(({ level, what }) => [level, what.split(" ", 1)[0]])).toEqual([
+    ["warning", "501"],
+    ["warning", "1"],
+    ["warning", "9"],
+  ]);
+});

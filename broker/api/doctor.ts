@@ -8,6 +8,8 @@ const DEVICE_CERTIFICATE_WARN_MS = 7 * DAY_MS;
 const SITE_CERTIFICATE_WARN_MS = 30 * DAY_MS;
 /** A detector this many batches behind is not just busy. */
 const LAG_WARN_BATCHES = 500;
+/** Files that wait to be scanned; a device that is new brings some hundreds. */
+const WAITING_WARN_FILES = 500;
 const DISK_WARN = { ratio: 0.1, bytes: 1 << 30 };
 const DISK_ERROR_BYTES = 200 << 20;
 
@@ -28,8 +30,10 @@ export function diagnose(facts: DoctorFacts): Finding[] {
     ...enrolled.flatMap((device) => deviceFindings(device, facts.nowMs)),
     ...facts.site.sinks.flatMap(sinkFindings),
     ...logFindings(facts.site),
+    ...sampleFindings(facts.site),
   ];
-  if (findings.length === 0) return [{ level: "ok", what: `Nothing is wrong: ${counted(enrolled.length, "device")}, all covered.` }];
+  if (findings.length === 0)
+    return [{ level: "ok", what: `Nothing is wrong: ${counted(enrolled.length, "device")}, all covered.${spooled(facts.site)}` }];
   return findings.sort((a, b) => Number(b.level === "error") - Number(a.level === "error"));
 }
 
@@ -171,6 +175,39 @@ function logFindings({ deadLetters }: SiteStatus): Finding[] {
       "An agent is broken, newer than the site, or hostile",
     ),
   ];
+}
+
+function sampleFindings({ samples }: SiteStatus): Finding[] {
+  if (!samples) return [];
+  const findings: Finding[] = [];
+  if (samples.waiting > WAITING_WARN_FILES)
+    findings.push(
+      warning(
+        `${counted(samples.waiting, "file")} from devices wait to be scanned, so their alerts come late.${spooled({ samples })}`,
+        "See whether the detector runs and what its log says of scanning",
+      ),
+    );
+  if (samples.mismatched > 0)
+    findings.push(
+      warning(
+        `${counted(samples.mismatched, "file")} from devices had other bytes than their hash says, and were let go.`,
+        "`picket alerts` says of which device: it is broken or hostile",
+      ),
+    );
+  if (samples.forgotten > 0)
+    findings.push(
+      warning(
+        `${counted(samples.forgotten, "file")} are no longer remembered, because a device reported too many.`,
+        "Add what is written so often to samples.skip in that device's agent.toml",
+      ),
+    );
+  return findings;
+}
+
+function spooled({ samples }: Pick<SiteStatus, "samples">): string {
+  if (!samples || samples.files + samples.wanted === 0) return "";
+  const { files, bytes, waiting, wanted } = samples;
+  return ` ${counted(files, "file")} kept for scanning (${Math.ceil(bytes / (1 << 20))} MiB), ${waiting} not scanned yet, ${wanted} to come.`;
 }
 
 /** Over loopback nobody listens in. */

@@ -11,7 +11,7 @@ import {
   samplePack,
   sampleRefused,
   samplesHere,
-  sampleTotals,
+  spoolBytes,
   wantedOf,
 } from "../store/samples.ts";
 import type { Incoming, Spool } from "./spool.ts";
@@ -85,13 +85,16 @@ export class Samples {
   subscribed(link: Link, name: TopicName): void {
     if (name !== "sampleWant") return;
     this.#listening.set(link.peer.name, link);
-    this.ask();
+    this.sweep();
   }
 
   closed(link: Link): void {
     if (this.#listening.get(link.peer.name) === link) this.#listening.delete(link.peer.name);
     const slot = this.#slots.get(link.peer.name);
-    if (slot?.link === link) this.#end(link.peer.name, slot);
+    if (slot?.link !== link) return;
+    this.#end(link.peer.name, slot);
+    // Another device may have it, or this one is back already.
+    this.ask();
   }
 
   /** Asks whoever has what is wanted, as far as there is room. Cheap when there is nothing to ask. */
@@ -274,12 +277,12 @@ export class Samples {
   }
 
   #hasRoom(): boolean {
-    return sampleTotals(this.#ports.store).waitingBytes + (this.#slots.size + 1) * MAX_SAMPLE_BYTES <= this.#ports.keepBytes;
+    return spoolBytes(this.#ports.store).waiting + (this.#slots.size + 1) * MAX_SAMPLE_BYTES <= this.#ports.keepBytes;
   }
 
   async #makeRoom(): Promise<void> {
     const { store, spool, keepBytes } = this.#ports;
-    while (sampleTotals(store).bytes > keepBytes) {
+    while (spoolBytes(store).all > keepBytes) {
       const sha256 = oldestScanned(store);
       if (sha256 === undefined) return;
       await spool.remove(sha256);

@@ -21,6 +21,7 @@ export const samplesMigrations: Migrations = [
     changedMs INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX samples_here ON samples (state, changedMs, size) WHERE size IS NOT NULL;
+  CREATE INDEX samples_wanted ON samples (state) WHERE state = 'wanted';
   CREATE TABLE sightings (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     device TEXT NOT NULL,
@@ -244,20 +245,27 @@ export type SampleTotals = {
   readonly files: number;
   readonly bytes: number;
   /** Of them, not scanned. */
-  readonly waitingFiles: number;
-  readonly waitingBytes: number;
+  readonly waiting: number;
+  readonly wanted: number;
   /** Transfers whose bytes were not those of the hash, and sightings let go because a device had too many; since the site was made. */
   readonly mismatched: number;
   readonly forgotten: number;
 };
 
-export function sampleTotals(store: Store): SampleTotals {
-  return store.db
+export const sampleTotals = (store: Store): SampleTotals =>
+  store.db
     .query<SampleTotals, []>(
-      `SELECT COUNT(*) AS files, COALESCE(SUM(size), 0) AS bytes, COALESCE(SUM(state = 'arrived'), 0) AS waitingFiles,
-         COALESCE(SUM(size * (state = 'arrived')), 0) AS waitingBytes,
+      `SELECT COUNT(*) AS files, COALESCE(SUM(size), 0) AS bytes, COALESCE(SUM(state = 'arrived'), 0) AS waiting,
+         (SELECT COUNT(*) FROM samples WHERE state = 'wanted') AS wanted,
          (SELECT mismatched FROM sample_site) AS mismatched, (SELECT forgotten FROM sample_site) AS forgotten
        FROM samples WHERE size IS NOT NULL`,
     )
     .get()!;
-}
+
+/** Bytes in the spool, of all files and of those that were not scanned. */
+export const spoolBytes = (store: Store): { all: number; waiting: number } =>
+  store.db
+    .query<{ all: number; waiting: number }, []>(
+      `SELECT COALESCE(SUM(size), 0) AS "all", COALESCE(SUM(size * (state = 'arrived')), 0) AS waiting FROM samples WHERE size IS NOT NULL`,
+    )
+    .get()!;
