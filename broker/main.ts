@@ -1,6 +1,7 @@
 // Wires the broker: store, MQTT, ingest, feed, enrolment, devices, API and sinks. What each does is in its own folder.
 import { join } from "node:path";
 import { anchorHash } from "@picket/protocol/command";
+import type { SampleVerdict } from "@picket/protocol/feed";
 import type { SiteStatus } from "@picket/protocol/rest";
 import { startApi } from "./api/server.ts";
 import { Changes } from "./changes.ts";
@@ -25,6 +26,7 @@ import { Commands } from "./store/commands.ts";
 import type { Store } from "./store/database.ts";
 import { Keys } from "./store/keys.ts";
 import { trimLog } from "./store/log.ts";
+import { shareVerdicts } from "./store/mesh-log.ts";
 import { forgetEpochs } from "./store/received.ts";
 import { openStore } from "./store/schema.ts";
 import { SinkQueue } from "./store/sink-queue.ts";
@@ -103,7 +105,8 @@ async function assemble(given: Given) {
   const samples = new Samples({ store, spool, ...config.samples, nowMs, log, arrived: () => feed.wakeFiles() });
   await samples.recover();
   const files = { read: spool.read.bind(spool), changed: () => samples.ask() };
-  const feed = new Feed({ store, changes, files, nowMs, newSession: () => crypto.randomUUID(), report });
+  const judged = (verdicts: readonly SampleVerdict[], atMs: number) => shareVerdicts(store, site.site, verdicts, atMs);
+  const feed = new Feed({ store, changes, files, judged, nowMs, newSession: () => crypto.randomUUID(), report });
   const ingest = createIngest({ store, nowMs, stored: () => feed.wake(), deadLetter: deadLetterAlert(given, changes) });
   let mqtt: MqttServer | undefined;
   let httpsPort = config.httpsPort;

@@ -1,5 +1,5 @@
 // The detector's reading of the log: state first, then batches as far as it granted credits, and its decisions back in one transaction each.
-import { Commit, encodeData, encodePiece, LOOKBACK_MS, type Seen, type State, Want } from "@picket/protocol/feed";
+import { Commit, encodeData, encodePiece, LOOKBACK_MS, type SampleVerdict, type Seen, type State, Want } from "@picket/protocol/feed";
 import type { Changes } from "../changes.ts";
 import type { Link } from "../peer.ts";
 import { growingAlerts, upsertAlert } from "../store/alerts.ts";
@@ -27,6 +27,8 @@ export type FeedPorts = {
     /** Other files may be wanted now. */
     changed(): void;
   };
+  /** Called in the transaction that stores these verdicts. */
+  readonly judged?: (verdicts: readonly SampleVerdict[], nowMs: number) => void;
   /** Faults of ours, such as a log that cannot be read. */
   readonly report: (error: unknown) => void;
 };
@@ -102,6 +104,7 @@ export class Feed {
       saveSeen(store, commit.seen, commit.next);
       saveSightings(store, commit.sightings ?? [], nowMs);
       saveVerdicts(store, commit.verdicts ?? []);
+      this.#ports.judged?.(commit.verdicts ?? [], nowMs);
       markJudged(store, commit.judged ?? []);
       advanceCursor(store, commit);
       return alerts;

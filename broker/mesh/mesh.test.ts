@@ -2,7 +2,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { until } from "../testing/site.ts";
-import { detectionAt, joinSites, meshSite } from "./testing/sites.ts";
+import { commitAlerts, detectionAt, joinSites, meshSite } from "./testing/sites.ts";
 
 /** Asks until the answer is good. */
 const some = <T>(ask: () => Promise<T>, good: (answer: T) => boolean): Promise<T> =>
@@ -165,6 +165,25 @@ test("what we decide about another site's alert stays here; it goes to no webhoo
   } finally {
     await soc.stop(true);
   }
+});
+
+test("what rules found in a file travels by its hash; what they did not find stays", async () => {
+  await using north = await meshSite("north");
+  await using south = await meshSite("south");
+  await joinSites(south, north);
+  const [bad, fine] = ["a".repeat(64), "b".repeat(64)];
+  const match = { rule: "miner", title: "A miner", severity: "high", score: 80, attack: { tactics: [], techniques: [] }, why: "strings" };
+  const verdicts = [
+    { sha256: bad, pack: "p1", matches: [match] },
+    { sha256: fine, pack: "p1", matches: [] },
+  ];
+  await commitAlerts({ dir: north.dir, site: "north", port: north.broker.mqttPort, ca: north.ca }, [detectionAt("north")], { verdicts });
+  const answer = await some(
+    () => south.ask<{ verdicts: object[] }>("GET", `/v1/mesh/verdicts/${bad}`),
+    ({ verdicts: found }) => found.length > 0,
+  );
+  expect(answer.verdicts).toMatchObject([{ sha256: bad, verdict: "malicious", rules: ["miner"], origin: "north" }]);
+  expect(await south.ask("GET", `/v1/mesh/verdicts/${fine}`)).toEqual({ verdicts: [] });
 });
 
 test("indicators travel; leaving ends it on both sides", async () => {

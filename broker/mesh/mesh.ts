@@ -1,5 +1,5 @@
 // The mesh of this site: one connection to each peer, whoever dialled it, and what comes and goes over it.
-import type { Ioc, MeshPeer, MeshStatus, SentItem, SharedVerdict } from "@picket/protocol/mesh";
+import type { Ioc, MeshPeer, MeshStatus, SentItem } from "@picket/protocol/mesh";
 import type { CertifiedPeer, Link, Log } from "../peer.ts";
 import { Refused } from "../refused.ts";
 import type { Store } from "../store/database.ts";
@@ -200,19 +200,21 @@ export class Mesh implements AsyncDisposable {
     return { site, log: logSize(store), peers: listPeers(store).map((peer) => this.#peerStatus(peer)), sites: listIntroduced(store) };
   }
 
-  /** Shares what this site's engines say of a file. Nothing happens without a peer. */
-  async shareVerdict(verdict: SharedVerdict): Promise<void> {
-    await this.#share({ kind: "verdict", body: verdict });
-  }
-
-  /** Shares an indicator. Throws `Refused` without a peer. */
+  /** Shares an indicator, on disk when it resolves. Throws `Refused` without a peer. */
   async shareIoc(ioc: Ioc): Promise<void> {
-    if (!(await this.#share({ kind: "ioc", body: ioc })))
-      throw new Refused("conflict", "This site has no peer to share with", "Join a mesh first: picket mesh join");
+    const { store, site, nowMs } = this.#ports;
+    const shared = await store.commitSoon(() => {
+      if (listPeers(store).length === 0) return false;
+      shareItem(store, { v: 1, origin: site, iat: Math.floor(nowMs() / 1000), kind: "ioc", body: ioc }, nowMs());
+      return true;
+    });
+    if (!shared) throw new Refused("conflict", "This site has no peer to share with", "Join a mesh first: picket mesh join");
+    this.wake();
   }
 
-  /** Lets old items go. */
+  /** Lets old items go, and looks for what nobody said was there. */
   async trim(): Promise<void> {
+    this.wake();
     const { store, limits, nowMs } = this.#ports;
     await store.commitSoon(() => trimMeshLog(store, limits, nowMs()));
     await store.commitSoon(() => trimReceived(store, nowMs()));
@@ -224,18 +226,6 @@ export class Mesh implements AsyncDisposable {
     for (const { stop } of diallers) stop.abort();
     for (const live of this.#live.values()) live.close("the broker stops");
     await Promise.all([this.#signing, ...diallers.map(({ done }) => done)]);
-  }
-
-  async #share(what: { kind: "verdict"; body: SharedVerdict } | { kind: "ioc"; body: Ioc }): Promise<boolean> {
-    const { store, site, nowMs } = this.#ports;
-    const iat = Math.floor(nowMs() / 1000);
-    const shared = await store.commitSoon(() => {
-      if (listPeers(store).length === 0) return false;
-      shareItem(store, { v: 1, origin: site, iat, ...what }, nowMs());
-      return true;
-    });
-    if (shared) this.wake();
-    return shared;
   }
 
   #begin(name: string, transport: { send: (payload: string) => Promise<boolean>; close: (why: string) => void }): Live {

@@ -1,6 +1,7 @@
 // What travels: this site's own items and those of others that it passes on, in one log that each peer reads from its own position.
 // An item has one row: a higher revision replaces it and moves it to the end, so a peer that was away gets the last word only.
 import type { Detection } from "@picket/protocol/alert";
+import type { SampleVerdict } from "@picket/protocol/feed";
 import { identityOf, type MeshItem, type MeshKind } from "@picket/protocol/mesh";
 import { MAX_AGE_MS, MAX_HOPS, MAX_ITEM_BYTES } from "@picket/protocol/mesh-limits";
 import type { Store } from "./database.ts";
@@ -69,6 +70,22 @@ export function shareAlert(store: Store, detection: Detection, nowMs: number): v
     (one) => Buffer.byteLength(JSON.stringify(one)) <= MAX_CONTENT_BYTES,
   );
   if (fitting) shareItem(store, { v: 1, origin: detection.site, iat: Math.floor(nowMs / 1000), kind: "alert", body: fitting }, nowMs);
+}
+
+/** What this site's rules found in files, by hash, for the mesh. What they did not find, and what they could not read, stays here. Call in the transaction that stores it. */
+export function shareVerdicts(store: Store, site: string, verdicts: readonly SampleVerdict[], nowMs: number): void {
+  const found = verdicts.filter(({ matches }) => matches.length > 0);
+  if (found.length === 0 || !store.db.query("SELECT 1 FROM mesh_peers").get()) return;
+  for (const { sha256, matches } of found) {
+    const sure = matches.some(({ severity }) => severity === "high" || severity === "critical");
+    const body = {
+      sha256,
+      verdict: sure ? "malicious" : "suspicious",
+      rules: matches.slice(0, 32).map(({ rule }) => rule),
+      judgedMs: nowMs,
+    } as const;
+    shareItem(store, { v: 1, origin: site, iat: Math.floor(nowMs / 1000), kind: "verdict", body }, nowMs);
+  }
 }
 
 /** Base64 makes four bytes of three, and the signer's certificate comes with it. */

@@ -1,7 +1,7 @@
 // `picket mesh invite|join|list|...`
 import { readFileSync } from "node:fs";
 import { iocKinds, type MeshPeer, type MeshStatus, parseInvite } from "@picket/protocol/mesh";
-import { siteId } from "@picket/protocol/names";
+import { sha256, siteId } from "@picket/protocol/names";
 import { agoWords, dateWords } from "@picket/tui/words";
 import { Argument, type Command, InvalidArgumentError } from "commander";
 import { siteOf } from "../access.ts";
@@ -19,6 +19,7 @@ export function addMesh(program: Command): void {
   addList(mesh);
   addLeave(mesh);
   addChanges(mesh);
+  addVerdict(mesh);
   addIocs(mesh);
 }
 
@@ -212,6 +213,27 @@ function addChanges(mesh: Command): void {
       const answer = await siteOf(command).call("meshChange", { params: { site }, body: { itemsPerS: rate } });
       if (json) printJson(answer);
       else printLine(`${site}: at most ${plural(rate, "item")} a second.`);
+    });
+}
+
+function addVerdict(mesh: Command): void {
+  mesh
+    .command("verdict")
+    .description("show what other sites found in a file")
+    .argument("<sha256>", "the file's SHA-256", (text) => {
+      if (sha256.safeParse(text).success) return text;
+      throw new InvalidArgumentError("a SHA-256 is 64 lower-case hex digits.");
+    })
+    .option("--json", "one JSON object: { verdicts }")
+    .addHelpText("after", "\nExample:\n  picket mesh verdict 275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f")
+    .action(async (hash: string, { json }: Json, command: Command) => {
+      const { verdicts } = await siteOf(command).call("meshVerdicts", { params: { hash } });
+      if (json) return printJson({ verdicts });
+      if (verdicts.length === 0) return printLine("No other site has found anything in this file, or none has seen it.");
+      printTable(
+        ["site", "through", "verdict", "when", "rules"],
+        verdicts.map((one) => [one.origin, one.via, one.verdict, dateWords(one.judgedMs), one.rules.join(", ")]),
+      );
     });
 }
 

@@ -124,6 +124,7 @@ export function detectionAt(site: string, change: Partial<Detection> = {}): Dete
 export async function commitAlerts(
   to: { dir: string; site: string; port: number; ca: string },
   detections: readonly Detection[],
+  more: object = {},
 ): Promise<void> {
   const read = (file: string) => readFileSync(join(to.dir, file), "utf8");
   const client = await mqtt.connectAsync(`mqtts://localhost:${to.port}`, {
@@ -138,9 +139,13 @@ export async function commitAlerts(
     await client.publishAsync(topic("want", to.site), JSON.stringify({ kind: "hello", credits: 1 }), { qos: 1 });
     const { session, cursor } = await state.promise;
     const alerts = detections.map((detection) => ({ detection, group: "" }));
-    await client.publishAsync(topic("commit", to.site), JSON.stringify({ session, next: cursor, alerts, seen: [], read: 0, refused: 0 }), {
-      qos: 1,
-    });
+    await client.publishAsync(
+      topic("commit", to.site),
+      JSON.stringify({ session, next: cursor, alerts, seen: [], read: 0, refused: 0, ...more }),
+      {
+        qos: 1,
+      },
+    );
   } finally {
     await client.endAsync(true);
   }
