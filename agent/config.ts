@@ -88,6 +88,12 @@ export const AgentConfig = z.strictObject({
     .max(30)
     .default(HEARTBEAT_S)
     .meta({ description: "Seconds between heartbeats; the site calls a device offline after 45 s without one" }),
+  canaryS: z
+    .int()
+    .min(5)
+    .max(3600)
+    .default(60)
+    .meta({ description: "Seconds between two looks of the agent at itself: what it does, the sensor must see" }),
   eventsPerS: z
     .int()
     .min(100)

@@ -1,5 +1,6 @@
 // What the agent says of itself: to the site with every heartbeat, and to `picket-agent status`.
 import type { Capability, OnlineStatus } from "@picket/protocol/status";
+import type { Canary } from "./canary.ts";
 import { bootNowMs } from "./clock.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Identity } from "./enroll/files.ts";
@@ -16,6 +17,7 @@ type Parts = {
   readonly identity: Identity;
   readonly recorder: Recorder;
   readonly sensor: Sensor | undefined;
+  readonly canary: Canary;
   readonly files: Files;
   readonly response: Response | undefined;
   readonly certificateExpiresMs: () => number;
@@ -70,7 +72,7 @@ export function startReport(parts: Parts): Report {
   };
 }
 
-function statusOf({ recorder, sensor, files, response, config }: Parts): OnlineStatus {
+function statusOf({ recorder, sensor, canary, files, response, config }: Parts): OnlineStatus {
   const { boot, arch, kernel } = thisHost();
   const { user, system } = process.cpuUsage();
   return {
@@ -83,7 +85,7 @@ function statusOf({ recorder, sensor, files, response, config }: Parts): OnlineS
     arch,
     kernel,
     uptimeS: bootNowMs() / 1000,
-    capabilities: capabilities({ recorder, sensor, files, response, config }),
+    capabilities: capabilities({ recorder, sensor, canary, files, response, config }),
     isolation: response?.isolation() ?? { state: "off" },
     keysVersion: response?.keysVersion() ?? 0,
     produced: recorder.produced(),
@@ -103,12 +105,18 @@ const noResponse: Capability = {
   todo: "see the agent's log",
 };
 
-function capabilities(of: Pick<Parts, "recorder" | "sensor" | "files" | "response" | "config">): Capability[] {
-  const { recorder, sensor, files, response, config } = of;
+function capabilities(of: Pick<Parts, "recorder" | "sensor" | "canary" | "files" | "response" | "config">): Capability[] {
+  const { recorder, sensor, canary, files, response, config } = of;
   const trouble = recorder.trouble();
   const buffer: Capability =
     trouble === undefined
       ? { name: "buffer", level: "live", why: `keeps up to ${config.buffer.maxEvents} events while the site cannot be reached` }
       : { name: "buffer", level: "degraded", why: trouble.slice(0, 512), todo: "check the disk of the state folder" };
-  return [...(sensor?.capabilities() ?? [noSensor]), response?.capability() ?? noResponse, buffer, files.capability()].slice(0, 64);
+  return [
+    ...(sensor?.capabilities() ?? [noSensor]),
+    canary.capability(),
+    response?.capability() ?? noResponse,
+    buffer,
+    files.capability(),
+  ].slice(0, 64);
 }

@@ -1,5 +1,6 @@
 // `picket-agent run`: sensor, recorder, response and uplink, wired. Nothing is decided here.
 import type { EventDraft } from "@picket/protocol/event";
+import { createCanary } from "./canary.ts";
 import { bootNowMs } from "./clock.ts";
 import type { AgentConfig } from "./config.ts";
 import { type Identity, readIdentity } from "./enroll/files.ts";
@@ -35,13 +36,16 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     publish: (payload) => uplink.sendSample(payload),
     eventsWaiting: () => buffer.waiting().events,
   });
-  const sensor = openSensor(config, (draft) => emit(files.see(draft)), log);
+  const canary = createCanary({ everyMs: config.canaryS * 1000, emit, runs: (collector) => isLive(sensor, collector) });
+  const sensor = openSensor(config, canary.dir, (draft) => emit(canary.saw(draft) ? draft : files.see(draft)), log);
+  canary.start();
   const response = await openResponse(config, identity, emit, log);
   const report = startReport({
     config,
     identity,
     recorder,
     sensor,
+    canary,
     files,
     response,
     certificateExpiresMs: () => expiresMs(credentials.cert),
@@ -93,7 +97,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
 
   return {
     stop: async (why) => {
-      for (const part of [memory, renewal]) part[Symbol.dispose]();
+      for (const part of [memory, renewal, canary]) part[Symbol.dispose]();
       sensor?.poll();
       files[Symbol.dispose]();
       recorder.stop(why);
@@ -109,9 +113,13 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
   };
 }
 
-function openSensor(config: AgentConfig, emit: (draft: EventDraft) => void, log: Log): Sensor | undefined {
+const isLive = (sensor: Sensor | undefined, collector: string): boolean =>
+  sensor?.capabilities().some(({ name, level }) => name === `sensor.${collector}` && level !== "off") ?? false;
+
+function openSensor(config: AgentConfig, canary: string, emit: (draft: EventDraft) => void, log: Log): Sensor | undefined {
   try {
-    const { read: watchRead, write: watchWrite } = config.watch;
+    const { read: watchRead, write } = config.watch;
+    const watchWrite = [...write, canary];
     return startSensor({ ignorePid: process.pid, watchRead, watchWrite, ringBytes: config.sensor.ringBytes }, emit);
   } catch (error) {
     log("error", "the sensor could not be started", { error: reason(error) });

@@ -1,0 +1,81 @@
+import { dlopen, FFIType } from "bun:ffi";
+import { closeSync, existsSync, openSync, readdirSync, readlinkSync } from "node:fs";
+import type { EventDraft } from "@picket/protocol/event";
+import { describe, expect, test } from "vitest";
+import { createCanary, watchedCollectors } from "./canary.ts";
+import { cannotRun } from "./collectors/testing/rig.ts";
+import { startSensor } from "./sensor.ts";
+
+const libc = dlopen("libc.so.6", { dup2: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 } }).symbols;
+
+/** Descriptors of this process through which its BPF programs are attached. */
+const attached = () =>
+  readdirSync("/proc/self/fd").filter((fd) => {
+    try {
+      return /^anon_inode:(bpf_link|\[perf_event\]|bpf-link)$/.test(readlinkSync(`/proc/self/fd/${fd}`));
+    } catch {
+      return false;
+    }
+  });
+
+describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
+  test("what the agent does comes back; when somebody takes the programs away behind its back, it says so; its folder goes with it", async () => {
+    const states: string[] = [];
+    const emit = (draft: EventDraft) => {
+      if (draft.type === "sensor.state") states.push(`${draft.body.collector} ${draft.body.level}`);
+    };
+    const before = attached();
+    const canary = createCanary({ everyMs: 500, withinMs: 400, runs: () => true, emit });
+    const sensor = startSensor({ ignorePid: process.pid, watchRead: [], watchWrite: [canary.dir] }, (draft) => void canary.saw(draft));
+    try {
+      canary.start();
+      await expect.poll(() => canary.capability().why, { timeout: 10_000 }).toContain("was seen");
+      const back = Date.now();
+      await expect.poll(() => Date.now() - back > 1500, { timeout: 5000 }).toBe(true);
+      expect(states).toEqual([]);
+      const ours = attached().filter((fd) => !before.includes(fd));
+      expect(ours.length).toBeGreaterThan(10);
+      // Their numbers stay taken: the sensor closes them when it ends, and must not close what somebody else has by then.
+      const nothing = openSync("/dev/null", "r");
+      for (const fd of ours) libc.dup2(nothing, Number(fd));
+      closeSync(nothing);
+      await expect.poll(() => states.toSorted(), { timeout: 10_000 }).toEqual(watchedCollectors.map((name) => `${name} degraded`));
+      expect(canary.capability()).toMatchObject({
+        level: "degraded",
+        why: expect.stringContaining("a program that the agent started was not seen"),
+      });
+    } finally {
+      canary[Symbol.dispose]();
+      sensor[Symbol.dispose]();
+    }
+    expect(existsSync(canary.dir)).toBe(false);
+  });
+});
+
+test("a collector that is known to be off is not expected; one that comes back is live again", async () => {
+  const states: string[] = [];
+  let song: { path: string } | undefined;
+  const canary = createCanary({
+    everyMs: 150,
+    withinMs: 50,
+    runs: (collector) => collector === "file",
+    emit: (draft) => draft.type === "sensor.state" && states.push(`${draft.body.collector} ${draft.body.level}`),
+  });
+  canary.start();
+  await expect.poll(() => states, { timeout: 5000 }).toEqual(["file degraded"]);
+  // Bring back whatever lies in its folder, as a sensor would.
+  const process = { pid: 1, startTicks: 1, ppid: 0, uid: 0, exe: "/bin/sh", argv: [] };
+  const timer = setInterval(() => {
+    for (const name of readdirSync(canary.dir)) {
+      song = { path: canary.dir + name };
+      canary.saw({ type: "file.create", timeMs: 0, body: { process, file: song } });
+    }
+  }, 1);
+  try {
+    await expect.poll(() => states.slice(0, 2), { timeout: 10_000 }).toEqual(["file degraded", "file live"]);
+  } finally {
+    clearInterval(timer);
+    canary[Symbol.dispose]();
+  }
+  expect(song).toBeDefined();
+});
