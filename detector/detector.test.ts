@@ -18,7 +18,10 @@ import { randomLog } from "./testing/random.ts";
 
 const quiet = () => {};
 const optionsFor = (site: TestSite, log: Parameters<typeof detectorOptions>[1] = quiet) =>
-  detectorOptions(DetectorConfig.parse({ dir: site.dir, host: "localhost", port: site.broker.mqttPort, warmUpExecs: 20 }), log);
+  detectorOptions(
+    DetectorConfig.parse({ dir: site.dir, host: "localhost", port: site.broker.mqttPort, warmUpExecs: 20, scan: false }),
+    log,
+  );
 
 /** Enrols the three devices of a random log and returns a way to publish its batches. */
 async function devicesOf(site: TestSite) {
@@ -56,7 +59,13 @@ const alertsAt = (site: TestSite) =>
 
 /** What one run over the stored log decides. */
 function expected(site: TestSite) {
-  const pipeline = createPipeline({ site: SITE, rules: builtinRules(), matcher: compileRules(builtinRules()), warmUpExecs: 20 });
+  const pipeline = createPipeline({
+    site: SITE,
+    rules: builtinRules(),
+    matcher: compileRules(builtinRules()),
+    warmUpExecs: 20,
+    scan: false,
+  });
   for (const { batch, receivedMs } of read(site, (store) => readBatches(store, 0, 1e9))) {
     const { header, events } = decodeBatch(batch);
     for (const event of events) pipeline.handle(event, { id: eventId(event), boot: header.boot, receivedMs, silent: false });

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   existsSync,
@@ -137,7 +136,7 @@ test("secrets, logs, FIFOs, folders, links, empty files and what lies elsewhere 
   writeFileSync(at("elsewhere/file"), "other");
   writeFileSync(at("watched/empty"), "");
   mkdirSync(at("watched/folder"));
-  execFileSync("mkfifo", [at("watched/fifo")]);
+  Bun.spawnSync(["mkfifo", at("watched/fifo")]);
   symlinkSync(at("secret/shadow"), at("watched/link"));
   symlinkSync(at("elsewhere/file"), at("watched/link2"));
   for (const name of [
