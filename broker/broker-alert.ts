@@ -13,6 +13,14 @@ export const brokerRules = {
     tactics: ["defense-evasion"],
     techniques: ["T1562"],
   },
+  blind: {
+    id: "picket-broker-blind",
+    title: "Device does not see what it saw before",
+    severity: "high",
+    score: 60,
+    tactics: ["defense-evasion"],
+    techniques: ["T1562"],
+  },
   loss: { id: "picket-broker-loss", title: "Events were lost", severity: "medium", score: 35, tactics: [], techniques: [] },
   deadLetter: {
     id: "picket-broker-dead-letter",

@@ -184,3 +184,29 @@ test("two agents with one certificate raise an alert", async () => {
   for (const epoch of ["epoch000", "epoch111", "epoch000", "epoch111"]) await say(makeStatus(epoch));
   expect(alerts()).toMatchObject([{ rule: "picket-broker-twins", count: 2 }]);
 });
+
+test("a device that sees less than before is an alert that says what; one that never saw it is not", async () => {
+  using store = openStore(":memory:");
+  const { say, alerts } = setup(store);
+  const sees = (canary: "live" | "degraded", file: "live" | "off") =>
+    makeStatus("epoch000", {
+      capabilities: [
+        { name: "canary", level: canary, why: "a program that the agent started was not seen" },
+        { name: "sensor.file", level: file, why: "no tracepoint" },
+      ],
+    });
+  await say(sees("live", "off"));
+  await say(sees("live", "off"));
+  expect(alerts()).toEqual([]);
+  await say(sees("degraded", "off"));
+  await say(sees("degraded", "off"));
+  expect(alerts()).toMatchObject([{ rule: "picket-broker-blind", count: 1 }]);
+  const [alert] = listAlerts(store, { limit: 1 });
+  expect(alert).toMatchObject({
+    severity: "high",
+    summary: "gw-1 does not see what it saw before: canary is degraded: a program that the agent started was not seen",
+  });
+  await say(sees("live", "live"));
+  await say(sees("live", "off"));
+  expect(alerts()).toMatchObject([{ count: 2 }]);
+});

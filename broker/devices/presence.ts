@@ -5,8 +5,11 @@ import type { Changes } from "../changes.ts";
 import type { Store } from "../store/database.ts";
 import { getDevice, getLiveness, listLiveness, noteLost, saveStatus, setPresence, setSilentSince } from "../store/devices.ts";
 import { reportEpochs } from "../store/received.ts";
+import { worse } from "./blind.ts";
 import { Twins } from "./twins.ts";
 
+/** protocol/alert.ts */
+const MAX_SUMMARY = 1000;
 export const SWEEP_MS = 10_000;
 /** A clean stop is a reboot or an update until it lasts longer than this. Whoever has root can end the agent cleanly too. */
 export const STOPPED_TOO_LONG_MS = 10 * 60_000;
@@ -81,15 +84,21 @@ export class Presence {
     const { store, nowMs } = this.#ports;
     const before = getLiveness(store, device);
     if (!before) return;
+    const lost = worse(getDevice(store, device)?.status?.capabilities ?? [], status.capabilities);
     saveStatus(store, device, status, nowMs());
     if (before.silentSinceMs !== null) this.#back(device, before.silentSinceMs, told);
     if (this.#twins.heartbeat(device, status.epoch)) this.#raiseTwins(device, told, "an agent that had been replaced is sending again");
     const covered = reportEpochs(store, { ...status, device, held: status.epochs, nowMs: nowMs() });
-    const lost = noteLost(store, device, covered.lost);
-    if (lost > 0) {
+    const events = noteLost(store, device, covered.lost);
+    if (lost.length > 0) {
+      const what = lost.map(({ name, level, why }) => `${name} is ${level}: ${why}`).join("; ");
+      const summary = () => `${device} does not see what it saw before: ${what}`.slice(0, MAX_SUMMARY);
+      this.#raise(told, { rule: "blind", device, anchorMs: hourOf(nowMs()), add: 1, summary });
+    }
+    if (events > 0) {
       const summary = (count: number) =>
         `${count} events of ${device} were lost within an hour (${(covered.ratio * 100).toFixed(2)} % of all it had arrived; ${covered.unexplained} are missing without a report).`;
-      this.#raise(told, { rule: "loss", device, anchorMs: hourOf(nowMs()), add: lost, summary });
+      this.#raise(told, { rule: "loss", device, anchorMs: hourOf(nowMs()), add: events, summary });
     }
     told.devices.push(device);
   }

@@ -1,0 +1,13 @@
+// Whether a device sees less than it did.
+import type { Capability } from "@picket/protocol/status";
+
+const rank: Record<Capability["level"], number> = { live: 2, degraded: 1, off: 0 };
+
+/**
+ * Capabilities that are worse than in the heartbeat before. What a device never had is no news, and what it says for the first time has nothing to be worse than:
+ * `picket device` shows both.
+ */
+export function worse(before: readonly Capability[], now: readonly Capability[]): Capability[] {
+  const levels = new Map(before.map(({ name, level }) => [name, rank[level]]));
+  return now.filter(({ name, level }) => rank[level] < (levels.get(name) ?? 0));
+}
