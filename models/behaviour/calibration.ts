@@ -44,7 +44,7 @@ function curveOf(energies: readonly number[], per: number): Curve {
   const sorted = Float64Array.from(energies).sort().reverse();
   const at: number[] = [];
   const rates: number[] = [];
-  for (let rank = 1; rank <= sorted.length; rank = Math.max(rank + 1, Math.floor(rank * 1.25))) {
+  for (let rank = 1; rank <= sorted.length; rank = nextRank(rank, sorted.length)) {
     const energy = round(sorted[rank - 1]!);
     if (at.length > 0 && energy >= at.at(-1)!) {
       rates[rates.length - 1] = round(rank / per);
@@ -58,6 +58,10 @@ function curveOf(energies: readonly number[], per: number): Curve {
   const mean = tail === 0 ? 0 : sorted.subarray(0, tail).reduce((sum, energy) => sum + energy - from, 0) / tail;
   return { energies: at, rates, scale: round(Math.max(LEAST_SCALE, mean)) };
 }
+
+/** Every rank at first, then ever fewer, and the last. */
+const nextRank = (rank: number, last: number): number =>
+  rank === last ? last + 1 : Math.min(last, Math.max(rank + 1, Math.floor(rank * 1.25)));
 
 const round = (value: number): number => Number(value.toPrecision(7));
 

@@ -36,7 +36,7 @@ export type LearnOptions = {
 /** Throws when there are too few minutes to hold some back. Same minutes in the same order, same model. */
 export function learn(minutes: readonly Minute[], options: LearnOptions = {}): Learnt {
   if (minutes.length < FOLDS * 20) throw new Error(`${minutes.length} minutes are too few to learn from: at least ${FOLDS * 20}`);
-  const { progress = () => {}, weights = { own: 10, stranger: 200 }, groupOf = (device) => device } = options;
+  const { progress = () => {}, weights = { own: 10, stranger: 5000 }, groupOf = (device) => device } = options;
   progress("features of held-back minutes");
   const folds = foldsOf(minutes);
   const held = heldBack(minutes, folds, groupOf);

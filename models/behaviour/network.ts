@@ -9,7 +9,7 @@ const CORNERS = 8;
 const SHARES = [0.1, 0.03, 0.01, 0.003, 0.001, 0.0003] as const;
 /** Decades one feature can add, so that none decides alone; sums may add more, so that much more is always worse. */
 const MAX_DECADES = 10;
-const MAX_DECADES_OF_SUM = 100;
+const MAX_DECADES_OF_SUM = 1000;
 /** Decades per unit beyond the largest value seen, at most. */
 const MAX_SLOPE = 2;
 
@@ -27,9 +27,9 @@ export type Weights = { readonly own: number; readonly stranger: number };
 const WEIGHT_OF_SUM = 3;
 /** Good programs hardly ever lie where anyone can write. */
 const ANYONE = featureNames.indexOf("count exec.anyone");
-const WEIGHT_OF_ANYONE = Number(process.env.AW ?? 30);
+const WEIGHT_OF_ANYONE = 30;
 const weightOf = (signal: number, all: number): number =>
-  (signal === ANYONE ? WEIGHT_OF_ANYONE : signal < FEATURES ? 1 : signal === FEATURES ? all : WEIGHT_OF_SUM);
+  signal === ANYONE ? WEIGHT_OF_ANYONE : signal < FEATURES ? 1 : signal === FEATURES ? all : WEIGHT_OF_SUM;
 const mostOf = (signal: number): number => (signal < FEATURES ? MAX_DECADES : MAX_DECADES_OF_SUM);
 
 /** Corners of one feature: value and decades there, rising. Flat before the first; `slope` after the last. */

@@ -20,7 +20,10 @@ export function learnStart({ seed, devices, days, recorded }: StartOptions): { l
   const site = syntheticSite(seed, devices, recorded);
   const profiles = new Map(site.map(({ name, profile }) => [name, profile]));
   const minutes = site.flatMap((device) => minutesOf(device, 0, days * DAY));
-  const learnt = learn(minutes, { weights: { own: 10, stranger: Number(process.env.TS ?? 10) }, groupOf: (device) => profiles.get(device)! });
+  const learnt = learn(minutes, {
+    weights: { own: 10, stranger: 10 },
+    groupOf: (device) => profiles.get(device)!,
+  });
   return {
     learnt: { ...learnt, site: common(minutes, profiles), devices: new Map(), calibration: { stranger: learnt.calibration.stranger! } },
     minutes,
