@@ -64,7 +64,6 @@ function expected(site: TestSite) {
     rules: builtinRules(),
     matcher: compileRules(builtinRules()),
     warmUpExecs: 20,
-    scan: false,
   });
   for (const { batch, receivedMs } of read(site, (store) => readBatches(store, 0, 1e9))) {
     const { header, events } = decodeBatch(batch);
