@@ -11,6 +11,7 @@ import { arm64Runner } from "./emulator.ts";
 const root = new URL("../../", import.meta.url).pathname;
 const runner = await arm64Runner();
 const why = "why" in runner ? runner.why : "";
+const host = process.arch === "arm64" ? "arm64" : "x64";
 /** Emulation takes seconds to start a program, and a busy machine a multiple. */
 const LIMIT_MS = 240_000;
 const armTest = (name: string, body: () => Promise<void>) => test.skipIf(why !== "")(`${name}${why && ` (${why})`}`, body, LIMIT_MS);
@@ -22,6 +23,7 @@ beforeAll(async () => {
   if (why) return;
   dir = mkdtempSync(join(tmpdir(), "picket-arm64-"));
   makeDistribution("arm64", join(dir, "arm64"));
+  makeDistribution(host, join(dir, host));
   events = join(dir, "events.ndjson");
   writeFileSync(events, recorded());
 }, LIMIT_MS);
@@ -39,8 +41,7 @@ function recorded(): string {
 
 const onArm = (program: "picket" | "picket-agent", ...args: string[]) =>
   said([...("why" in runner ? [] : runner), join(dir, "arm64", program), ...args]);
-const here = (program: "picket" | "picket-agent", ...args: string[]) =>
-  said(["bun", join(root, program === "picket" ? "cli/main.ts" : "agent/main.ts"), ...args]);
+const here = (program: "picket" | "picket-agent", ...args: string[]) => said([join(dir, host, program), ...args]);
 
 async function said(argv: readonly string[]): Promise<{ code: number; stdout: string }> {
   const { code, stdout, stderr } = await run(argv, { timeoutMs: LIMIT_MS });

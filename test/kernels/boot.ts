@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlin
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { modulesFor } from "./modules.ts";
-import { type DebianArchitecture, debianRoot, NoPackages, type Wanted } from "./packages.ts";
+import { type DebianArchitecture, debianRoot, NoPackages } from "./packages.ts";
 
 export type Kernel = {
   readonly architecture: DebianArchitecture;
@@ -59,11 +59,21 @@ const base = ["libc6", "libstdc++6", "libgcc-s1", "bash", "busybox-static"];
 /** Lines of the console that are ours. A kernel message has no such beginning. */
 const MARK = "@@picket";
 
+/** Why `guest` cannot be booted here, or "": its packages are fetched, unless an earlier run did. */
+export async function whyNot(guest: Pick<Guest, "kernel" | "packages">): Promise<string> {
+  try {
+    await prepare(guest);
+    return "";
+  } catch (error) {
+    if (error instanceof NoPackages) return error.message;
+    throw error;
+  }
+}
+
 /** Boots `guest` and waits for its end. Throws `NoPackages` when something for it cannot be had, `BootFailed` when it hangs, panics or ends early. */
 export async function boot(guest: Guest): Promise<Outcome> {
   const machine = machines[guest.kernel.architecture];
-  if (!Bun.which(machine.qemu)) throw new NoPackages(`${machine.qemu} is not installed: sudo ./install.sh --test installs it`);
-  const root = await debianRoot(wantedBy(guest));
+  const root = await prepare(guest);
   const folder = mkdtempSync(join(tmpdir(), "picket-kernel-"));
   try {
     const initrd = await makeInitramfs(guest, root, folder);
@@ -93,11 +103,15 @@ export async function boot(guest: Guest): Promise<Outcome> {
   }
 }
 
-const wantedBy = ({ kernel, packages }: Guest): Wanted => ({
-  architecture: kernel.architecture,
-  packages: [...new Set([kernel.image, ...base, ...packages])].toSorted(),
-  ...(kernel.suites ? { suites: kernel.suites } : {}),
-});
+async function prepare({ kernel, packages }: Pick<Guest, "kernel" | "packages">): Promise<string> {
+  for (const program of [machines[kernel.architecture].qemu, "cpio"])
+    if (!Bun.which(program)) throw new NoPackages(`${program} is not installed: sudo ./install.sh --test installs it`);
+  return debianRoot({
+    architecture: kernel.architecture,
+    packages: [...new Set([kernel.image, ...base, ...packages])].toSorted(),
+    ...(kernel.suites ? { suites: kernel.suites } : {}),
+  });
+}
 
 /** Reads the console until the machine is off. A machine that takes longer than `limitMs` is switched off. */
 async function watch(argv: readonly string[], limitMs: number): Promise<Outcome> {
@@ -141,7 +155,7 @@ async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string
   for await (const chunk of stream) {
     const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = parts.pop() ?? "";
-    for (const part of parts) yield part.replaceAll("\r", "");
+    for (const part of parts) yield Bun.stripANSI(part).replaceAll("\r", "");
   }
   if (rest) yield rest;
 }
@@ -200,8 +214,10 @@ ${btf ? "" : "mount -t tmpfs none /sys/kernel/btf"}
 ip link set lo up
 echo "${MARK} booted $(uname -r)"
 while read -r module; do insmod "/modules/$module.ko" || echo "module $module cannot be inserted"; done < /modules/order
-bash /script.sh < /dev/null
-echo "${MARK} end $?"
+bash /script.sh < /dev/null 2> /run/stderr
+code=$?
+tail -n 50 /run/stderr | sed 's/^/${MARK} stderr /'
+echo "${MARK} end $code"
 poweroff -f
 `;
 

@@ -17,27 +17,25 @@ const LIMIT_MS = 600_000;
 /** `picket-agent check` and `run --stdout`. */
 export const sensorGuest = (of: Product): Guest => guest(of, "sensor", { "usr/local/bin/picket-agent": join(of.dist, "picket-agent") });
 
-/** Broker and agent; a signed order isolates the device, another one releases it. `site` is a folder of `makeSite`. */
-export const isolationGuest = (of: Product & { readonly site: string }): Guest =>
-  guest(of, "isolation", {
-    "usr/local/bin/picket-agent": join(of.dist, "picket-agent"),
-    "usr/local/bin/picket": join(of.dist, "picket"),
-    site: of.site,
-  });
+/** Broker and agent; a signed order isolates the device, another one releases it. `site` is a folder of `makeSite`; the models score `events`. */
+export const isolationGuest = (of: Product & { readonly site: string; readonly events: string }): Guest =>
+  guest(of, "isolation", { "usr/local/bin": of.dist, site: of.site, "events.ndjson": of.events });
 
 function guest(of: Product, script: string, files: Record<string, string>): Guest {
   const text = readFileSync(new URL(`scripts/${script}.sh`, import.meta.url), "utf8");
   return { kernel: of.kernel, btf: of.btf, packages, modules, files, script: text, limitMs: LIMIT_MS };
 }
 
-/** Operator keys and a site in the empty folder `dir`, for the network of the isolation script. Made here, where it takes no minute. */
-export async function makeSite(dir: string): Promise<void> {
-  const picket = ["bun", new URL("../../cli/main.ts", import.meta.url).pathname, "--home", join(dir, "operator")];
+/**
+ * Operator keys and a site in the empty folder `dir`, for the network of the isolation script. `picket` is the program of this machine, of the same version
+ * as the one in there: here it takes no minute.
+ */
+export async function makeSite(picket: string, dir: string): Promise<void> {
   for (const argv of [
     ["operator", "init", "--site", "kernel", "--name", "tester"],
     ["site", "init", "--site", "kernel", "--host", "192.0.2.1", "--dir", join(dir, "site")],
   ]) {
-    const { code, stderr } = await run([...picket, ...argv]);
+    const { code, stderr } = await run([picket, "--home", join(dir, "operator"), ...argv]);
     if (code !== 0) throw new Error(`picket ${argv.join(" ")}: ${stderr}`);
   }
   writeFileSync(join(dir, "site.toml"), '[broker]\ndir = "/site/site"\n');

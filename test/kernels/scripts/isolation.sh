@@ -4,6 +4,8 @@ export PICKET_HOME=/site/operator
 hostname kernel-test
 echo 'root:*:20000:0:99999:7:::' > /etc/shadow
 echo 'root:x:0:0:root:/root:/bin/bash' > /etc/passwd
+picket model score cmdline /events.ndjson --json | report scores
+
 ip netns add device
 ip link add to-device type veth peer name to-site netns device
 ip addr add 192.0.2.1/24 dev to-device
@@ -19,7 +21,7 @@ touch /run/agent.log
 picket broker --config /site/site.toml > /run/broker.log 2>&1 &
 broker=$!
 until_line $broker 'broker listens' /run/broker.log || exit 3
-picket token create --out /run/token 2> /dev/null || exit 4
+picket token create --out /run/token || exit 4
 on_device picket-agent enroll --name arm --token-file /run/token 2>> /run/agent.log || exit 5
 on_device picket-agent run 2>> /run/agent.log &
 agent=$!
@@ -44,7 +46,7 @@ can_reach 7777 | report other-before
 
 picket events --follow --type process.exec --json > /run/events.ndjson &
 events=$!
-picket isolate arm --yes --reason 'kernel test' --json 2> /dev/null | report isolate
+picket isolate arm --yes --reason 'kernel test' --json | report isolate
 touch /run/isolated
 wait $live
 report live < /run/live.log

@@ -12,7 +12,7 @@ ip -n elsewhere addr add 192.0.2.2/24 dev far
 ip -n elsewhere link set far up
 ip netns exec elsewhere nc -ll -p 4444 -e cat &
 
-PICKET_SENSOR_RING_BYTES=262144 picket-agent run --stdout > /run/events.ndjson 2> /run/agent.log &
+PICKET_SENSOR_RING_BYTES=65536 picket-agent run --stdout > /run/events.ndjson 2> /run/agent.log &
 agent=$!
 trap 'kill -9 $agent; report agent-log < /run/agent.log' EXIT
 seen() { grep -q -e "$1" /run/events.ndjson; }
@@ -31,7 +31,7 @@ grep -e marked- -e '"dstPort":4444' /run/events.ndjson | report event
 grep VmRSS /proc/$agent/status | tr -dc 0-9 | report rss-kb
 
 # More than the ring holds, so that its end is passed and its start used again.
-bash -c 'for ((i = 0; i < 3000; i++)); do : < /etc/shadow; done; exec cat /etc/shadow' marked-many > /dev/null
+bash -c 'for ((i = 0; i < 1500; i++)); do : < /etc/shadow; done; exec cat /etc/shadow' marked-many > /dev/null
 opens() { grep '"type":"file.open"' /run/events.ndjson | grep -c marked-many; }
 settled() { local now; now=$(wc -c < /run/events.ndjson); sleep 2; [ "$now" = "$(wc -c < /run/events.ndjson)" ]; }
 until_true 90 settled
