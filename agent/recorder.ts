@@ -8,6 +8,7 @@ import { localRules } from "./local-rules.ts";
 import type { Log } from "./log.ts";
 import { createPipeline } from "./pipeline.ts";
 import { maskOf } from "./privacy.ts";
+import { type RuleState, withinBudget } from "./rule-budget.ts";
 import { createShedder } from "./shed.ts";
 import { createStamp, newEpoch } from "./stamp.ts";
 
@@ -44,10 +45,13 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
     queueMicrotask(() => pipeline.emit({ type: "sensor.state", timeMs: Date.now(), body }));
   };
   const buffer = new EventBuffer({ path: join(config.state, "buffer.db"), ...config.buffer, epoch: { epoch, boot, device }, onTrouble });
+  // Later: an event is being taken just now.
+  const onRules = (state: RuleState) =>
+    queueMicrotask(() => pipeline.emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "rules", ...state } }));
   const stamp = createStamp(device, epoch);
   const pipeline = createPipeline({
     stamp,
-    match: config.rules.local ? localRules() : () => [],
+    match: config.rules.local ? withinBudget(localRules(), () => performance.now(), onRules) : () => [],
     keeps: createShedder(config.eventsPerS, () => performance.now()),
     mask: maskOf(config, config.state),
     sink: (event) => buffer.append(event),

@@ -9,6 +9,7 @@ import { jsonLine } from "./output/line.ts";
 import type { Output } from "./output/output.ts";
 import { createPipeline } from "./pipeline.ts";
 import { maskOf } from "./privacy.ts";
+import { type RuleState, withinBudget } from "./rule-budget.ts";
 import { type Sensor, startSensor } from "./sensor.ts";
 import { createShedder } from "./shed.ts";
 import { createStamp, newEpoch } from "./stamp.ts";
@@ -22,9 +23,12 @@ export function printEvents(config: AgentConfig, output: Output, log: Log): { st
   const host = thisHost();
   const stamp = createStamp(hostLabel(), newEpoch());
   const withinRate = createShedder(config.eventsPerS, () => performance.now());
+  // Later: an event is being taken just now.
+  const onRules = (state: RuleState) =>
+    queueMicrotask(() => emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "rules", ...state } }));
   const pipeline = createPipeline({
     stamp,
-    match: config.rules.local ? localRules() : () => [],
+    match: config.rules.local ? withinBudget(localRules(), () => performance.now(), onRules) : () => [],
     keeps: (event: SensorEvent) => (event.type === "sensor.lost" || output.unreadBytes() < MAX_UNREAD_BYTES) && withinRate(event),
     mask: maskOf(config),
     sink: (event) => output.write(jsonLine(event)),
