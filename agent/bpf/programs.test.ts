@@ -1,9 +1,10 @@
+import { capabilityOf } from "@picket/protocol/collectors";
 import { expect, test } from "vitest";
 import { Unsupported } from "../unsupported.ts";
 import { openLibbpf } from "./libbpf.ts";
 import { listPrograms } from "./load.ts";
 import { objectBytes } from "./object.ts";
-import { fields, healthOf, programs } from "./programs.ts";
+import { collectorNames, fields, healthOf, programs } from "./programs.ts";
 
 const missing = (() => {
   try {
@@ -40,4 +41,11 @@ test("without its main program a collector is off", () => {
 
 test("a program that only makes things cheaper is not missed", () => {
   expect(healthOf("exec", new Map([["prepare_exec", "this kernel has no tracepoint sched/sched_prepare_exec"]])).level).toBe("live");
+});
+
+test("what the protocol says of capabilities is what collectors are called", () => {
+  const named = Object.values(capabilityOf).filter((name) => name.startsWith("sensor."));
+  expect(new Set(named.map((name) => name.replace("sensor.", "")))).toEqual(
+    new Set(collectorNames.filter((name) => name !== "process-tree")),
+  );
 });

@@ -1,5 +1,8 @@
 // `picket device ID` and `picket device ID revoke`
 import type { CommandRecord, Device } from "@picket/protocol/rest";
+import { builtinRules } from "@picket/rules/builtin";
+import { coverageOf, type RuleCoverage } from "@picket/rules/coverage";
+import type { Rule } from "@picket/rules/rule";
 import { commandView, coverageWords, dateWords, isolationOf, isolationWords, presenceWords } from "@picket/tui/words";
 import { Argument, type Command } from "commander";
 import { siteOf } from "../access.ts";
@@ -15,7 +18,7 @@ export function addDevice(program: Command): void {
     .description("show one device and its recent orders, or revoke it")
     .argument("<id>", "the device's name", deviceArgument)
     .addArgument(new Argument("[action]", "what to do; without it the device is shown").choices(["revoke"]))
-    .option("--json", "one JSON object: { device, commands }; after revoke { device }")
+    .option("--json", "one JSON object: { device, commands, rules }; after revoke { device }")
     .option("--yes", "revoke without asking for the device's name")
     .addHelpText(
       "after",
@@ -33,12 +36,33 @@ export function addDevice(program: Command): void {
         return options.json ? printJson({ device }) : printLine(`${id} is revoked.`);
       }
       const { device, commands } = await site.call("device", { params: { id } });
-      if (options.json) return printJson({ device, commands });
-      for (const line of describe(device, commands, Date.now())) printLine(line);
+      const rules = coverageOf(builtinRules(), device.status?.capabilities ?? []);
+      if (options.json)
+        return printJson({ device, commands, rules: { live: ids(rules.live), degraded: ids(rules.degraded), dead: ids(rules.dead) } });
+      for (const line of describe(device, commands, rules, Date.now())) printLine(line);
     });
 }
 
-function describe(device: Device, commands: readonly CommandRecord[], nowMs: number): string[] {
+const ids = (rules: readonly Rule[]) => rules.map(({ id }) => id);
+
+/** Rules named one by one; more are only counted. */
+const NAMED = 3;
+
+function ruleWords({ live, degraded, dead }: RuleCoverage): string[] {
+  const all = live.length + degraded.length + dead.length;
+  const named = (rules: readonly Rule[]) =>
+    rules
+      .slice(0, NAMED)
+      .map(({ title }) => title)
+      .join("; ") + (rules.length > NAMED ? `; and ${rules.length - NAMED} more` : "");
+  return [
+    `  rules        ${live.length} of ${all} shipped rules see all they need here (${Math.floor((100 * live.length) / all)} %)`,
+    ...(degraded.length > 0 ? [`               ${degraded.length} see a part: ${named(degraded)}`] : []),
+    ...(dead.length > 0 ? [`               ${dead.length} see nothing: ${named(dead)}`] : []),
+  ];
+}
+
+function describe(device: Device, commands: readonly CommandRecord[], rules: RuleCoverage, nowMs: number): string[] {
   const { status, coverage } = device;
   const isolation = isolationOf(device);
   const off = (status?.capabilities ?? []).filter((capability) => capability.level !== "live");
@@ -50,6 +74,7 @@ function describe(device: Device, commands: readonly CommandRecord[], nowMs: num
     ...(status ? [`  agent        ${status.version}, ${status.arch}, Linux ${status.kernel}, key list ${status.keysVersion}`] : []),
     `  certificate  until ${dateWords(device.certificateExpiresMs)}`,
     `  enrolled     ${dateWords(device.enrolledMs)}`,
+    ...(status ? ruleWords(rules) : []),
     ...off.map(({ name, level, why, todo }) => `  sensor       ${name} is ${level}: ${why}${todo ? ` To do: ${todo}` : ""}`),
     ...commands
       .slice(0, 10)
