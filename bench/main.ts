@@ -9,6 +9,7 @@ const benches: Record<string, () => Promise<{ default: Bench }>> = {
   yara: () => import("./yara.ts"),
   latency: () => import("./latency.ts"),
   kernel: () => import("./kernel.ts"),
+  mesh: () => import("./mesh.ts"),
   model: () => import("./model.ts"),
 };
 

@@ -16,7 +16,7 @@ export type SessionPorts = {
   readonly nowMs: () => number;
   readonly report: (error: unknown) => void;
   /** Items of ours after `pos`. */
-  readonly itemsAfter: (pos: number, limit: number) => { pos: number; hops: readonly string[]; jws: string }[];
+  readonly itemsAfter: (pos: number, limit: number) => { items: { pos: number; hops: readonly string[]; jws: string }[]; upTo: number };
   /** Our log's name, how far the peer stored it as far as we know, and how far we stored the peer's. */
   readonly state: () => { log: string; sentPos: number; received: { log: string; pos: number } | undefined };
   /** On disk when it resolves: the peer has stored ours up to `pos`. */
@@ -163,8 +163,13 @@ export class Session implements Disposable {
     this.#pumping = true;
     try {
       while (!this.#over && this.#credits > 0) {
-        const items = fill(this.#ports.itemsAfter(this.#pos, Math.min(this.#credits, MAX_ITEMS)));
-        if (items.length === 0) return;
+        const found = this.#ports.itemsAfter(this.#pos, Math.min(this.#credits, MAX_ITEMS));
+        if (found.items.length === 0) {
+          // What is not for this peer need not be looked at again.
+          this.#pos = Math.max(this.#pos, found.upTo);
+          return;
+        }
+        const items = fill(found.items);
         this.#pos = items.at(-1)!.pos;
         this.#credits -= items.length;
         this.#flying.push(...items.map(({ pos }) => pos));

@@ -10,23 +10,27 @@ import type { Migrations } from "./migration.ts";
 export const meshLogMigrations: Migrations = [
   `
   CREATE TABLE mesh_items (
+    pos INTEGER PRIMARY KEY,
     origin TEXT NOT NULL,
     caHash TEXT NOT NULL,
     kind TEXT NOT NULL,
     id TEXT NOT NULL,
     revision INTEGER NOT NULL,
-    pos INTEGER NOT NULL UNIQUE,
     hops TEXT NOT NULL,
+    hopCount INTEGER NOT NULL GENERATED ALWAYS AS (json_array_length(hops)) STORED,
     -- The peer it came from; empty for our own.
     source TEXT NOT NULL,
     -- open: our own, not signed yet, 'content' is the JSON to sign. ready: 'content' is the JWS. gone: let go, only its name is remembered.
     state TEXT NOT NULL CHECK (state IN ('open', 'ready', 'gone')),
-    content TEXT NOT NULL,
     bytes INTEGER NOT NULL,
     storedMs INTEGER NOT NULL,
-    PRIMARY KEY (origin, caHash, kind, id)
-  ) STRICT, WITHOUT ROWID;
+    -- Last: the columns before it are read without it.
+    content TEXT NOT NULL,
+    UNIQUE (origin, caHash, kind, id)
+  ) STRICT;
   CREATE INDEX mesh_items_by_source ON mesh_items (source, state, pos);
+  -- All that decides who is told: the log is looked through without reading what the items say.
+  CREATE INDEX mesh_items_waiting ON mesh_items (pos, source, origin, state, hopCount, kind);
   `,
 ];
 
@@ -151,23 +155,32 @@ export const putSignature = (store: Store, of: ItemName, jws: string): void => {
 export type LogRow = { readonly pos: number; readonly hops: readonly string[]; readonly jws: string };
 
 // What came from a peer, or was said by it, is not told to it again. Longer ways end here.
-const FOR_PEER = `source <> $peer AND origin <> $peer AND state <> 'gone' AND json_array_length(hops) <= ${MAX_HOPS}`;
+const FOR_PEER = `source <> $peer AND origin <> $peer AND state <> 'gone' AND hopCount <= ${MAX_HOPS}`;
 
-/** Items for a peer after `pos`, in order, up to the first that is not signed yet. */
-export function itemsAfter(store: Store, peer: string, pos: number, limit: number): LogRow[] {
+/** Items for a peer after `pos`, in order, up to the first that is not signed yet; `upTo` is how far the log was looked through for them. */
+export function itemsAfter(store: Store, peer: string, pos: number, limit: number): { items: LogRow[]; upTo: number } {
   const rows = store.db
     .query<{ pos: number; hops: string; state: string; content: string }, { peer: string; pos: number; limit: number }>(
-      `SELECT pos, hops, state, content FROM mesh_items WHERE pos > $pos AND ${FOR_PEER} ORDER BY pos LIMIT $limit`,
+      `SELECT pos, hops, state, content FROM mesh_items WHERE pos IN
+         (SELECT pos FROM mesh_items INDEXED BY mesh_items_waiting WHERE pos > $pos AND ${FOR_PEER} ORDER BY pos LIMIT $limit)
+       ORDER BY pos`,
     )
     .all({ peer, pos, limit });
   const open = rows.findIndex((row) => row.state === "open");
-  return (open < 0 ? rows : rows.slice(0, open)).map((row) => ({ pos: row.pos, hops: JSON.parse(row.hops) as string[], jws: row.content }));
+  const items = open < 0 ? rows : rows.slice(0, open);
+  const end = rows.length < limit ? meshSelf(store).nextPos - 1 : rows.at(-1)!.pos;
+  return {
+    items: items.map((row) => ({ pos: row.pos, hops: JSON.parse(row.hops) as string[], jws: row.content })),
+    upTo: open < 0 ? end : rows[open]!.pos - 1,
+  };
 }
 
 /** How many items wait for a peer. */
 export const countAfter = (store: Store, peer: string, pos: number): number =>
   store.db
-    .query<{ n: number }, { peer: string; pos: number }>(`SELECT COUNT(*) AS n FROM mesh_items WHERE pos > $pos AND ${FOR_PEER}`)
+    .query<{ n: number }, { peer: string; pos: number }>(
+      `SELECT COUNT(*) AS n FROM mesh_items INDEXED BY mesh_items_waiting WHERE pos > $pos AND ${FOR_PEER}`,
+    )
     .get({ peer, pos })!.n;
 
 export const logSize = (store: Store): { items: number; bytes: number } =>

@@ -120,35 +120,38 @@ export function detectionAt(site: string, change: Partial<Detection> = {}): Dete
   };
 }
 
-/** Says hello as the site's detector and commits alerts. */
+/** A connection of the site's detector that has said hello. */
+export async function asDetector(to: { dir: string; site: string; port: number; ca: string }) {
+  const read = (file: string) => readFileSync(join(to.dir, file), "utf8");
+  const client = await mqtt.connectAsync(`mqtts://127.0.0.1:${to.port}`, {
+    clientId: clientId("detector", to.site),
+    ...{ ca: to.ca, key: read("detector.key.pem"), cert: read("detector.crt.pem") },
+    ...{ protocolVersion: 4, reconnectPeriod: 0, keepalive: 60 },
+  });
+  const state = Promise.withResolvers<{ session: string; cursor: number }>();
+  client.on("message", (_topic, payload) => state.resolve(JSON.parse(payload.toString().split("\n", 1)[0]!)));
+  await client.subscribeAsync(topic("data", to.site), { qos: 1 });
+  await client.publishAsync(topic("want", to.site), JSON.stringify({ kind: "hello", credits: 1 }), { qos: 1 });
+  const { session, cursor } = await state.promise;
+  return {
+    /** Resolves when all of it is on the broker's disk. */
+    commit: async (detections: readonly Detection[], more: object = {}) => {
+      const alerts = detections.map((detection) => ({ detection, group: "" }));
+      const commit = { session, next: cursor, alerts, seen: [], read: 0, refused: 0, ...more };
+      await client.publishAsync(topic("commit", to.site), JSON.stringify(commit), { qos: 1 });
+    },
+    [Symbol.asyncDispose]: () => client.endAsync(true),
+  };
+}
+
+/** Commits alerts over a connection of its own. */
 export async function commitAlerts(
-  to: { dir: string; site: string; port: number; ca: string },
+  to: Parameters<typeof asDetector>[0],
   detections: readonly Detection[],
   more: object = {},
 ): Promise<void> {
-  const read = (file: string) => readFileSync(join(to.dir, file), "utf8");
-  const client = await mqtt.connectAsync(`mqtts://localhost:${to.port}`, {
-    clientId: clientId("detector", to.site),
-    ...{ ca: to.ca, key: read("detector.key.pem"), cert: read("detector.crt.pem") },
-    ...{ protocolVersion: 4, reconnectPeriod: 0, keepalive: 30 },
-  });
-  try {
-    const state = Promise.withResolvers<{ session: string; cursor: number }>();
-    client.on("message", (_topic, payload) => state.resolve(JSON.parse(payload.toString().split("\n", 1)[0]!)));
-    await client.subscribeAsync(topic("data", to.site), { qos: 1 });
-    await client.publishAsync(topic("want", to.site), JSON.stringify({ kind: "hello", credits: 1 }), { qos: 1 });
-    const { session, cursor } = await state.promise;
-    const alerts = detections.map((detection) => ({ detection, group: "" }));
-    await client.publishAsync(
-      topic("commit", to.site),
-      JSON.stringify({ session, next: cursor, alerts, seen: [], read: 0, refused: 0, ...more }),
-      {
-        qos: 1,
-      },
-    );
-  } finally {
-    await client.endAsync(true);
-  }
+  await using detector = await asDetector(to);
+  await detector.commit(detections, more);
 }
 
 export type Identity = { readonly key: string; readonly certificate: string };
