@@ -1,5 +1,5 @@
 // What one core scans: programs and libraries of this machine, in the detector's own thread, one file after another.
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { createScanner, type ScannerOptions } from "../detector/engines/yara/scanner.ts";
 import { type BenchOptions, median, note, percentile, type Result } from "./result.ts";
@@ -12,7 +12,11 @@ const ROUNDS = 3;
 const SMALL_SCANS = 200;
 const MB = 1e6;
 
-export default async function* yara({ rules: folder }: BenchOptions): AsyncIterable<Result> {
+/** Public packs, where the project keeps its data. */
+const PUBLIC = new URL("../../shared/data/yara", import.meta.url).pathname;
+
+export default async function* yara({ rules }: BenchOptions): AsyncIterable<Result> {
+  const folder = rules ?? (existsSync(PUBLIC) ? PUBLIC : undefined);
   const programs = programsOf(FOLDERS);
   if (programs.length === 0) {
     note(`yara: nothing to scan: there are no ELF files in ${FOLDERS.join(", ")}`);

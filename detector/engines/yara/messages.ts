@@ -5,7 +5,7 @@ import type { YaraMatch } from "./verdict.ts";
 export type Request =
   | { readonly do: "load"; readonly files: readonly RuleFile[]; readonly timeoutMs: number }
   | { readonly do: "check"; readonly files: readonly RuleFile[] }
-  | { readonly do: "scan"; readonly bytes: Uint8Array };
+  | { readonly do: "scan"; readonly bytes: Uint8Array<ArrayBuffer> };
 
 export type Answer =
   | { readonly said: "loaded"; readonly loaded: number; readonly problems: readonly RuleProblem[] }

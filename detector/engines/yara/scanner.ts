@@ -101,7 +101,7 @@ export async function createScanner({ packs = [], builtin = true, limits: given 
     clearTimeout(idle);
     try {
       if (!thread) await start();
-      const { matches, heldBytes } = await thread!.ask({ do: "scan", bytes }, "scanned", limits.timeoutMs);
+      const { matches, heldBytes } = await thread!.ask({ do: "scan", bytes: new Uint8Array(bytes) }, "scanned", limits.timeoutMs);
       if (++scans >= limits.scans || heldBytes >= limits.heldBytes) drop();
       return { matches };
     } catch (error) {

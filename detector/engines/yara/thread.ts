@@ -15,7 +15,7 @@ export class ThreadFailure extends Error {
 }
 
 export type Thread = Disposable & {
-  /** Rejects with ThreadFailure when the thread ends, fails or has not answered in time. */
+  /** The bytes to scan are handed over, and gone here. Rejects with ThreadFailure when the thread ends, fails or has not answered in time. */
   ask<Said extends Answer["said"]>(request: Request, expected: Said, timeoutMs: number): Promise<Extract<Answer, { said: Said }>>;
 };
 
@@ -60,7 +60,7 @@ export function startThread(program: URL = entry): Thread {
       const { promise, resolve, reject } = Promise.withResolvers<Answer>();
       waiting = { resolve, reject };
       const timer = setTimeout(() => end("timeout", `no answer within ${timeoutMs} ms`), timeoutMs);
-      worker.postMessage(request);
+      worker.postMessage(request, request.do === "scan" ? [request.bytes.buffer] : []);
       try {
         const answer = await promise;
         if (answer.said !== expected) throw new ThreadFailure("crashed", `asked for ${expected}, it said ${answer.said}`);

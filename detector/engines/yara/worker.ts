@@ -20,7 +20,11 @@ async function startEngine(): Promise<WebAssembly.Memory> {
   return (await init({ module_or_path: await Bun.file(wasm.default).arrayBuffer() })).memory;
 }
 
+/** Bytes scanned since garbage was collected: a heap this small would not ask for it, whatever the size of the buffers it lets go. */
+const MAX_LET_GO = 64 << 20;
+
 const reuse = reuseWasm();
+let letGo = 0;
 let rules: Rules | undefined;
 let scanner: Scanner | undefined;
 
@@ -59,6 +63,10 @@ const engine = startEngine();
 self.onmessage = async ({ data }) => {
   try {
     self.postMessage(answer(data, await engine));
+    if (data.do === "scan") letGo += data.bytes.byteLength;
+    if (letGo < MAX_LET_GO) return;
+    letGo = 0;
+    Bun.gc(true);
   } catch (error) {
     const message = messageOf(error);
     self.postMessage({ said: "failed", why: whyOf(message), message });
