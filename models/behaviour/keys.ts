@@ -18,44 +18,55 @@ export function keysOf(event: SensorEvent): readonly Key[] {
   switch (event.type) {
     case "process.exec": {
       const { exe, parent } = event.body.process;
-      const program = programName(exe);
-      const of = key("program", program);
-      return parent ? [of, key("pair", `${programName(parent.exe)} > ${program}`)] : [of];
+      return parent ? [programKey(exe), pairKey(`${parent.exe}\0${exe}`)] : [programKey(exe)];
     }
     case "net.connect": {
       const { proto, dstIp, dstPort } = event.body.net;
-      const network = networkOf(dstIp);
-      return [key("destination", network), key("port", `${proto}/${dstPort}${network === LOOPBACK ? " on loopback" : ""}`)];
+      const network = networkKey(dstIp);
+      return [network, portKey(`${proto}/${dstPort}${network.name === LOOPBACK ? " on loopback" : ""}`)];
     }
     case "net.listen":
-      return [key("port", `listen ${event.body.net.proto}/${event.body.net.port >= EPHEMERAL ? "high" : event.body.net.port}`)];
+      return [portKey(`listen ${event.body.net.proto}/${event.body.net.port >= EPHEMERAL ? "high" : event.body.net.port}`)];
     case "auth.login":
-      return event.body.ok && event.body.remoteIp !== undefined ? [key("destination", `from ${networkOf(event.body.remoteIp)}`)] : [];
+      return event.body.ok && event.body.remoteIp !== undefined ? [loginKey(event.body.remoteIp)] : [];
     case "file.rename":
-      return [key("place", placeBy(event.body.process.exe, event.body.file.to))];
+      return [placeBy(event.body.process.exe, event.body.file.to)];
     case "file.create":
     case "file.modify":
     case "file.chmod":
-      return [key("place", placeBy(event.body.process.exe, event.body.file.path))];
+      return [placeBy(event.body.process.exe, event.body.file.path)];
     default: {
       const exe = processOf(event)?.exe;
-      return exe === undefined ? [] : [key("program", programName(exe))];
+      return exe === undefined ? [] : [programKey(exe)];
     }
   }
 }
 
-const cache = new Map<string, Key>();
-
-/** A key and its hash. The hash keeps tables small and unreadable at a glance; whoever guesses a name can still look it up. */
-function key(kind: Kind, name: string): Key {
-  const full = `${kind}\0${name}`;
-  const known = cache.get(full);
-  if (known) return known;
-  const made = { kind, name: name.length > MAX_NAME ? `${name.slice(0, MAX_NAME - 1)}…` : name, hash: Bun.hash.xxHash32(full) };
-  if (cache.size >= MAX_CACHED) cache.clear();
-  if (full.length <= MAX_CACHED_CHARS) cache.set(full, made);
-  return made;
+/**
+ * Makes keys of a kind by what an event says. What came last is remembered: naming and hashing cost more than all the rest of a minute. The hash keeps tables
+ * small and unreadable at a glance; whoever guesses a name can still look it up.
+ */
+function keyMaker(kind: Kind, nameOf: (text: string) => string): (text: string) => Key {
+  const known = new Map<string, Key>();
+  return (text) => {
+    const there = known.get(text);
+    if (there) return there;
+    const full = nameOf(text);
+    const name = full.length > MAX_NAME ? `${full.slice(0, MAX_NAME - 1)}…` : full;
+    const made = { kind, name, hash: Bun.hash.xxHash32(`${kind}\0${full}`) };
+    if (known.size >= MAX_CACHED) known.clear();
+    if (text.length <= MAX_CACHED_CHARS) known.set(text, made);
+    return made;
+  };
 }
+
+const programKey = keyMaker("program", (exe) => programName(exe));
+const pairKey = keyMaker("pair", (pair) => pair.split("\0").map(programName).join(" > "));
+const networkKey = keyMaker("destination", (ip) => networkOf(ip));
+const loginKey = keyMaker("destination", (ip) => `from ${networkOf(ip)}`);
+const portKey = keyMaker("port", (port) => port);
+const placeKey = keyMaker("place", (path) => placeOf(path));
+const packagerKey = keyMaker("place", () => "what packages install");
 
 /** First port that clients are given by the system (net.ipv4.ip_local_port_range). */
 const EPHEMERAL = 32_768;
@@ -64,7 +75,7 @@ const RANDOM = /^(?:[0-9a-f]{8,}|[0-9a-f]{8}-[0-9a-f-]{27}|\.?tmp[._-]?[A-Za-z0-
 
 /** They write anywhere, other files each time. What their packages then run is judged like anything else. */
 const PACKAGERS = new Set(["/usr/bin/dpkg", "/usr/bin/rpm", "/usr/bin/rpm-ostree", "/usr/bin/opkg", "/sbin/apk", "/usr/bin/pacman"]);
-const placeBy = (exe: string, path: string): string => (PACKAGERS.has(exe) ? "what packages install" : placeOf(path));
+const placeBy = (exe: string, path: string): Key => (PACKAGERS.has(exe) ? packagerKey("") : placeKey(path));
 
 const part = (text: string): string => (/^\d+$/.test(text) ? "#" : RANDOM.test(text) ? "*" : text);
 
