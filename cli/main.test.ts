@@ -56,7 +56,7 @@ function answer(result: Pick<CommandResult, "ok" | "code" | "message">): void {
 }
 
 const names =
-  "up tui alerts alert devices device isolate release events token sink doctor operator site broker detector rules replay demo".split(" ");
+  "up tui alerts alert devices device isolate release events token mesh sink doctor operator site broker detector rules replay demo".split(" ");
 test("--help lists every command, and each has its own", async () => {
   const { out, code } = await picket("--help");
   expect(code).toBe(0);
@@ -76,6 +76,18 @@ test.each([
   "broker",
   "detector",
   "token create",
+  "mesh invite",
+  "mesh join",
+  "mesh list",
+  "mesh leave",
+  "mesh remove",
+  "mesh mute",
+  "mesh unmute",
+  "mesh limit",
+  "mesh unlimit",
+  "mesh verdict",
+  "mesh share-ioc",
+  "mesh iocs",
   "sink list",
   "sink test",
   "operator init",
