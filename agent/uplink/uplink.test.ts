@@ -333,3 +333,48 @@ async function refusedBecause(broker: TestBroker, why: RegExp) {
   expect(broker.clientIds).toEqual([]);
   await made.stop(0);
 }
+
+const wantTopic = "picket/v1/lab/d/pi/want";
+
+test("what the site asks for is handed on, garbage is told; without samples it is not even heard", async () => {
+  const broker = await start();
+  const wants: string[] = [];
+  const garbage: string[] = [];
+  uplink(broker.port, {
+    onSampleWant: (payload) => wants.push(Buffer.from(payload).toString()) === 1,
+    onGarbage: (what) => void garbage.push(what),
+  });
+  await broker.until(() => broker.statuses.length > 0);
+  for (; wants.length === 0; await soon()) await broker.send(wantTopic, "one");
+  await broker.send(wantTopic, "two");
+  await expect.poll(() => garbage).toContain("a want that cannot be read");
+  for (const one of uplinks.splice(0)) await one.stop(0);
+  const told: string[] = [];
+  const statuses = broker.statuses.length;
+  const packs: Pack[] = [];
+  uplink(broker.port, { onGarbage: (what) => void told.push(what), onPack: (pack) => void packs.push(pack) });
+  await broker.until(() => broker.statuses.length > statuses);
+  await broker.send(wantTopic, "three");
+  await broker.send("picket/v1/lab/d/pi/pack", JSON.stringify({ kind: "time", timeMs: 1 }));
+  await expect.poll(() => packs.length).toBe(1);
+  expect(told).toEqual([]);
+});
+
+test("a piece of a file on its way when the connection breaks is given up, not waited for", async () => {
+  const broker = await start();
+  let connected = 0;
+  const made = uplink(broker.port, { sleep: soon, onConnected: () => void connected++ });
+  await expect.poll(() => connected).toBe(1);
+  broker.hold = true;
+  append(1);
+  await broker.until(() => broker.batches.length === 1);
+  const sent = made.sendSample(Buffer.from("piece")).then(
+    () => "sent",
+    () => "given up",
+  );
+  broker.cut();
+  expect(await sent).toBe("given up");
+  broker.hold = false;
+  await expect.poll(() => connected).toBe(2);
+  await made.sendSample(Buffer.from("piece"));
+});

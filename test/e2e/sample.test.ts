@@ -136,3 +136,23 @@ test.skipIf(!root)(
   },
   60_000,
 );
+
+test.skipIf(!root)(
+  "needs root: a stolen broker that asks for a file the device never reported gets nothing",
+  async () => {
+    const hash = sha256(await Bun.file("/etc/passwd").bytes());
+    using db = new Database(join(site.dir, "site", "site.db"));
+    db.run("PRAGMA busy_timeout = 5000");
+    db.run("INSERT INTO samples (sha256, state, changedMs) VALUES (?, 'wanted', 1)", [hash]);
+    db.run(
+      "INSERT INTO sightings (device, sha256, path, executed, rank, event, timeMs, open, pending) VALUES (?, ?, '/etc/passwd', 0, 9, 'e', 1, 1, 0)",
+      [DEVICE, hash],
+    );
+    await eventually("the device's answer", () => {
+      const row = db.query<{ state: string }, [string]>("SELECT state FROM samples WHERE sha256 = ?").get(hash);
+      return row?.state === "gone";
+    });
+    expect(await spooled(hash)).toBe(false);
+  },
+  60_000,
+);
