@@ -249,6 +249,9 @@ install_device() { # TOKEN_FILE IMAGE NAME REPLACE
   if [ -e "$STATE/identity.json" ] && [ -z "$4" ]; then
     die "this machine is the device $(value "$(identity)" device) of site $(value "$(identity)" site) already: bring its agent up to date with --upgrade, or give that identity up with --replace"
   fi
+  if [ -n "$2" ] && [ -e "$STATE/identity.json" ]; then
+    die "this machine is a device already, and every copy of its disk would be the same device: make the image on another, or after --uninstall --purge"
+  fi
   if [ -n "$1" ]; then
     [ -r "$1" ] || die "$1 cannot be read"
     token=$(head -c 4096 "$1")

@@ -43,7 +43,7 @@ bootTest(
     await eventAt(site, names[0]!, "process.exec", "from-an-image");
     await second[Symbol.asyncDispose]();
   },
-  120_000,
+  180_000,
 );
 
 bootTest(
@@ -61,7 +61,7 @@ bootTest(
     await first.run(`${connected}; [ ! -e ${TOKEN} ]`);
     expect(await name(first)).not.toBe(before);
   },
-  60_000,
+  180_000,
 );
 
 bootTest(
@@ -80,5 +80,5 @@ bootTest(
     expect(alert.summary).toContain(`Two machines use the certificate of ${device}`);
     await clone[Symbol.asyncDispose]();
   },
-  120_000,
+  180_000,
 );

@@ -29,14 +29,43 @@ export type Site = Machine & {
   line(options?: string): Promise<string>;
 };
 
-const base = process.getuid?.() === 0 && cgroups() !== undefined ? await freshRoot() : undefined;
+const base = process.getuid?.() === 0 ? await (async () => probe() ?? (await freshRoot()))() : { why: "needs root" };
 
 /** Why no machine can be booted here; undefined where it can. */
-export const cannotBoot = base === undefined ? "needs root and a cgroup2 hierarchy it can write to" : "why" in base ? base.why : undefined;
+export const cannotBoot = "why" in base ? base.why : undefined;
+
+/** Tries what booting needs, in a container as CI often is. */
+function probe(): { why: string } | undefined {
+  const group = cgroups();
+  if (group === undefined) return { why: "no cgroup2 hierarchy can be written to" };
+  const folder = mkdtempSync(join(tmpdir(), "pkinst-probe-"));
+  const script = 'mkdir "$1" && rmdir "$1" && cd "$0" && mkdir l u w m && mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w m';
+  const tried = Bun.spawnSync(
+    [
+      "unshare",
+      "--mount",
+      "--pid",
+      "--uts",
+      "--ipc",
+      "--cgroup",
+      "--fork",
+      "bash",
+      "-c",
+      script,
+      folder,
+      join(group, `pkinst-probe-${process.pid}`),
+    ],
+    { stdout: "ignore", stderr: "pipe" },
+  );
+  rmSync(folder, { recursive: true, force: true });
+  return tried.exitCode === 0
+    ? undefined
+    : { why: `namespaces cannot be booted in here: ${tried.stderr.toString().trim().split("\n")[0]}` };
+}
 
 /** The package is what an operator copies to a site's host: no source, no Bun. Beside it lies a second agent, as a later version would be. */
 export async function createPlace(): Promise<Place> {
-  if (!base || "why" in base) throw new Error("no machine can be booted here");
+  if ("why" in base) throw new Error("no machine can be booted here");
   const folder = mkdtempSync(join(tmpdir(), "pkinst-"));
   const machines: Machine[] = [];
   makeDistribution(arch, join(folder, "package", "dist", `linux-${arch}`));
@@ -76,8 +105,13 @@ async function siteOn(machine: Machine, network: Network, elsewhere: boolean): P
     await machine.run(
       `cd /root/package && ./install.sh --site --name north ${host} --operator ../desk/public.json && mv site.json /root/desk`,
     );
-  } else await machine.run(`cd /root/package && ./install.sh --site --name north ${host}`);
-  const picket = (command: string) => machine.run(`picket ${elsewhere ? "--home /root/desk " : ""}${command}`);
+  } else {
+    // As sudo calls it.
+    await machine.run("useradd --create-home anna");
+    const sudo = "SUDO_USER=anna SUDO_UID=$(id -u anna) SUDO_GID=$(id -g anna)";
+    await machine.run(`cd /root/package && ${sudo} ./install.sh --site --name north ${host}`);
+  }
+  const picket = (command: string) => machine.run(`picket --home ${elsewhere ? "/root/desk" : "/home/anna/.config/picket"} ${command}`);
   const line = (options = "") => picket(`token create --line ${options}`);
   return { ...machine, picket, line };
 }

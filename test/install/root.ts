@@ -1,11 +1,12 @@
 // The throw-away root of a fresh Debian or Ubuntu, from this machine's own mirror. Made once and kept under .picket/tools.
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../e2e/program.ts";
 
 const tools = new URL("../../.picket/tools/", import.meta.url).pathname;
 
+const script = new URL("root.sh", import.meta.url).pathname;
 const DEBOOTSTRAP_MS = 300_000;
 
 /** A minimal system with systemd, and what our installer would else take from apt: a machine in the test has no internet. */
@@ -29,23 +30,26 @@ export async function freshRoot(): Promise<{ dir: string } | { why: string }> {
     .slice(0, 12);
   const dir = join(tools, `root-${source.suite}-${key}`);
   if (existsSync(dir)) return { dir };
-  const fresh = `${dir}.new-${process.pid}`;
   mkdirSync(tools, { recursive: true });
-  try {
-    const argv = ["debootstrap", "--variant=minbase", `--include=${packages.join(",")}`, source.suite, fresh, source.url];
-    const made = Bun.spawn(argv, { stdin: "ignore", stdout: "pipe", stderr: "ignore", timeout: DEBOOTSTRAP_MS });
-    const said = await new Response(made.stdout).text();
-    if ((await made.exited) !== 0) return { why: `debootstrap failed, is the mirror reachable? ${said.trim().slice(-200)}` };
-    for (const unit of masked) {
-      rmSync(join(fresh, "etc/systemd/system", unit), { force: true });
-      symlinkSync("/dev/null", join(fresh, "etc/systemd/system", unit));
-    }
-    for (const deb of new Bun.Glob("var/cache/apt/archives/*.deb").scanSync({ cwd: fresh })) rmSync(join(fresh, deb));
-    renameSync(fresh, dir);
-    return { dir };
-  } finally {
-    rmSync(fresh, { recursive: true, force: true });
-  }
+  // Two test files may want it at once: the second waits, and finds it.
+  // In mounts of its own: what debootstrap mounts in the root goes with it, also when it is killed.
+  const argv = [
+    "flock",
+    `${dir}.lock`,
+    "unshare",
+    "--mount",
+    "--propagation",
+    "private",
+    script,
+    dir,
+    source.suite,
+    source.url,
+    packages.join(","),
+    ...masked,
+  ];
+  const made = Bun.spawn(argv, { stdin: "ignore", stdout: "pipe", stderr: "ignore", timeout: DEBOOTSTRAP_MS });
+  const said = await new Response(made.stdout).text();
+  return (await made.exited) === 0 ? { dir } : { why: `debootstrap failed, is the mirror reachable? ${said.trim().slice(-200)}` };
 }
 
 /** Where apt takes this system's own release from. */

@@ -6,7 +6,14 @@ import { run } from "../e2e/program.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
 const shellcheck = Bun.which("shellcheck");
-const scripts = ["install.sh", "install/device.sh", "install/first-boot.sh", "install/site.sh", "test/install/boot.sh"];
+const scripts = [
+  "install.sh",
+  "install/device.sh",
+  "install/first-boot.sh",
+  "install/site.sh",
+  "test/install/boot.sh",
+  "test/install/root.sh",
+];
 
 test.skipIf(!shellcheck)(
   `shellcheck has nothing to say${shellcheck ? "" : " (it is not installed: sudo ./install.sh --test installs it)"}`,
