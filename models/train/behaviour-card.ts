@@ -5,13 +5,18 @@ import { BUDGET, type Evaluation, type EvaluationOptions, type Past, RATES, type
 
 const percent = (share: number) => share.toFixed(3);
 
-/** Rows, and rates, in which the baseline finds more. */
-export const worseRows = (rows: readonly Row[]): string[] =>
-  rows.flatMap(({ past, scenario, model, baseline }) =>
-    RATES.flatMap((rate, at) =>
-      model[at]! < baseline[at]! ? [`${past}, ${scenario}, at ${rate}: ${percent(model[at]!)} < ${percent(baseline[at]!)}`] : [],
-    ),
+/** Rows, and rates, in which the baseline finds more; `errors`: by more than so many standard errors of the share. */
+export const worseRows = (rows: readonly Row[], errors = 0): string[] =>
+  rows.flatMap(({ past, scenario, attacks, model, baseline }) =>
+    RATES.flatMap((rate, at) => {
+      const [ours, theirs] = [model[at]!, baseline[at]!];
+      const error = Math.sqrt((theirs * (1 - theirs)) / attacks);
+      return theirs - ours > errors * error ? [`${past}, ${scenario}, at ${rate}: ${percent(ours)} < ${percent(theirs)}`] : [];
+    }),
   );
+
+/** More than this is no accident of which attacks were drawn. Standard errors. */
+export const ERRORS = 2;
 
 const heads: Record<Past, string> = {
   own: "Learnt on site, devices with a past of their own",
@@ -29,7 +34,8 @@ export type CardFacts = {
 
 export function behaviourCard({ seed, trained, recorded, of, evaluation }: CardFacts): string {
   const { rows, falseAlerts, deviceDays } = evaluation;
-  const worse = worseRows(rows);
+  const worse = worseRows(rows, ERRORS);
+  const within = worseRows(rows).filter((row) => !worse.includes(row));
   const sections = (Object.keys(heads) as Past[]).map((past) => {
     const budget = past === "start" ? BUDGET / 10 : BUDGET;
     return `### ${heads[past]}
@@ -64,7 +70,8 @@ sequences of events (models/train/behaviour-attacks.ts) added to what the device
 called unusual, for the model and for the baseline (sum of the rarities in steps of what is usual); the last column is the share found at the threshold that the model itself set in training for
 ${BUDGET} alerts a device and day (a tenth of it for the model Picket ships), which is what a site gets.
 
-**Against the baseline.** ${worse.length === 0 ? "In no row does the baseline find more." : `The baseline finds more in: ${worse.join("; ")}.`}
+**Against the baseline.** ${worse.length === 0 ? "In no row does the baseline find more by more than the sampling error (two standard errors)." : `The baseline finds more in: ${worse.join("; ")}.`}
+${within.length === 0 ? "" : `Within that error it finds more in: ${within.join("; ")}.`}
 
 ${sections.join("\n")}
 ## Limits

@@ -83,4 +83,5 @@ test("every attack is found on devices that were learnt, and the card names what
   expect(worseRows([{ past: "own", scenario: "x", attacks: 2, model: [1, 0.5, 0], baseline: [1, 0.6, 0], atBudget: 0 }])).toEqual([
     "own, x, at 0.0003: 0.500 < 0.600",
   ]);
+  expect(worseRows([{ past: "own", scenario: "x", attacks: 2, model: [1, 0.5, 0], baseline: [1, 0.6, 0], atBudget: 0 }], 2)).toEqual([]);
 });

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { encodeModel, modelFiles } from "../behaviour/files.ts";
-import { behaviourCard, worseRows } from "./behaviour-card.ts";
+import { behaviourCard, ERRORS, worseRows } from "./behaviour-card.ts";
 import { evaluate } from "./behaviour-evaluate.ts";
 import type { RecordedMinute } from "./behaviour-habits.ts";
 import { learnStart } from "./behaviour-start.ts";
@@ -44,7 +44,7 @@ else {
   writeFileSync(here("../behaviour/CARD.md"), card);
   console.error("written: models/behaviour/start, models/behaviour/CARD.md");
 }
-const worse = worseRows(evaluation.rows);
+const worse = worseRows(evaluation.rows, ERRORS);
 if (worse.length > 0) {
   for (const row of worse) console.error(`worse than the baseline: ${row}`);
   process.exitCode = 1;
