@@ -94,6 +94,12 @@ export const AgentConfig = z.strictObject({
     .max(3600)
     .default(60)
     .meta({ description: "Seconds between two looks of the agent at itself: what it does, the sensor must see" }),
+  metricsS: z
+    .int()
+    .min(10)
+    .max(3600)
+    .default(60)
+    .meta({ description: "Seconds between two host.metrics: processor, memory, disks, network, temperature, busiest programs" }),
   eventsPerS: z
     .int()
     .min(100)

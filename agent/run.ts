@@ -6,6 +6,7 @@ import type { AgentConfig } from "./config.ts";
 import { type Identity, readIdentity } from "./enroll/files.ts";
 import { expiresMs, renewInMs } from "./enroll/validity.ts";
 import { startFiles } from "./files.ts";
+import { startMetrics } from "./host/metrics.ts";
 import type { Log } from "./log.ts";
 import { keepSmall } from "./memory.ts";
 import { startRecorder } from "./recorder.ts";
@@ -39,6 +40,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
   const canary = createCanary({ everyMs: config.canaryS * 1000, emit, runs: (collector) => isLive(sensor, collector) });
   const sensor = openSensor(config, canary.dir, (draft) => emit(canary.saw(draft) ? draft : files.see(draft)), log);
   canary.start();
+  const metrics = startMetrics(config.metricsS * 1000, emit);
   const response = await openResponse(config, identity, emit, log);
   const report = startReport({
     config,
@@ -97,7 +99,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
 
   return {
     stop: async (why) => {
-      for (const part of [memory, renewal, canary]) part[Symbol.dispose]();
+      for (const part of [memory, renewal, canary, metrics]) part[Symbol.dispose]();
       sensor?.poll();
       files[Symbol.dispose]();
       recorder.stop(why);

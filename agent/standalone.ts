@@ -1,6 +1,7 @@
 // An agent without a site: events as NDJSON to standard output or a file, for a first look, tests and log shippers.
 import type { SensorEvent } from "@picket/protocol/event";
 import type { AgentConfig } from "./config.ts";
+import { startMetrics } from "./host/metrics.ts";
 import { hostLabel, thisHost, version } from "./host.ts";
 import { localRules } from "./local-rules.ts";
 import type { Log } from "./log.ts";
@@ -50,10 +51,12 @@ export function printEvents(config: AgentConfig, output: Output, log: Log): { st
     if (count > 0) emit({ type: "sensor.lost", timeMs: Date.now(), body: { collector: "agent", count, where: "shed" } });
   };
   const memory = keepSmall();
+  const metrics = startMetrics(config.metricsS * 1000, emit);
   const losses = setInterval(countLoss, LOSS_EVERY_MS);
   return {
     stop: (why) => {
       memory[Symbol.dispose]();
+      metrics[Symbol.dispose]();
       clearInterval(losses);
       sensor?.[Symbol.dispose]();
       countLoss();

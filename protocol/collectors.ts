@@ -29,7 +29,7 @@ export const capabilityOf: Readonly<Record<EventType, string>> = {
   "auth.login": "nothing",
   "auth.sudo": "nothing",
   "log.line": "nothing",
-  "host.metrics": "nothing",
+  "host.metrics": "always",
   "host.inventory": "nothing",
   "agent.start": "always",
   "agent.stop": "always",

@@ -109,7 +109,15 @@ export const SensorEvent = z.discriminatedUnion("type", [
     memory: z.object({ totalBytes: z.number(), availableBytes: z.number() }),
     disks: z.array(z.object({ mount: path, totalBytes: z.number(), freeBytes: z.number() })).max(64),
     interfaces: z.array(z.object({ name: z.string().max(64), rxBytes: z.number(), txBytes: z.number() })).max(64),
+    /** Those that used most since the last time; `cpu` is the share of one core. */
     topProcesses: z.array(z.object({ pid: z.int(), exe: path, cpu: z.number(), rssBytes: z.number() })).max(32),
+    uptimeS: z.int().nonnegative().optional(),
+    temperatures: z
+      .array(z.object({ name: z.string().max(64), celsius: z.number() }))
+      .max(8)
+      .optional(),
+    /** What slows a Raspberry Pi down now, and, as "was ...", what did since its boot. */
+    throttled: z.array(z.string().max(64)).max(8).optional(),
   }),
   define("host.inventory", { table: z.string().max(64), op: z.enum(["added", "removed"]), row }),
   define("agent.start", { version: z.string().max(32), bootId: z.string().max(36), arch: z.string().max(16), kernel: z.string().max(128) }),
