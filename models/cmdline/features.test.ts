@@ -8,6 +8,7 @@ test.each([
   ["c''url -s", "curl -s"],
   ['w"g"et x', "wget x"],
   ["\\c\\u\\r\\l x", "curl x"],
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell expands it, not we.
   ["cat${IFS}/etc/passwd", "cat /etc/passwd"],
   ["cat$IFS$9/etc/passwd", "cat /etc/passwd"],
   ["{cat,/etc/passwd}", "cat /etc/passwd"],
@@ -32,6 +33,7 @@ test.each([
 });
 
 test("the tricks of a line are named, those of an honest one are not", () => {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell expands it, not we.
   expect(unwrap("c''u''rl${IFS}x").tricks.toSorted()).toEqual(["ifs", "quotes"]);
   expect(unwrap(`awk '{ print "x" }' "/srv/data file" && echo "it's"`).tricks).toEqual([]);
 });
@@ -56,6 +58,7 @@ test("addresses, hosts and long numbers stand for their kind", () => {
   expect(generalise("curl http://198.51.100.7:8080/a/x.sh")).toBe("curl http://ip0:0/.sh");
   expect(generalise("curl https://dl.example.com/")).toBe("curl https://host0/");
   expect(generalise("nc 127.0.0.1 22")).toBe("nc lo0 22");
+  expect(generalise("mysql -p<masked:5d1c8a07> shop")).toBe("mysql -pword0 shop");
 });
 
 test("features are bounded and within the table, however long and strange a line is", () => {

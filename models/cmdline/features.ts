@@ -106,13 +106,15 @@ const IP = /(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])/g;
 const HEX_IP = /\b0x[0-9a-f]{8}\b/g;
 const HOST =
   /\b(?:[a-z0-9-]+\.)+(?:com|net|org|io|example|test|dev|xyz|top|ru|cn|su|onion|info|me|tk|pw|store|site|local|internal|lan|edu|gov|co)\b/g;
+const MASKED = /<masked:[0-9a-f]{1,64}>/g;
 const LONG_NUMBER = /\d{4,}/g;
 const ENCODED = /[a-z0-9+/]{40,}={0,2}/g;
 const TEMPORARY = /^(?:\/var)?\/tmp\/|^\/dev\/shm\/|^\/run\/|^\/var\/run\/|^\/mnt\//;
 
 /** Addresses, names and numbers stand for their kind: what matters is that there is one. */
 export function generalise(text: string): string {
-  let out = text;
+  // What a device covered (docs/privacy.md) is a word like any other.
+  let out = text.includes("<masked:") ? text.replace(MASKED, "word0") : text;
   if (out.includes("://")) out = out.replace(URL_, urlKind);
   if (/\d\.\d/.test(out)) out = out.replace(IP, (ip) => (ip.startsWith("127.") ? "lo0" : ip === "0.0.0.0" ? "any0" : "ip0"));
   out = out.replace(HEX_IP, "ip0").replace(HOST, "host0");

@@ -53,7 +53,7 @@ export function logit(network: Network, { rows, weights }: Features, { sum, hidd
   for (let unit = 0; unit < HIDDEN; unit++) {
     let value = innerBias[unit]!;
     for (let column = 1; column < WIDTH; column++) value += sum[column]! * inner[column * HIDDEN + unit]!;
-    hidden[unit] = value > 0 ? value : 0;
+    hidden[unit] = Math.max(0, value);
     out += hidden[unit]! * outer[unit]!;
   }
   return out;

@@ -38,6 +38,7 @@ export const evasions: Readonly<Record<string, Evasion>> = {
       const at = 1 + random.below(word.length - 1);
       return word.slice(0, at) + random.pick(["''", '""', "\\"]) + word.slice(at);
     }),
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell expands it, not we.
   "${IFS}": (line, random) => line.replace(/ /g, () => random.pick(["${IFS}", "${IFS}", "$IFS$9", "$IFS"])),
   base64: (line, random) => {
     const text = Buffer.from(line).toString("base64");

