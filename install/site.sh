@@ -121,8 +121,13 @@ distribution() {
     install_bun
     install_dependencies
     say "building for x64 and arm64"
-    "$BUN" build.ts >&2 || { "$BUN" build.ts --arch "$(arch)" >&2 && say "only this host's architecture could be built: devices of the other one cannot be installed from here"; } ||
-      die "the build failed, see above"
+    if ! "$BUN" build.ts >&2; then
+      say "trying this host's architecture alone"
+      # What was built for the other one before is older than this.
+      rm -rf dist/linux-*
+      "$BUN" build.ts --arch "$(arch)" >&2 || die "the build failed, see above"
+      say "devices of the other architecture cannot be installed from here"
+    fi
     return
   fi
   [ -x "$own/picket" ] || die "there is neither source nor $PWD/$own/picket here: run this where dist/ or the checkout is"

@@ -11,13 +11,13 @@ const upgrade = "/opt/picket/agent/device.sh --upgrade";
 let place: Place;
 let site: Site;
 let device: Machine;
-let fresh: Map<string, string>;
+let fresh: readonly string[];
 
 beforeAll(async () => {
   if (cannotBoot) return;
   place = await createPlace();
   device = await place.boot("device");
-  fresh = await device.changes();
+  fresh = await device.listing();
 }, 240_000);
 
 afterAll(async () => place?.[Symbol.asyncDispose](), 60_000);
@@ -108,7 +108,7 @@ bootTest(
     const there = (text: string) => device.tryRun("bash /mnt/picket/install/device.sh", text);
     expect((await there(forged("ca"))).stderr).toMatch(/is not the site this token was made for/);
     expect((await there(forged("anchor"))).stderr).toMatch(/shows other operators' keys than this machine trusts/);
-    expect(await device.changes()).toEqual(fresh);
+    expect(await device.listing()).toEqual(fresh);
   },
   180_000,
 );
@@ -223,7 +223,7 @@ bootTest(
     expect(again.code, again.stderr).toBe(0);
     expect((await status()).device).toBe("device");
     expect((await device.tryRun("bash /mnt/picket/install.sh --uninstall --purge")).stderr).toMatch(/removed$/m);
-    expect(await device.changes()).toEqual(fresh);
+    expect(await device.listing()).toEqual(fresh);
 
     expect((await site.tryRun("/opt/picket/site/install.sh --uninstall --purge")).stderr).toMatch(/operators' keys .* were not touched/);
     const left = await site.run(
