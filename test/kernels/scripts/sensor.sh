@@ -1,4 +1,4 @@
-# What `picket-agent` sees on this kernel: one marked exec, open and connect, then many at once.
+# What `picket-agent` sees on this kernel: marked doings one by one, then opens in a row; and the marked ones again without `syscalls` tracepoints.
 hostname kernel-test
 echo 'root:*:20000:0:99999:7:::' > /etc/shadow
 echo 'root:x:0:0:root:/root:/bin/bash' > /etc/passwd
@@ -12,35 +12,52 @@ ip -n elsewhere addr add 192.0.2.2/24 dev far
 ip -n elsewhere link set far up
 ip netns exec elsewhere nc -ll -p 4444 -e cat &
 
-PICKET_SENSOR_RING_BYTES=65536 picket-agent run --stdout > /run/events.ndjson 2> /run/agent.log &
-agent=$!
-trap 'kill -9 $agent; report agent-log < /run/agent.log' EXIT
-seen() { grep -q -e "$1" /run/events.ndjson; }
-first_event() { true_program=$(type -P true); "$true_program"; seen process.exec; }
-until_true 60 first_event || exit 3
+true_program=$(type -P true)
+# watch NAME: starts the agent, and waits until it sees programs start.
+watch() {
+  events=/run/$1.ndjson
+  PICKET_SENSOR_RING_BYTES=65536 picket-agent run --stdout > $events 2> /run/agent.log &
+  agent=$!
+  trap 'kill -9 $agent; report agent-log < /run/agent.log' EXIT
+  until "$true_program"; grep -q process.exec $events; do kill -0 $agent || exit 3; sleep 0.5; done
+}
+# unwatch NAME: ends it; its last events are then in the file.
+unwatch() {
+  kill $agent
+  wait $agent
+  echo $? | report $1-exit
+  trap - EXIT
+  grep '"type":"sensor.state"' $events | report $1-state
+}
+mark() {
+  cd /tmp
+  bash -c : marked-exec 'two words' &
+  echo $! | report $1-pid
+  wait $!
+  bash -c 'cat /etc/shadow > /dev/null' marked-open
+  bash -c ': > /tmp/marked-file; chmod 4755 /tmp/marked-file; mv /tmp/marked-file /tmp/marked-moved; rm /tmp/marked-moved'
+  bash -c 'exec 3<>/dev/tcp/192.0.2.2/4444' marked-connect
+  cd /
+  until_line $agent '"dstPort":4444' $events || exit 4
+  grep -e marked- -e '"dstPort":4444' $events | report $1-event
+}
 
-cd /tmp
-bash -c : marked-exec 'two words' &
-echo $! | report exec-pid
-wait $!
-bash -c 'cat /etc/shadow > /dev/null' marked-open
-bash -c 'exec 3<>/dev/tcp/192.0.2.2/4444' marked-connect
-cd /
-until_true 60 seen '"dstPort":4444' || exit 4
-grep -e marked- -e '"dstPort":4444' /run/events.ndjson | report event
+watch tracepoints
+mark tracepoints
 grep VmRSS /proc/$agent/status | tr -dc 0-9 | report rss-kb
-
 # More than the ring holds, so that its end is passed and its start used again.
-bash -c 'for ((i = 0; i < 1500; i++)); do : < /etc/shadow; done; exec cat /etc/shadow' marked-many > /dev/null
-opens() { grep '"type":"file.open"' /run/events.ndjson | grep -c marked-many; }
-settled() { local now; now=$(wc -c < /run/events.ndjson); sleep 2; [ "$now" = "$(wc -c < /run/events.ndjson)" ]; }
-until_true 90 settled
-opens | report opens
-grep '"type":"sensor.lost"' /run/events.ndjson | report lost
-grep '"type":"sensor.state"' /run/events.ndjson | report state
+bash -c 'for ((i = 0; i < 1500; i++)); do : < /etc/shadow; done' marked-many
+settled() { local now; now=$(wc -c < $events); sleep 2; [ "$now" = "$(wc -c < $events)" ]; }
+until_true 120 settled
 grep VmRSS /proc/$agent/status | tr -dc 0-9 | report rss-after-kb
-kill $agent
-wait $agent
-echo $? | report agent-exit
-trap - EXIT
+unwatch tracepoints
+grep '"type":"file.open"' $events | grep -c marked-many | report opens
+grep '"type":"sensor.lost"' $events | report lost
+
+# As Raspberry Pi OS before April 2025.
+mount -t tmpfs none /sys/kernel/tracing/events/syscalls
+picket-agent check --json | report raw-check
+watch raw
+mark raw
+unwatch raw
 exit 0
