@@ -98,6 +98,8 @@ export class Mesh implements AsyncDisposable {
     if (!peer || peer.caHash !== certified.peerCa) return "this site is no peer";
     if (peer.leftMs !== null) return "this site has left the mesh: it needs a new invitation";
     if (certified.notAfterMs <= this.#ports.nowMs()) return "this certificate has expired";
+    const barredMs = this.#strikes.get(peer.site)?.barredUntilMs ?? 0;
+    if (barredMs > this.#ports.nowMs()) return "this site broke the protocol a moment ago: it has to wait";
     return undefined;
   }
 

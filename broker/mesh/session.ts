@@ -28,6 +28,8 @@ export type SessionPorts = {
   readonly allowance: Allowance | undefined;
 };
 
+/** What we said and the peer's connection has not taken yet. An honest one is never so far behind. */
+const MAX_SAYING = 512;
 /** When the allowance was used up, look again after this. */
 const REFILL_MS = 500;
 
@@ -45,6 +47,7 @@ export class Session implements Disposable {
   #credits = 0;
   #pumping = false;
   #flying: number[] = [];
+  #saying = 0;
 
   constructor(ports: SessionPorts) {
     this.#ports = ports;
@@ -155,7 +158,15 @@ export class Session implements Disposable {
   }
 
   #say(message: MeshMessage): void {
-    if (!this.#over) this.#ports.send(JSON.stringify(message)).catch(this.#ports.report);
+    if (this.#over) return;
+    if (++this.#saying > MAX_SAYING) {
+      this.#ports.close("it takes nothing of what it is told");
+      return;
+    }
+    this.#ports
+      .send(JSON.stringify(message))
+      .catch(this.#ports.report)
+      .finally(() => this.#saying--);
   }
 
   async #pump(): Promise<void> {

@@ -67,7 +67,7 @@ export async function createRing(names: readonly string[], cables: readonly stri
       }
     }
     for (const name of names) {
-      const hosts = ["localhost", ...cables.filter((cable) => cable.includes(name)).map((cable) => addressOf(name, cable))];
+      const hosts = ["localhost", "127.0.0.1", ...cables.filter((cable) => cable.includes(name)).map((cable) => addressOf(name, cable))];
       const { site, stop } = await makeSite({ name, dir: join(root, name), hosts, space: space(name) });
       sites[name] = site;
       stops.push(stop);
