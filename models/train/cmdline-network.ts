@@ -21,6 +21,8 @@ export type Example = { readonly features: Features; readonly label: 0 | 1; read
 export type Learning = {
   readonly seed: number;
   readonly epochs: number;
+  /** What is kept is the mean of the network after each of so many last epochs: it hangs less on the order of the examples. */
+  readonly averaged: number;
   readonly rate: number;
   /** Pull towards zero. */
   readonly decay: number;
@@ -60,10 +62,12 @@ export function logit(network: Network, { rows, weights }: Features, { sum, hidd
 }
 
 /** Trains by AdaGrad (Duchi et al., 2011), one example at a time. The same examples and seed give the same network. */
-export function train(examples: readonly Example[], { seed, epochs, rate, decay, dropout }: Learning): Network {
+export function train(examples: readonly Example[], { seed, epochs, averaged, rate, decay, dropout }: Learning): Network {
   const random = randomOf(seed);
   const network = newNetwork(random);
   const sums = { table: new Float32Array(ROWS * WIDTH).fill(1e-3), small: smallSums() };
+  const mean = zeroes();
+  const kept = Math.min(averaged, epochs);
   for (let epoch = 0; epoch < epochs; epoch++) {
     const pace = rate * (1 - (0.8 * epoch) / epochs);
     for (const example of shuffled(examples, random)) {
@@ -71,8 +75,22 @@ export function train(examples: readonly Example[], { seed, epochs, rate, decay,
       const error = (1 / (1 + Math.exp(-logit(network, features))) - example.label) * example.weight;
       if (Math.abs(error) > 1e-4) step(network, sums, features, error, pace, decay);
     }
+    if (epoch >= epochs - kept) addTo(mean, network, 1 / kept);
   }
-  return network;
+  return mean;
+}
+
+const zeroes = (): Network => ({
+  table: new Float32Array(ROWS * WIDTH),
+  inner: new Float32Array(WIDTH * HIDDEN),
+  innerBias: new Float32Array(HIDDEN),
+  outer: new Float32Array(HIDDEN),
+  bias: new Float32Array(1),
+});
+
+function addTo(sum: Network, network: Network, share: number): void {
+  for (const key of ["table", "inner", "innerBias", "outer", "bias"] as const)
+    for (let at = 0; at < sum[key].length; at++) sum[key][at]! += network[key][at]! * share;
 }
 
 function dropped({ rows, weights }: Features, share: number, random: Random): Features {
