@@ -163,7 +163,8 @@ test("a site learns from its log, lists what it has, goes back, and scores with 
     err: expect.stringContaining("is no site's directory"),
   });
   expect((await picket("model", "train", "cmdline")).code).toBe(2);
-});
+  // Twelve programs, one after another.
+}, 60_000);
 
 test("minutes with alerts are not learnt from, but for what an operator closed of this model", async () => {
   const events = [0, 1, 2, 3].flatMap((at) => minute("gw-1", at)).map((event) => ({ ...event, receivedMs: event.timeMs }));
