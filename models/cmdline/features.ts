@@ -21,7 +21,14 @@ export type Sight = {
 };
 
 /** A part of a line that is scored by itself: the highest score of all views is the line's. */
-export type View = { readonly text: string; readonly signs: readonly string[] };
+export type View = {
+  readonly text: string;
+  readonly signs: readonly string[];
+  /** Taken off its logit: a line of many commands has many chances to look bad. */
+  readonly handicap: number;
+};
+
+const PART_HANDICAP = 0.5;
 
 /** Sign of what a line decodes. */
 export const DECODED = "!decoded";
@@ -51,12 +58,12 @@ export function viewsOf(sight: Sight): View[] {
 function viewsOfText(line: string, signs: readonly string[]): View[] {
   const { segments, tricks } = unwrap(line);
   const all = [...signs, ...tricks.map((trick) => `!${trick}`)];
-  const views: View[] = [{ text: segments.join(" ; "), signs: all }];
+  const views: View[] = [{ text: segments.join(" ; "), signs: all, handicap: 0 }];
   if (segments.length < 2) return views;
   const ends = [...segments.slice(0, MAX_SEGMENT_VIEWS / 2), ...segments.slice(MAX_SEGMENT_VIEWS / 2).slice(-MAX_SEGMENT_VIEWS / 2)];
-  for (const text of ends) views.push({ text, signs: all });
+  for (const text of ends) views.push({ text, signs: all, handicap: PART_HANDICAP });
   for (let at = 0; at + WINDOW <= segments.length && segments.length > WINDOW && views.length < MAX_VIEWS - 4; at += WINDOW / 2)
-    views.push({ text: segments.slice(at, at + WINDOW).join(" ; "), signs: all });
+    views.push({ text: segments.slice(at, at + WINDOW).join(" ; "), signs: all, handicap: PART_HANDICAP });
   return views;
 }
 
@@ -183,7 +190,7 @@ const MAX_CHARS = 256;
 const MAX_WORDS = 72;
 
 /** The features of one view: words, their kinds in order, and short runs of characters. The two halves weigh the same. */
-export function featuresOf({ text, signs }: View): Features {
+export function featuresOf({ text, signs }: Pick<View, "text" | "signs">): Features {
   const general = generalise(text);
   const bag = new Bag();
   addWords(bag, general);

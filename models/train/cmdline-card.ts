@@ -38,7 +38,7 @@ ${measured.honestLines} honest lines measured below, ${data.filter(({ label, sou
 
 ## Measured
 Cross-validation by group in ${folds} folds: near-duplicates share a group, and every line is scored by the fold that learnt from nothing of its group. Sources without a permissive licence are
-never learnt from: they show attacks of a kind nobody trained on. The thresholds of each model are its own, on the honest lines of all folds. Baseline: TF-IDF of words (1-2) and characters (3-5) with
+never learnt from: they show lines of an origin that nobody learnt from. The thresholds of each model are its own, on the honest lines of all folds. Baseline: TF-IDF of words (1-2) and characters (3-5) with
 logistic regression, trained on the same lines of the same folds (our templates included). Our templates were written with errors on these lines in view, though none was copied: the rows of sources left
 out flatter both models somewhat. TPR is the share of attacks found at a false-positive rate of 1 in 100 and 1 in 1000 lines.
 

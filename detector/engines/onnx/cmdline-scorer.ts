@@ -10,7 +10,7 @@ const MAX_PARTS = 3;
 
 export type Judged = {
   readonly logit: number;
-  /** The part of the line that scored highest. */
+  /** The part of the line that scored highest, its handicap taken off. */
   readonly view: View;
 };
 
@@ -25,7 +25,9 @@ export class CmdlineScorer implements Disposable {
   /** One for each sight: the highest score of all its views. */
   judge(sights: readonly Sight[]): Judged[] {
     const views = sights.map(viewsOf);
-    const logits = this.#logits(views.flat().map(featuresOf));
+    const flat = views.flat();
+    const logits = this.#logits(flat.map(featuresOf));
+    for (const [index, { handicap }] of flat.entries()) logits[index]! -= handicap;
     let at = 0;
     return views.map((of) => {
       let highest = 0;
@@ -43,7 +45,7 @@ export class CmdlineScorer implements Disposable {
     const without = words.map((_, at) => ({ text: `${words.toSpliced(at, 1).join(" ")} ${rest}`.trim(), signs: view.signs }));
     const logits = this.#logits(without.map(featuresOf));
     return words
-      .map((word, at) => ({ word, lost: logit - logits[at]! }))
+      .map((word, at) => ({ word, lost: logit + view.handicap - logits[at]! }))
       .filter(({ word, lost }) => lost > 0 && word !== ";")
       .sort((a, b) => b.lost - a.lost)
       .slice(0, MAX_PARTS)
