@@ -3,43 +3,22 @@ import type { Ioc, MeshPeer, MeshStatus, SentItem } from "@picket/protocol/mesh"
 import type { CertifiedPeer, Link, Log } from "../peer.ts";
 import { Refused } from "../refused.ts";
 import type { Store } from "../store/database.ts";
-import {
-  changePeer,
-  getPeer,
-  listIntroduced,
-  listPeers,
-  noteReceived,
-  noteRefused,
-  noteSent,
-  type Peer,
-  refusedOf,
-  removePeer,
-} from "../store/mesh.ts";
-import {
-  countAfter,
-  itemsAfter,
-  knownItem,
-  type LogLimits,
-  logSize,
-  meshSelf,
-  putSignature,
-  shareItem,
-  trimMeshLog,
-  unsignedItems,
-} from "../store/mesh-log.ts";
+import { changePeer, getPeer, listIntroduced, listPeers, noteRefused, noteSent, type Peer, removePeer } from "../store/mesh.ts";
+import { itemsAfter, knownItem, type LogLimits, logSize, meshSelf, shareItem, trimMeshLog } from "../store/mesh-log.ts";
 import { trimReceived } from "../store/mesh-received.ts";
 import { Allowance, limitedRate, STANDARD_RATE } from "./allowance.ts";
 import type { DialOptions } from "./dial.ts";
 import { keepDialling } from "./dialler.ts";
-import { type Signer, signItem } from "./envelope.ts";
-import { type Judged, type JudgePorts, judge, type SiteCa, settle } from "./judge.ts";
+import type { Signer } from "./envelope.ts";
+import { takeIn } from "./intake.ts";
+import type { JudgePorts, SiteCa } from "./judge.ts";
 import { Session, Violation } from "./session.ts";
+import { signAll } from "./sign.ts";
+import { peerStatus } from "./status.ts";
 import { Strikes, VIOLATION } from "./strikes.ts";
 
 /** Items a second of a peer that Picket itself limited. */
 const AUTO_LIMIT = 1;
-/** Signed in one turn. */
-const SIGN_AT_ONCE = 100;
 
 export type MeshPorts = {
   readonly site: string;
@@ -108,6 +87,8 @@ export class Mesh implements AsyncDisposable {
     if (this.#links.has(link)) return;
     const { name } = link.peer;
     const close = (why: string) => link.close(why);
+    // Removed since it connected.
+    if (!getPeer(this.#ports.store, name)) return close("this site is no peer");
     this.#links.set(link, this.#begin(name, { send: (payload) => link.send("meshDown", payload), close }));
   }
 
@@ -137,7 +118,7 @@ export class Mesh implements AsyncDisposable {
       return;
     }
     this.#wokenMeanwhile = false;
-    this.#signing = this.#sign()
+    this.#signing = signAll(this.#ports.store, this.#ports.identity().signer)
       .catch(this.#ports.report)
       .then(() => {
         this.#signing = undefined;
@@ -181,7 +162,7 @@ export class Mesh implements AsyncDisposable {
       this.#strikes.delete(name);
     }
     this.#live.get(name)?.close("what is taken from it was changed");
-    return this.#peerStatus(getPeer(store, name)!);
+    return this.#statusOf(getPeer(store, name)!);
   }
 
   /** Tells a peer goodbye, closes its connection and forgets its CA; on disk when it resolves. False when there is no such peer. */
@@ -199,7 +180,7 @@ export class Mesh implements AsyncDisposable {
 
   status(): MeshStatus {
     const { store, site } = this.#ports;
-    return { site, log: logSize(store), peers: listPeers(store).map((peer) => this.#peerStatus(peer)), sites: listIntroduced(store) };
+    return { site, log: logSize(store), peers: listPeers(store).map((peer) => this.#statusOf(peer)), sites: listIntroduced(store) };
   }
 
   /** Shares an indicator, on disk when it resolves. Throws `Refused` without a peer. */
@@ -286,31 +267,11 @@ export class Mesh implements AsyncDisposable {
   }
 
   async #take(name: string, items: readonly SentItem[], of: { log: string; pos: number }): Promise<void> {
-    const { store, nowMs, judge: ports } = this.#ports;
-    const judged = await this.#judge(name, items);
-    const taken = await store.commitSoon(() => {
-      // Removed while its items were being checked: nothing of it counts any more.
-      if (!getPeer(store, name)) return undefined;
-      const result = settle(ports, name, judged);
-      noteReceived(store, name, { ...of, news: result.news, nowMs: nowMs() });
-      for (const [why, all] of Map.groupBy(result.refused, (why) => why)) noteRefused(store, name, why, all.length);
-      return result;
-    });
+    const taken = await takeIn(this.#ports.judge, name, items, of);
     if (!taken) return;
     for (const { id, created } of taken.alerts) this.#ports.alerted(id, created);
     if (taken.refused.length > 0) this.#strike(name, taken.refused, taken.refused.join(", "));
     if (taken.news > 0) this.wake();
-  }
-
-  /** An item may come in one message with the introduction of its site: then it is judged after that. */
-  async #judge(name: string, items: readonly SentItem[]): Promise<Judged[]> {
-    const { store, judge: ports } = this.#ports;
-    const judged = await Promise.all(items.map((item) => judge(ports, name, item)));
-    const introductions = judged.filter((one) => "fresh" in one && one.fresh.item.kind === "site");
-    if (introductions.length === 0 || !judged.some(isStranger)) return judged;
-    await store.commitSoon(() => getPeer(store, name) && settle(ports, name, introductions));
-    const again = judged.map((one, at) => (isStranger(one) ? judge(ports, name, items[at]!) : one));
-    return (await Promise.all(again)).filter((one) => !introductions.includes(one));
   }
 
   #strike(name: string, what: Parameters<Strikes["add"]>[0], why: string): void {
@@ -380,34 +341,7 @@ export class Mesh implements AsyncDisposable {
     this.#diallers.set(site, { stop, done });
   }
 
-  async #sign(): Promise<void> {
-    const { store, identity } = this.#ports;
-    for (;;) {
-      const open = unsignedItems(store, SIGN_AT_ONCE);
-      if (open.length === 0) return;
-      const signatures = await Promise.all(open.map(({ content }) => signItem(identity().signer, content)));
-      await store.commitSoon(() => {
-        for (const [at, item] of open.entries()) putSignature(store, item, signatures[at]!);
-      });
-    }
-  }
-
-  #peerStatus(peer: Peer): MeshPeer {
-    const { store } = this.#ports;
-    const { site, leftMs, address, joinedMs, lastSeenMs, itemsPerS, limitedBy, sent, received, lost, muted } = peer;
-    const lastError = this.#errors.get(site);
-    return {
-      ...{ site, joinedMs, sent, received, lost, muted, ca: peer.caHash, by: peer.operator },
-      state: leftMs !== null ? "left" : this.#live.has(site) ? "connected" : "away",
-      lag: countAfter(store, site, peer.sentPos),
-      refused: refusedOf(store, site),
-      ...(address === null ? {} : { address }),
-      ...(lastSeenMs === null ? {} : { lastSeenMs }),
-      ...(itemsPerS === null ? {} : { itemsPerS }),
-      ...(limitedBy === null ? {} : { limitedBy }),
-      ...(lastError === undefined || this.#live.has(site) ? {} : { lastError: lastError.slice(0, 300) }),
-    };
+  #statusOf(peer: Peer): MeshPeer {
+    return peerStatus(this.#ports.store, peer, { connected: this.#live.has(peer.site), lastError: this.#errors.get(peer.site) });
   }
 }
-
-const isStranger = (one: Judged) => "refused" in one && one.refused === "unknown-origin";
