@@ -28,7 +28,7 @@ the token. Where the agent is installed already: picket-agent enroll --token-fil
 Examples:
   picket token create
   picket token create --ttl 7d --uses 20 --out TOKEN
-  picket token create --line | ssh gw-014 bash
+  picket token create --line | ssh root@gw-014 bash
   picket token create | ssh gw-014 'sudo picket-agent enroll --token-file /dev/stdin'`,
     )
     .action(create);

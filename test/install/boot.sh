@@ -31,7 +31,8 @@ while [ $# -gt 0 ]; do
   mount -o remount,ro,bind ".$2"
   shift 2
 done
-echo "$name" >etc/hostname
+# Only at its first boot: the listing of its disk says what was changed since.
+[ "$(cat etc/hostname)" = "$name" ] || echo "$name" >etc/hostname
 mkdir -p run/host
 pivot_root . run/host
 umount -l /run/host
