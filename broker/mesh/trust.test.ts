@@ -1,6 +1,7 @@
 // Who a peer's CA may let in: its own site, under its own name, and nobody else.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { type ConnectionOptions, connect } from "node:tls";
 import { clientId, type Role } from "@picket/protocol/names";
 import { topic, topics } from "@picket/protocol/topics";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -95,6 +96,45 @@ test("an oversized packet is cut before it is read, and counted", async () => {
   await over;
   await until(async () => ((await north.status()).peers[0]?.refused.oversize ?? 0) > 0, "the count");
 });
+
+test("a TLS session of a peer cannot be resumed, also after the list of peers' CAs was replaced", async () => {
+  const who = await signedBySouth({ role: "site", name: "south" });
+  const open = (more: ConnectionOptions) =>
+    connect({
+      host: "127.0.0.1",
+      port: north.broker.mqttPort,
+      ca: north.ca,
+      minVersion: "TLSv1.3",
+      checkServerIdentity: () => undefined,
+      ...more,
+    });
+  const sessions: Buffer[] = [];
+  const first = open({ key: who.key, cert: who.certificate });
+  first.on("session", (session) => sessions.push(session));
+  const spoken = new Promise<void>((resolve) => first.once("data", () => resolve()));
+  first.write(connectPacket(who.clientId));
+  await spoken;
+  expect(sessions).toEqual([]);
+  const kept = first.getSession();
+  first.destroy();
+  // With the session only: no certificate is shown.
+  const second = open(kept ? { session: kept } : {});
+  let heard = 0;
+  second.on("data", (bytes) => {
+    heard += bytes.length;
+  });
+  second.on("error", () => {});
+  second.write(connectPacket(who.clientId));
+  await new Promise<void>((resolve) => second.once("close", () => resolve()));
+  expect(heard).toBe(0);
+});
+
+/** CONNECT with a clean session and a keep-alive of 30 s (MQTT 3.1.1, section 3.1). */
+function connectPacket(id: string): Buffer {
+  const name = Buffer.from(id);
+  const rest = Buffer.concat([Buffer.from([0, 4, 0x4d, 0x51, 0x54, 0x54, 4, 2, 0, 30, 0, name.length]), name]);
+  return Buffer.concat([Buffer.from([0x10, rest.length]), rest]);
+}
 
 test("a removed peer is cut at once and its CA means nothing any more, also to TLS", async () => {
   await until(async () => (await south.status()).peers[0]?.state === "connected", "the connection");
