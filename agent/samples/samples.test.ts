@@ -121,8 +121,13 @@ test("events go first, but not for ever", async () => {
   samples.wanted(want(hash(1)));
   await settled();
   expect([waited, sent.length]).toEqual([1000, 1]);
-  const stubborn = device({ eventsWaiting: () => 100_000, sleep: async (ms) => void (waited += ms) });
   waited = 0;
+  const stubborn = device({
+    eventsWaiting: () => 100_000,
+    sleep: async (ms) => {
+      waited += ms;
+    },
+  });
   stubborn.samples.wanted(want(hash(1)));
   await settled();
   expect([waited, stubborn.sent.length]).toEqual([2000, 1]);

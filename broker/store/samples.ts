@@ -151,11 +151,11 @@ export const countMismatch = (store: Store): void => {
   store.db.query("UPDATE sample_site SET mismatched = mismatched + 1").run();
 };
 
-/** The oldest file to be scanned. */
+/** The oldest file to be scanned; those that other rules have judged before come last. */
 export const nextToScan = (store: Store): { sha256: string; size: number } | undefined =>
   store.db
     .query<{ sha256: string; size: number }, []>(
-      "SELECT sha256, size FROM samples WHERE size IS NOT NULL AND state = 'arrived' ORDER BY changedMs LIMIT 1",
+      "SELECT sha256, size FROM samples WHERE size IS NOT NULL AND state = 'arrived' ORDER BY pack IS NOT NULL, changedMs LIMIT 1",
     )
     .get() ?? undefined;
 
