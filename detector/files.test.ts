@@ -1,5 +1,6 @@
 import type { SampleMatch, SampleVerdict, Sighting } from "@picket/protocol/feed";
 import { expect, test } from "vitest";
+import { encodeCommit } from "./feed/commit.ts";
 import { type FileScanner, Files } from "./files.ts";
 import { createPipeline } from "./pipeline.ts";
 import { BOOT, event, exec, noRules, proc, T0 } from "./testing/events.ts";
@@ -150,4 +151,22 @@ test("more alerts than a commit should hold go in several", () => {
     [0, 0],
   ]);
   expect(takes[0]!.alerts[0]!.detection.summary).toContain("/tmp/\uFFFD[8mx matches");
+});
+
+test("a device that reports nothing but new files fills many commits, none beyond its bounds", async () => {
+  const of = new TestSite();
+  const all = Array.from({ length: 6000 }, (_, n) => hashed("gw-1", `file ${n}`, `/tmp/${n}`));
+  for (let n = 0; n < 12; n++) of.log.push(packed(n + 1, T0 + n, BOOT, all.slice(n * 500, n * 500 + 500)));
+  expect(await of.run(fresh(), always)).toBe(true);
+  expect(of.sightings.size).toBe(6000);
+});
+
+test("sightings lose their process before a commit becomes too large for its message", () => {
+  const process = proc(1, `/${"x".repeat(1000)}`, { argv: ["y".repeat(900)] });
+  const sightings = Array.from({ length: 2000 }, (_, n) => ({ ...sighting("gw-1"), sha256: sha(String(n)), process }));
+  const commit = { session: "s", next: 1, alerts: [], seen: [], read: 0, refused: 0, sightings };
+  expect(JSON.parse(encodeCommit(commit)).sightings[1999].process).toEqual(process);
+  const text = encodeCommit(commit, 1 << 20);
+  expect(text.length).toBeLessThan(1 << 20);
+  expect(JSON.parse(text).sightings).toEqual(sightings.map(({ process: _, ...rest }) => rest));
 });
