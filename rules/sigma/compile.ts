@@ -1,4 +1,4 @@
-// Rules to closures, one list for each event type, so that an event meets only the rules that can concern it.
+// Rules to closures, for each event type apart. Which of them an event meets is told by shortlist.ts.
 import type { EventType, SensorEvent } from "@picket/protocol/event";
 import type { Condition, FieldTest, Matcher, Rule } from "../rule.ts";
 import { fieldsOf, type Getter } from "./fields.ts";
