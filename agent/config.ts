@@ -100,6 +100,10 @@ export const AgentConfig = z.strictObject({
     .max(3600)
     .default(60)
     .meta({ description: "Seconds between two host.metrics: processor, memory, disks, network, temperature, busiest programs" }),
+  inventory: z
+    .boolean()
+    .default(true)
+    .meta({ description: "Tell what there is on the device, and what changes: users, keys, ports, units, crontabs, packages and more" }),
   eventsPerS: z
     .int()
     .min(100)

@@ -5,6 +5,7 @@ import { bootNowMs } from "./clock.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Identity } from "./enroll/files.ts";
 import type { Files } from "./files.ts";
+import type { Inventory } from "./host/inventory.ts";
 import { thisHost, version } from "./host.ts";
 import type { Log } from "./log.ts";
 import type { Recorder } from "./recorder.ts";
@@ -18,6 +19,8 @@ type Parts = {
   readonly recorder: Recorder;
   readonly sensor: Sensor | undefined;
   readonly canary: Canary;
+  /** Undefined where it is switched off. */
+  readonly inventory: Inventory | undefined;
   readonly files: Files;
   readonly response: Response | undefined;
   readonly certificateExpiresMs: () => number;
@@ -72,7 +75,7 @@ export function startReport(parts: Parts): Report {
   };
 }
 
-function statusOf({ recorder, sensor, canary, files, response, config }: Parts): OnlineStatus {
+function statusOf({ recorder, sensor, canary, inventory, files, response, config }: Parts): OnlineStatus {
   const { boot, arch, kernel } = thisHost();
   const { user, system } = process.cpuUsage();
   return {
@@ -85,7 +88,7 @@ function statusOf({ recorder, sensor, canary, files, response, config }: Parts):
     arch,
     kernel,
     uptimeS: bootNowMs() / 1000,
-    capabilities: capabilities({ recorder, sensor, canary, files, response, config }),
+    capabilities: capabilities({ recorder, sensor, canary, inventory, files, response, config }),
     isolation: response?.isolation() ?? { state: "off" },
     keysVersion: response?.keysVersion() ?? 0,
     produced: recorder.produced(),
@@ -105,8 +108,8 @@ const noResponse: Capability = {
   todo: "see the agent's log",
 };
 
-function capabilities(of: Pick<Parts, "recorder" | "sensor" | "canary" | "files" | "response" | "config">): Capability[] {
-  const { recorder, sensor, canary, files, response, config } = of;
+function capabilities(of: Pick<Parts, "recorder" | "sensor" | "canary" | "inventory" | "files" | "response" | "config">): Capability[] {
+  const { recorder, sensor, canary, inventory, files, response, config } = of;
   const trouble = recorder.trouble();
   const buffer: Capability =
     trouble === undefined
@@ -115,6 +118,7 @@ function capabilities(of: Pick<Parts, "recorder" | "sensor" | "canary" | "files"
   return [
     ...(sensor?.capabilities() ?? [noSensor]),
     canary.capability(),
+    ...(inventory ? [inventory.capability()] : []),
     response?.capability() ?? noResponse,
     buffer,
     files.capability(),

@@ -1,4 +1,5 @@
 // `picket-agent run`: sensor, recorder, response and uplink, wired. Nothing is decided here.
+import { join } from "node:path";
 import type { EventDraft } from "@picket/protocol/event";
 import { createCanary } from "./canary.ts";
 import { bootNowMs } from "./clock.ts";
@@ -6,7 +7,9 @@ import type { AgentConfig } from "./config.ts";
 import { type Identity, readIdentity } from "./enroll/files.ts";
 import { expiresMs, renewInMs } from "./enroll/validity.ts";
 import { startFiles } from "./files.ts";
+import { startInventory } from "./host/inventory.ts";
 import { startMetrics } from "./host/metrics.ts";
+import { tablesOf } from "./host/tables.ts";
 import type { Log } from "./log.ts";
 import { keepSmall } from "./memory.ts";
 import { startRecorder } from "./recorder.ts";
@@ -41,6 +44,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
   const sensor = openSensor(config, canary.dir, (draft) => emit(canary.saw(draft) ? draft : files.see(draft)), log);
   canary.start();
   const metrics = startMetrics(config.metricsS * 1000, emit);
+  const inventory = config.inventory ? startInventory({ tables: tablesOf(), path: join(config.state, "inventory.json"), emit }) : undefined;
   const response = await openResponse(config, identity, emit, log);
   const report = startReport({
     config,
@@ -48,6 +52,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     recorder,
     sensor,
     canary,
+    inventory,
     files,
     response,
     certificateExpiresMs: () => expiresMs(credentials.cert),
@@ -99,7 +104,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
 
   return {
     stop: async (why) => {
-      for (const part of [memory, renewal, canary, metrics]) part[Symbol.dispose]();
+      for (const part of [memory, renewal, canary, metrics, inventory]) part?.[Symbol.dispose]();
       sensor?.poll();
       files[Symbol.dispose]();
       recorder.stop(why);

@@ -30,7 +30,7 @@ export const capabilityOf: Readonly<Record<EventType, string>> = {
   "auth.sudo": "nothing",
   "log.line": "nothing",
   "host.metrics": "always",
-  "host.inventory": "nothing",
+  "host.inventory": "inventory",
   "agent.start": "always",
   "agent.stop": "always",
   "sensor.state": "always",

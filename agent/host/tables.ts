@@ -1,0 +1,263 @@
+// The tables of the inventory, read from /proc and /etc. `root` is "/" but in tests.
+import { createHash } from "node:crypto";
+import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
+import type { Row, Table } from "./inventory.ts";
+
+const MINUTE_S = 60;
+const HOUR_S = 3600;
+const DAY_S = 86_400;
+const MAX_TEXT = 1024;
+
+/** All of them, each as often as it is worth it. */
+export const tablesOf = (root = "/"): Table[] => [
+  { name: "processes", everyS: MINUTE_S, rows: () => processes(root) },
+  { name: "listening_ports", everyS: MINUTE_S, rows: () => listeningPorts(root) },
+  { name: "crontabs", everyS: 5 * MINUTE_S, rows: () => crontabs(root) },
+  { name: "neighbours", everyS: 5 * MINUTE_S, rows: () => neighbours(root) },
+  { name: "interfaces", everyS: 5 * MINUTE_S, rows: interfaces },
+  { name: "users", everyS: HOUR_S, rows: () => users(root) },
+  { name: "groups", everyS: HOUR_S, rows: () => groups(root) },
+  { name: "authorized_keys", everyS: HOUR_S, rows: () => authorizedKeys(root) },
+  { name: "systemd_units", everyS: HOUR_S, rows: () => systemdUnits(root) },
+  { name: "kernel_modules", everyS: HOUR_S, rows: () => kernelModules(root) },
+  { name: "mounts", everyS: HOUR_S, rows: () => mounts(root) },
+  { name: "packages", everyS: HOUR_S, rows: packages(root) },
+  { name: "suid_files", everyS: DAY_S, rows: () => suidFiles(root) },
+];
+
+const cut = (text: string) => text.slice(0, MAX_TEXT);
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    // Where there is no such file there is nothing to tell of; one that must not be read is a problem.
+    if (/^(ENOENT|ENOTDIR|ESRCH|EISDIR)$/.test((error as NodeJS.ErrnoException).code ?? "")) return "";
+    throw error;
+  }
+}
+
+function list(path: string): string[] {
+  try {
+    return readdirSync(path).sort();
+  } catch {
+    return [];
+  }
+}
+
+function link(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+const lines = (text: string) => text.split("\n").filter((line) => line.trim() !== "" && !line.trimStart().startsWith("#"));
+
+/** Seconds a process must have run to be told of: what comes and goes is told by process.exec. */
+const SETTLED_S = 60;
+const TICKS_PER_S = 100; // USER_HZ is 100 on every architecture Linux has for user space.
+
+function* processes(root: string): Iterable<Row> {
+  const uptimeS = Number.parseFloat(read(join(root, "proc/uptime")));
+  for (const pid of list(join(root, "proc")).filter((name) => /^\d+$/.test(name))) {
+    const dir = join(root, "proc", pid);
+    const exe = link(join(dir, "exe"));
+    const stat = read(join(dir, "stat"));
+    const start = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
+    if (exe === undefined || !(uptimeS - start / TICKS_PER_S >= SETTLED_S)) continue;
+    const command = read(join(dir, "cmdline")).replaceAll("\0", " ").trim();
+    const uid = Number(/^Uid:\s+(\d+)/m.exec(read(join(dir, "status")))?.[1] ?? -1);
+    yield {
+      pid: Number(pid),
+      startTicks: start,
+      exe: cut(exe.replace(/ \(deleted\)$/, "")),
+      deleted: exe.endsWith(" (deleted)"),
+      command: cut(command),
+      uid,
+    };
+  }
+}
+
+const LISTEN = "0A";
+const UNCONNECTED = "07";
+
+function listeningPorts(root: string): Row[] {
+  const found = new Map<string, Row>();
+  for (const [proto, table, state] of [
+    ["tcp", "tcp", LISTEN],
+    ["tcp", "tcp6", LISTEN],
+    ["udp", "udp", UNCONNECTED],
+    ["udp", "udp6", UNCONNECTED],
+  ] as const) {
+    for (const line of read(join(root, "proc/net", table))
+      .split("\n")
+      .slice(1)) {
+      const columns = line.trim().split(/\s+/);
+      const [address = "", port = ""] = (columns[1] ?? "").split(":");
+      if (columns[3] === state && !(proto === "udp" && ephemeral(Number.parseInt(port, 16))))
+        found.set(columns[9] ?? "", { proto, ip: addressOf(address), port: Number.parseInt(port, 16) });
+    }
+  }
+  return owners(root, found);
+}
+
+/** A client's datagram socket looks like a server's, but for the port it was given. */
+const ephemeral = (port: number) => port >= 32_768;
+
+/** Adds the program that holds each socket, where it can be told. */
+function owners(root: string, sockets: ReadonlyMap<string, Row>): Row[] {
+  const held = new Map<string, string>();
+  for (const pid of list(join(root, "proc")).filter((name) => /^\d+$/.test(name))) {
+    for (const fd of list(join(root, "proc", pid, "fd"))) {
+      const inode = /^socket:\[(\d+)\]$/.exec(link(join(root, "proc", pid, "fd", fd)) ?? "")?.[1];
+      if (inode !== undefined && sockets.has(inode) && !held.has(inode)) held.set(inode, link(join(root, "proc", pid, "exe")) ?? "");
+    }
+  }
+  return [...sockets].map(([inode, row]) => ({ ...row, exe: cut(held.get(inode) ?? "") }));
+}
+
+// The kernel prints 32-bit words of this machine's order: little-endian on both architectures.
+function addressOf(hex: string): string {
+  const bytes = (hex.match(/.{8}/g) ?? []).flatMap((word) => [6, 4, 2, 0].map((at) => Number.parseInt(word.slice(at, at + 2), 16)));
+  if (bytes.length === 4) return bytes.join(".");
+  const groups = Array.from({ length: 8 }, (_, at) => (((bytes[at * 2] ?? 0) << 8) | (bytes[at * 2 + 1] ?? 0)).toString(16)).join(":");
+  return new URL(`http://[${groups}]/`).hostname.slice(1, -1);
+}
+
+function* crontabs(root: string): Iterable<Row> {
+  const folders = ["etc/cron.d", "var/spool/cron/crontabs"].flatMap((dir) => list(join(root, dir)).map((name) => `${dir}/${name}`));
+  for (const path of ["etc/crontab", ...folders])
+    for (const line of lines(read(join(root, path)))) yield { path: `/${path}`, line: cut(line.trim()) };
+  for (const dir of ["hourly", "daily", "weekly", "monthly"])
+    for (const name of list(join(root, `etc/cron.${dir}`)))
+      if (name !== ".placeholder") yield { path: `/etc/cron.${dir}/${name}`, line: "" };
+}
+
+function* neighbours(root: string): Iterable<Row> {
+  for (const line of read(join(root, "proc/net/arp")).split("\n").slice(1)) {
+    const [ip = "", , flags, mac = "", , name = ""] = line.split(/\s+/);
+    if (flags !== undefined && flags !== "0x0") yield { ip, mac, interface: name };
+  }
+}
+
+function* interfaces(): Iterable<Row> {
+  for (const [name, addresses] of Object.entries(networkInterfaces()))
+    for (const { address, netmask, mac, internal } of addresses ?? []) if (!internal) yield { name, address, netmask, mac };
+}
+
+type User = { readonly name: string; readonly uid: number; readonly home: string };
+
+function* users(root: string): Iterable<Row> {
+  for (const line of lines(read(join(root, "etc/passwd")))) {
+    const [name = "", , uid, gid, , home = "", shell = ""] = line.split(":");
+    yield { name: cut(name), uid: Number(uid), gid: Number(gid), home: cut(home), shell: cut(shell) };
+  }
+}
+
+function* groups(root: string): Iterable<Row> {
+  for (const line of lines(read(join(root, "etc/group")))) {
+    const [name = "", , gid, members = ""] = line.split(":");
+    yield { name: cut(name), gid: Number(gid), members: cut(members) };
+  }
+}
+
+const keyTypes = /(?:^|\s)((?:ssh|ecdsa|sk)-[\w@.-]+)\s+([A-Za-z0-9+/=]+)(?:\s+(.*))?$/;
+
+function* authorizedKeys(root: string): Iterable<Row> {
+  for (const { name, home } of users(root) as Iterable<User>) {
+    for (const file of ["authorized_keys", "authorized_keys2"]) {
+      const path = join(home, ".ssh", file);
+      for (const line of lines(read(join(root, path)))) {
+        const [, type = "", key = "", comment = ""] = keyTypes.exec(line) ?? [];
+        // As ssh-keygen -l prints it; the key itself is public, but long.
+        const fingerprint =
+          key === "" ? "" : `SHA256:${createHash("sha256").update(Buffer.from(key, "base64")).digest("base64").replace(/=+$/, "")}`;
+        const options = type === "" ? line : line.slice(0, line.indexOf(type)).trim();
+        yield { user: name, path, type, fingerprint, comment: cut(comment), options: cut(options) };
+      }
+    }
+  }
+}
+
+/** Where administrators and intruders put units; those of packages change with the packages. */
+const unitFolders = ["etc/systemd/system", "etc/systemd/user", "run/systemd/system", "usr/local/lib/systemd/system"];
+
+function* systemdUnits(root: string): Iterable<Row> {
+  for (const folder of unitFolders) {
+    for (const name of list(join(root, folder))) {
+      const path = join(root, folder, name);
+      if (name.endsWith(".wants") || name.endsWith(".requires")) {
+        for (const unit of list(path)) yield { path: `/${folder}/${name}/${unit}`, link: cut(link(join(path, unit)) ?? ""), exec: "" };
+      } else if (/\.(service|timer|socket|path|mount|target)$/.test(name)) {
+        const exec = [...read(path).matchAll(/^Exec(?:Start|StartPre|StartPost)=(.*)$/gm)].map(([, command]) => command).join("; ");
+        yield { path: `/${folder}/${name}`, link: cut(link(path) ?? ""), exec: cut(exec) };
+      }
+    }
+  }
+}
+
+function* kernelModules(root: string): Iterable<Row> {
+  for (const line of lines(read(join(root, "proc/modules")))) {
+    const [name = "", size, , , , , taints = ""] = line.split(" ");
+    yield { name, size: Number(size), taints };
+  }
+}
+
+function* mounts(root: string): Iterable<Row> {
+  for (const line of lines(read(join(root, "proc/self/mounts")))) {
+    const [source = "", target = "", type = "", options = ""] = line.split(" ");
+    yield { source: cut(source), target: cut(target), type, options: cut(options) };
+  }
+}
+
+/** dpkg's database is megabytes: read again only when it changed. */
+function packages(root: string): () => Row[] {
+  const path = join(root, "var/lib/dpkg/status");
+  let known: { mtimeMs: number; rows: Row[] } | undefined;
+  return () => {
+    const mtimeMs = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    if (known?.mtimeMs !== mtimeMs) known = { mtimeMs, rows: [...installed(read(path))] };
+    return known.rows;
+  };
+}
+
+function* installed(status: string): Iterable<Row> {
+  for (const paragraph of status.split("\n\n")) {
+    const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(paragraph)?.[1] ?? "";
+    if (/ installed$/.test(field("Status")))
+      yield { name: cut(field("Package")), version: cut(field("Version")), architecture: cut(field("Architecture")) };
+  }
+}
+
+const suidRoots = ["bin", "sbin", "usr", "opt", "srv", "home", "root", "tmp", "var", "dev/shm", "etc", "boot"];
+const SETS_ID = 0o6000;
+/** Files looked at before anything else in the process gets a turn. */
+const TURN_FILES = 200;
+
+/** Set-user-id and set-group-id programs. Other file systems mounted below are left out: they may be slow, and of others. */
+async function suidFiles(root: string): Promise<Row[]> {
+  const rows: Row[] = [];
+  let looked = 0;
+  const walk = async (dir: string, device: number): Promise<void> => {
+    for (const name of list(join(root, dir))) {
+      if (++looked % TURN_FILES === 0) await turn();
+      const path = `${dir}/${name}`;
+      const stat = lstatSync(join(root, path), { throwIfNoEntry: false });
+      if (stat?.isDirectory()) {
+        if (stat.dev === device) await walk(path, device);
+      } else if (stat?.isFile() && (stat.mode & SETS_ID) !== 0) {
+        rows.push({ path: cut(`/${path}`), mode: (stat.mode & 0o7777).toString(8), uid: stat.uid, gid: stat.gid });
+      }
+    }
+  };
+  for (const dir of suidRoots) {
+    const stat = lstatSync(join(root, dir), { throwIfNoEntry: false });
+    if (stat?.isDirectory()) await walk(dir, stat.dev);
+  }
+  return rows;
+}
