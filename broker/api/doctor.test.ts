@@ -1,3 +1,4 @@
+import type { MeshPeer } from "@picket/protocol/mesh";
 import type { Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { OnlineStatus } from "@picket/protocol/status";
 import { expect, test } from "vitest";
@@ -56,11 +57,17 @@ const site = (change: Partial<SiteStatus> = {}): SiteStatus => ({
 const sink = (change: Partial<SinkStatus>): Partial<SiteStatus> => ({
   sinks: [{ name: "soc", kind: "webhook", url: "https://soc.example/", queued: 0, delivered: 0, failed: 0, ...change }],
 });
-const facts = (change: { site?: Partial<SiteStatus>; device?: Partial<Device>; host?: Partial<DoctorFacts["host"]> }): DoctorFacts => ({
+const peer: MeshPeer = {
+  ...{ site: "south", state: "connected", ca: "x".repeat(43), joinedMs: 0, by: "anna", lastSeenMs: nowMs },
+  ...{ lag: 3, sent: 1, received: 1, lost: 0, refused: { replayed: 1 }, muted: false },
+};
+type Change = { site?: Partial<SiteStatus>; device?: Partial<Device>; host?: Partial<DoctorFacts["host"]>; peer?: Partial<MeshPeer> };
+const facts = (change: Change): DoctorFacts => ({
   nowMs,
   site: site(change.site),
   devices: [device(change.device)],
   host: { certificateExpiresMs: nowMs + 900 * DAY_MS, disk: { freeBytes: 2 ** 35, totalBytes: 2 ** 36 }, ...change.host },
+  peers: [{ ...peer, ...change.peer }],
 });
 
 test("a site with nothing wrong says so", () => {
@@ -82,6 +89,15 @@ test.each([
   ["dead letters", { site: { deadLetters: 2 } }, "warning", "2 messages from devices"],
   ["no keys", { site: { keysVersion: 0 } }, "warning", "published no key list"],
   ["a device with old keys", { device: { status: { ...status, keysVersion: 3 } } }, "warning", "gw-014 obeys key list 3, the site has 4"],
+  [
+    "a mesh peer that is away",
+    { peer: { state: "away", lastSeenMs: nowMs - DAY_MS, lastError: "no answer" } },
+    "warning",
+    "away for 24 h: no answer",
+  ],
+  ["a mesh peer that left", { peer: { state: "left" } }, "warning", "south has left"],
+  ["a mesh peer that Picket limited", { peer: { itemsPerS: 1, limitedBy: "picket" } }, "warning", "because of what it sent"],
+  ["items that a peer never got", { peer: { lost: 7 } }, "warning", "7 items went before"],
   ["a full disk", { host: { disk: { freeBytes: 1 << 20, totalBytes: 2 ** 36 } } }, "error", "only 1 MiB left"],
   ["a filling disk", { host: { disk: { freeBytes: 500 << 20, totalBytes: 2 ** 36 } } }, "warning", "has 500 MiB left"],
   ["an old certificate", { host: { certificateExpiresMs: nowMs + 3 * DAY_MS } }, "warning", "broker's certificate expires in 3 days"],

@@ -1,4 +1,5 @@
 // What is wrong with a site, in plain words with what to do. Pure: facts in, findings out, worst first.
+import type { MeshPeer } from "@picket/protocol/mesh";
 import type { Device, Finding, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { HostFacts } from "./deps.ts";
 
@@ -10,6 +11,8 @@ const SITE_CERTIFICATE_WARN_MS = 30 * DAY_MS;
 const LAG_WARN_BATCHES = 500;
 /** Files that wait to be scanned; a device that is new brings some hundreds. */
 const WAITING_WARN_FILES = 500;
+/** A broker that restarts, or a night without a line, is nothing to be told of. */
+const PEER_AWAY_MS = 12 * 3600_000;
 const DISK_WARN = { ratio: 0.1, bytes: 1 << 30 };
 const DISK_ERROR_BYTES = 200 << 20;
 
@@ -18,6 +21,7 @@ export type DoctorFacts = {
   readonly site: SiteStatus;
   readonly devices: readonly Device[];
   readonly host: HostFacts;
+  readonly peers: readonly MeshPeer[];
 };
 
 /** At least one finding; a single "ok" when nothing is wrong. */
@@ -31,6 +35,7 @@ export function diagnose(facts: DoctorFacts): Finding[] {
     ...facts.site.sinks.flatMap(sinkFindings),
     ...logFindings(facts.site),
     ...sampleFindings(facts.site),
+    ...facts.peers.flatMap((peer) => peerFindings(peer, facts.nowMs)),
   ];
   if (findings.length === 0)
     return [{ level: "ok", what: `Nothing is wrong: ${counted(enrolled.length, "device")}, all covered.${spooled(facts.site)}` }];
@@ -39,6 +44,31 @@ export function diagnose(facts: DoctorFacts): Finding[] {
 
 const error = (what: string, todo: string): Finding => ({ level: "error", what, todo });
 const warning = (what: string, todo: string): Finding => ({ level: "warning", what, todo });
+
+function peerFindings({ site, state, lastSeenMs, joinedMs, lastError, lost, limitedBy, muted }: MeshPeer, nowMs: number): Finding[] {
+  const findings: Finding[] = [];
+  const awayMs = nowMs - (lastSeenMs ?? joinedMs);
+  if (limitedBy === "picket")
+    findings.push(
+      warning(
+        `The mesh peer ${site} was limited, because of what it sent.`,
+        `Ask its operators, then: picket mesh unlimit ${site}, or picket mesh remove ${site}`,
+      ),
+    );
+  if (state === "left") findings.push(warning(`The mesh peer ${site} has left.`, `picket mesh remove ${site}, or invite it again`));
+  else if (state === "away" && awayMs > PEER_AWAY_MS && !muted)
+    findings.push(
+      warning(
+        `The mesh peer ${site} is away for ${Math.floor(awayMs / 3600_000)} h${lastError ? `: ${lastError}` : ""}.`,
+        "Check the line between the sites: picket mesh list",
+      ),
+    );
+  if (lost > 0)
+    findings.push(
+      warning(`${counted(lost, "item")} went before the mesh peer ${site} had it.`, "Raise mesh.keepDays or mesh.keepBytes in site.toml"),
+    );
+  return findings;
+}
 
 function detectorFindings({ detector }: SiteStatus): Finding[] {
   if (!detector.connected)

@@ -40,7 +40,10 @@ export function handlers(deps: ApiDeps): Handlers {
     },
     site: async () => deps.siteStatus(),
     doctor: async () => ({
-      findings: diagnose({ nowMs: deps.nowMs(), site: deps.siteStatus(), devices: deps.devices.list(), host: await deps.hostFacts() }),
+      findings: diagnose({
+        ...{ nowMs: deps.nowMs(), site: deps.siteStatus(), devices: deps.devices.list(), host: await deps.hostFacts() },
+        peers: deps.mesh.status().peers,
+      }),
     }),
     devices: async () => ({ devices: deps.devices.list() }),
     device: async ({ params }) => ({ device: device(params), commands: deps.commands.ofDevice(params.id) }),
