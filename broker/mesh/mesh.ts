@@ -88,7 +88,10 @@ export class Mesh implements AsyncDisposable {
     const { name } = link.peer;
     const close = (why: string) => link.close(why);
     // Removed since it connected.
-    if (!getPeer(this.#ports.store, name)) return close("this site is no peer");
+    if (!getPeer(this.#ports.store, name)) {
+      close("this site is no peer");
+      return;
+    }
     this.#links.set(link, this.#begin(name, { send: (payload) => link.send("meshDown", payload), close }));
   }
 
