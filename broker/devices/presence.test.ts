@@ -209,7 +209,7 @@ test("a device that sees less than before is an alert that says what; one that n
   await say(sees("live", "live"));
   await say(sees("live", "off"));
   expect(alerts()).toMatchObject([{ count: 2 }]);
-  for (const level of ["live", "degraded"])
+  for (const level of ["live", "degraded"] as const)
     await say(makeStatus("epoch000", { capabilities: [{ name: "files", level, why: "too many came at once" }] }));
   expect(alerts()).toMatchObject([{ count: 2 }]);
 });
