@@ -110,6 +110,15 @@ test.each(wired)("%s: sibling folders do not import each other", async (part) =>
   }
 });
 
+test("what trains models is shipped to nobody", async () => {
+  for (const part of Object.keys(mayImport)) {
+    for (const { file, name, target } of await importsOf(part)) {
+      if (isTest(file) || file.startsWith("models/train/")) continue;
+      expect(target, `${file} imports ${name}: models/train is never part of a program`).not.toMatch(/^models\/train\//);
+    }
+  }
+});
+
 test("the environment is read only in main and config files", async () => {
   for (const part of Object.keys(mayImport)) {
     for await (const file of new Bun.Glob(`${part}/**/*.{ts,tsx}`).scan({ cwd: root })) {

@@ -1,6 +1,6 @@
 // The network: how far out in the tail of each feature, and of some sums of features, a minute is (decades of probability), squared and added up.
 // As ONNX it is two layers, the first of ReLUs.
-import { type Constant, type Graph, writeOnnx } from "../train/onnx.ts";
+import { type Constant, type Graph, writeOnnx } from "../onnx.ts";
 import { FEATURES, featureNames, isVolume, RARITIES, rarityFeatures } from "./features.ts";
 
 /** Corners of each feature's piecewise linear tail, at most. */

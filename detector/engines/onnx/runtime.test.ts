@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { writeOnnx } from "../../../models/train/onnx.ts";
+import { writeOnnx } from "../../../models/onnx.ts";
 import { loadRuntime, RuntimeMissing, Tensor } from "./runtime.ts";
 
 /** y = x * [[1, 2], [3, 4]] + [10, 20], the matrix as an int8 table that is looked up row by row. */
