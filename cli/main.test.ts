@@ -56,7 +56,9 @@ function answer(result: Pick<CommandResult, "ok" | "code" | "message">): void {
 }
 
 const names =
-  "up tui alerts alert devices device isolate release events token mesh sink doctor operator site broker detector rules replay demo".split(" ");
+  "up tui alerts alert devices device isolate release events token mesh sink doctor operator site broker detector rules replay demo".split(
+    " ",
+  );
 test("--help lists every command, and each has its own", async () => {
   const { out, code } = await picket("--help");
   expect(code).toBe(0);

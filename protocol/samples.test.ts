@@ -21,7 +21,7 @@ test.each([
   ["nothing", Buffer.alloc(0)],
   ["no header", Buffer.alloc(5000, 65)],
   ["a header that is not JSON", Buffer.from("x\n")],
-  ["a hash that is a path", chunk({ sha256: "../".repeat(21) + "x" })],
+  ["a hash that is a path", chunk({ sha256: `${"../".repeat(21)}x` })],
   ["upper-case hex, which would be another file name", chunk({ sha256: "AB".repeat(32) })],
   ["an empty chunk", chunk({}, Buffer.alloc(0))],
   ["more than the file holds", chunk({ size: 2 })],

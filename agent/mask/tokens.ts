@@ -77,7 +77,8 @@ export function walker(cover: Cover, more: ReadonlySet<string>): Walker {
   return {
     word(word) {
       if (word === "") return word;
-      if (next !== undefined) return word.startsWith("--") ? ((next = undefined), option(word) ?? word) : expected(word);
+      if (next !== undefined && !word.startsWith("--")) return expected(word);
+      next = undefined;
       if (!named) begin(word);
       if (word.endsWith(":") && headers.has(word.slice(word.lastIndexOf("=") + 1, -1).toLowerCase())) {
         next = "header";

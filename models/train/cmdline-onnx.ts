@@ -1,7 +1,7 @@
 // The network of the command-line model as an ONNX file.
 import { ROWS } from "../cmdline/features.ts";
-import { HIDDEN, type Network, WIDTH } from "./cmdline-network.ts";
 import { writeOnnx } from "../onnx.ts";
+import { HIDDEN, type Network, WIDTH } from "./cmdline-network.ts";
 
 const INNER = WIDTH - 1;
 const STEPS = 127;
