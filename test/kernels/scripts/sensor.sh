@@ -47,11 +47,13 @@ mark tracepoints
 grep VmRSS /proc/$agent/status | tr -dc 0-9 | report rss-kb
 # More than the ring holds, so that its end is passed and its start used again.
 bash -c 'for ((i = 0; i < 1500; i++)); do : < /etc/shadow; done' marked-many
-settled() { local now; now=$(wc -c < $events); sleep 2; [ "$now" = "$(wc -c < $events)" ]; }
-until_true 120 settled
+opens() { grep '"type":"file.open"' $events | grep -c marked-many; }
+lost() { local sum=0 count; for count in $(grep '"type":"sensor.lost"' $events | grep -o '"count":[0-9]*' | cut -d: -f2); do sum=$((sum + count)); done; echo $sum; }
+accounted() { [ $(($(opens) + $(lost))) -ge 1500 ]; }
+until_true 120 accounted
 grep VmRSS /proc/$agent/status | tr -dc 0-9 | report rss-after-kb
 unwatch tracepoints
-grep '"type":"file.open"' $events | grep -c marked-many | report opens
+opens | report opens
 grep '"type":"sensor.lost"' $events | report lost
 
 # As Raspberry Pi OS before April 2025.
