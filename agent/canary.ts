@@ -4,6 +4,7 @@ import { createSocket } from "node:dgram";
 import { mkdtempSync, rmSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { CANARY_FOLDER } from "@picket/protocol/canary";
 import type { EventDraft } from "@picket/protocol/event";
 import type { Capability } from "@picket/protocol/status";
 
@@ -111,10 +112,10 @@ const lost: Record<Collector, string> = {
 function makeFolder(): string {
   for (const parent of ["/run", "/dev/shm"]) {
     try {
-      return mkdtempSync(join(parent, "picket-canary-"));
+      return mkdtempSync(join(parent, CANARY_FOLDER));
     } catch {}
   }
-  return mkdtempSync(join(tmpdir(), "picket-canary-"));
+  return mkdtempSync(join(tmpdir(), CANARY_FOLDER));
 }
 
 function broughtBack(draft: EventDraft, { path, ip }: Cause): Collector | undefined {

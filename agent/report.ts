@@ -95,6 +95,7 @@ function statusOf({ recorder, sensor, canary, inventory, files, response, config
     lost: { kernel: sensor?.lost().kernel ?? 0, ...recorder.lost() },
     buffer: recorder.buffer.size(),
     epochs: recorder.buffer.epochs(),
+    canaryS: config.canaryS,
     rssBytes: process.memoryUsage.rss(),
     cpuS: (user + system) / 1e6,
   };

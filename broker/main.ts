@@ -35,6 +35,8 @@ import { startMesh } from "./wire-mesh.ts";
 import { deadLetterAlert, mqttHandlers } from "./wire-mqtt.ts";
 
 const DAY_MS = 86_400_000;
+/** A detector that is further behind cannot have seen what devices did last. */
+const DETECTOR_LATE_MS = 30_000;
 const TRIM_MS = 30_000;
 const TRIM_ROWS = 2000;
 /** A device may come back with old events after a long time; what was received of an epoch is remembered for this long after its last sign. */
@@ -78,6 +80,7 @@ export async function startBroker(config: BrokerConfig, options: BrokerOptions =
   };
   stack.use(parts.changes.listen((change) => change.kind === "alert" && wake()));
   stack.use(every(SWEEP_MS, log, () => parts.presence.sweep()));
+  stack.use(every(SWEEP_MS, log, () => parts.presence.sweepCanaries()));
   stack.use(every(SWEEP_MS, log, () => parts.outbox.expire()));
   stack.use(every(SWEEP_MS, log, async () => parts.samples.sweep()));
   stack.use(every(TRIM_MS, log, () => trim(store, config, nowMs())));
@@ -100,7 +103,8 @@ async function assemble(given: Given) {
   const keys = new Keys(store, site);
   const commands = new Commands(store, { site: site.site, keys: () => keys.current()?.list });
   const outbox = new Outbox({ store, commands, keys, changes, nowMs, log });
-  const presence = new Presence({ site: site.site, store, changes, nowMs });
+  const detectorIsCurrent = () => feed.connected && feed.behindMs() < DETECTOR_LATE_MS;
+  const presence = new Presence({ site: site.site, store, changes, nowMs, detectorIsCurrent });
   const spool = new Spool(join(config.dir, "samples"));
   const samples = new Samples({ store, spool, ...config.samples, nowMs, log, arrived: () => feed.wakeFiles() });
   await samples.recover();

@@ -132,12 +132,19 @@ export function decodeData(payload: Uint8Array): Data {
   return { header: DataHeader.parse(line), batch: payload.subarray(end + 1) };
 }
 
+/** Canaries in one commit, at most: of more devices, the rest comes with the next. */
+export const MAX_CANARIES = 1000;
 /** Sightings in one commit, at most. */
 export const MAX_SIGHTINGS = 2000;
 
 /** `feed/commit`: everything decided up to `next`, stored by the broker in one transaction; its PUBACK means it is on disk. */
 export const Commit = z.object({
   session: z.string().max(36),
+  /** Devices whose canary came through, and when the broker received it. */
+  canaries: z
+    .array(z.object({ device: deviceId, receivedMs: z.int().nonnegative() }))
+    .max(MAX_CANARIES)
+    .optional(),
   /** Offset of the next batch the detector has not decided. */
   next: z.int().nonnegative(),
   alerts: z.array(z.object({ detection: Detection, group: z.string().max(1024) })).max(1000),

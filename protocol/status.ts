@@ -48,6 +48,8 @@ export const Online = z.object({
   /** Epochs the device still holds events of: [epoch, oldest seq held, next seq]. Below `oldest`, what the broker lacks is lost. */
   epochs: z.array(z.tuple([epochId, z.int().nonnegative(), z.int().nonnegative()])).max(64),
   rssBytes: z.int().nonnegative(),
+  /** How often the canary sings, seconds; absent when the agent has none. */
+  canaryS: z.int().positive().optional(),
   /** CPU seconds used by the agent since it started. */
   cpuS: z.number().nonnegative(),
 });

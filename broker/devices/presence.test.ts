@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { type Change, Changes } from "../changes.ts";
 import { listAlerts } from "../store/alerts.ts";
 import type { Store } from "../store/database.ts";
-import { addDevice, getDevice, listDevices, revokeDevice } from "../store/devices.ts";
+import { addDevice, getDevice, listDevices, revokeDevice, saveCanaries } from "../store/devices.ts";
 import { openStore } from "../store/schema.ts";
 import { makeStatus } from "../testing/site.ts";
 import { Presence, STOPPED_TOO_LONG_MS } from "./presence.ts";
@@ -14,11 +14,12 @@ const START_MS = 500_000 * HOUR_MS;
 
 function setup(store: Store) {
   const clock = { nowMs: START_MS };
+  const detector = { current: true };
   const changes = new Changes();
   const told: Change[] = [];
   changes.listen((change) => told.push(change));
   addDevice(store, "gw-1", clock.nowMs);
-  const make = () => new Presence({ site: "yard", store, changes, nowMs: () => clock.nowMs });
+  const make = () => new Presence({ site: "yard", store, changes, nowMs: () => clock.nowMs, detectorIsCurrent: () => detector.current });
   const presence = make();
   const say = (payload: object | string, on = presence) =>
     on.status("gw-1", Buffer.from(typeof payload === "string" ? payload : JSON.stringify(payload)));
@@ -30,7 +31,7 @@ function setup(store: Store) {
       firstMs,
       lastMs,
     }));
-  return { clock, presence, make, say, told, alerts, row: () => getDevice(store, "gw-1")! };
+  return { clock, detector, presence, make, say, told, alerts, row: () => getDevice(store, "gw-1")! };
 }
 
 test("a heartbeat says who is there and what it says of itself", async () => {
@@ -212,4 +213,52 @@ test("a device that sees less than before is an alert that says what; one that n
   for (const level of ["live", "degraded"] as const)
     await say(makeStatus("epoch000", { capabilities: [{ name: "files", level, why: "too many came at once" }] }));
   expect(alerts()).toMatchObject([{ count: 2 }]);
+});
+
+test("a device that says it is well, but whose canary does not reach the detector, is one alert for each time that begins", async () => {
+  using store = openStore(":memory:");
+  const { clock, presence, say, alerts } = setup(store);
+  const beat = () => say(makeStatus("epoch000", { canaryS: 60 }));
+  const pass = async (seconds: number, sings: boolean) => {
+    for (let passed = 0; passed < seconds; passed += 15) {
+      clock.nowMs += 15_000;
+      await beat();
+      if (sings) saveCanaries(store, [{ device: "gw-1", receivedMs: clock.nowMs }]);
+      await presence.sweepCanaries();
+    }
+  };
+  await beat();
+  await pass(600, true);
+  expect(alerts()).toEqual([]);
+  await pass(180, false);
+  expect(alerts()).toEqual([]);
+  await pass(300, false);
+  expect(alerts()).toMatchObject([{ rule: "picket-broker-blind", count: 1 }]);
+  await pass(60, true);
+  await pass(300, false);
+  expect(alerts()).toMatchObject([{ count: 2 }]);
+});
+
+test("no canary is missed while the detector is away or behind, while the device is offline, of an agent that just started, and of one that has none", async () => {
+  using store = openStore(":memory:");
+  const { clock, detector, presence, say, alerts } = setup(store);
+  const beat = (epoch = "epoch000", canaryS: number | undefined = 60) => say(makeStatus(epoch, canaryS === undefined ? {} : { canaryS }));
+  await beat();
+  detector.current = false;
+  clock.nowMs += 3600_000;
+  await beat();
+  await presence.sweepCanaries();
+  detector.current = true;
+  clock.nowMs += 170_000;
+  await presence.sweepCanaries();
+  await beat("epoch111");
+  clock.nowMs += 170_000;
+  await presence.sweepCanaries();
+  await say({ v: 1, state: "offline", epoch: "epoch111" });
+  clock.nowMs += 3600_000;
+  await presence.sweepCanaries();
+  await say(makeStatus("epoch222"));
+  clock.nowMs += 3600_000;
+  await presence.sweepCanaries();
+  expect(alerts()).toEqual([]);
 });

@@ -3,13 +3,15 @@ import { DeviceStatus, OFFLINE_AFTER_S, type OnlineStatus } from "@picket/protoc
 import { hourOf, raise } from "../broker-alert.ts";
 import type { Changes } from "../changes.ts";
 import type { Store } from "../store/database.ts";
-import { getDevice, getLiveness, listLiveness, noteLost, saveStatus, setPresence, setSilentSince } from "../store/devices.ts";
+import { getDevice, getLiveness, listCanaries, listLiveness, noteLost, saveStatus, setPresence, setSilentSince } from "../store/devices.ts";
 import { reportEpochs } from "../store/received.ts";
 import { worse } from "./blind.ts";
 import { Twins } from "./twins.ts";
 
 /** protocol/alert.ts */
 const MAX_SUMMARY = 1000;
+/** Canaries in a row whose absence is no chance any more. */
+const CANARIES_MISSED = 3;
 export const SWEEP_MS = 10_000;
 /** A clean stop is a reboot or an update until it lasts longer than this. Whoever has root can end the agent cleanly too. */
 export const STOPPED_TOO_LONG_MS = 10 * 60_000;
@@ -19,6 +21,8 @@ export type PresencePorts = {
   readonly store: Store;
   readonly changes: Changes;
   readonly nowMs: () => number;
+  /** Whether the detector is there and has decided all but the newest. While it is not, no canary can come through. */
+  readonly detectorIsCurrent: () => boolean;
 };
 
 /** What happened in a transaction and is told to listeners after it. */
@@ -28,6 +32,9 @@ export class Presence {
   readonly #ports: PresencePorts;
   readonly #startedMs: number;
   readonly #twins = new Twins();
+  /** Since when each device has been online under its epoch, and the detector current: before that its canary cannot be missed. */
+  readonly #expected = new Map<string, { epoch: string; sinceMs: number }>();
+  readonly #mute = new Set<string>();
 
   constructor(ports: PresencePorts) {
     this.#ports = ports;
@@ -80,8 +87,35 @@ export class Presence {
     });
   }
 
+  /** Raises an alert about devices that say they are well, but whose canary does not get through to the detector. */
+  async sweepCanaries(): Promise<void> {
+    const { store, nowMs, detectorIsCurrent } = this.#ports;
+    if (!detectorIsCurrent()) {
+      for (const expected of this.#expected.values()) expected.sinceMs = nowMs();
+      return;
+    }
+    const missed = listCanaries(store).filter(({ id, canaryMs, canaryS }) => {
+      const sinceMs = this.#expected.get(id)?.sinceMs ?? nowMs();
+      const late = nowMs() - Math.max(canaryMs ?? 0, sinceMs) > CANARIES_MISSED * canaryS * 1000;
+      if (!late) this.#mute.delete(id);
+      return late && !this.#mute.has(id);
+    });
+    if (missed.length === 0) return;
+    await this.#commit((told) => {
+      for (const { id, canaryS } of missed) {
+        this.#mute.add(id);
+        const summary = () =>
+          `${id} says it is well, but what it does every ${canaryS} s to test itself has not reached the detector ${CANARIES_MISSED} times in a row: its sensor, or the way of its events, is broken.`;
+        this.#raise(told, { rule: "blind", device: id, anchorMs: hourOf(nowMs()), add: 1, summary });
+        told.devices.push(id);
+      }
+    });
+  }
+
   #online(device: string, status: OnlineStatus, told: Told): void {
     const { store, nowMs } = this.#ports;
+    if (this.#expected.get(device)?.epoch !== status.epoch || getDevice(store, device)?.presence !== "online")
+      this.#expected.set(device, { epoch: status.epoch, sinceMs: nowMs() });
     const before = getLiveness(store, device);
     if (!before) return;
     const lost = worse(getDevice(store, device)?.status?.capabilities ?? [], status.capabilities);

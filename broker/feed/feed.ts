@@ -5,6 +5,7 @@ import type { Link } from "../peer.ts";
 import { growingAlerts, upsertAlert } from "../store/alerts.ts";
 import type { Store } from "../store/database.ts";
 import { advanceCursor, detectorState, readSeen, saveSeen, trimSeen } from "../store/detector.ts";
+import { saveCanaries } from "../store/devices.ts";
 import { nextOffset, offsetSince, readBatches, receivedAt } from "../store/log.ts";
 import { markJudged, nextNews, nextToScan, sampleLeft, saveSightings, saveVerdicts, setSamplePack, tryToScan } from "../store/samples.ts";
 
@@ -63,6 +64,13 @@ export class Feed {
     return this.#session !== undefined;
   }
 
+  /** For how long the oldest batch has waited that the detector has not decided; 0 when there is none. Milliseconds. */
+  behindMs(): number {
+    const { store, nowMs } = this.#ports;
+    const waitingSinceMs = receivedAt(store, detectorState(store).cursor);
+    return waitingSinceMs === undefined ? 0 : Math.max(0, nowMs() - waitingSinceMs);
+  }
+
   /** `feed/want`. A hello replaces whatever session there was: one detector at a time. Throws `FeedRefused`. */
   want(link: Link, payload: Uint8Array): void {
     const want = parse(Want, payload);
@@ -102,6 +110,7 @@ export class Feed {
         change: upsertAlert(store, detection, group, nowMs),
       }));
       saveSeen(store, commit.seen, commit.next);
+      saveCanaries(store, commit.canaries ?? []);
       saveSightings(store, commit.sightings ?? [], nowMs);
       saveVerdicts(store, commit.verdicts ?? []);
       this.#ports.judged?.(commit.verdicts ?? [], nowMs);

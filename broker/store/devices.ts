@@ -29,6 +29,8 @@ export const devicesMigrations: Migrations = [
   ) STRICT;
   CREATE INDEX certificates_by_name ON certificates (name, role);
   `,
+  // When the last canary of the device was received that the detector saw.
+  "ALTER TABLE devices ADD COLUMN canaryMs INTEGER",
 ];
 
 export type Presence = Device["presence"];
@@ -125,6 +127,21 @@ export const setPresence = (store: Store, id: string, presence: Presence): boole
 export const touchDevice = (store: Store, id: string, nowMs: number): void => {
   store.db.query("UPDATE devices SET lastSeenMs = ? WHERE id = ?").run(nowMs, id);
 };
+
+/** The detector saw canaries of these devices. */
+export function saveCanaries(store: Store, canaries: readonly { device: string; receivedMs: number }[]): void {
+  const save = store.db.query("UPDATE devices SET canaryMs = MAX(COALESCE(canaryMs, 0), $receivedMs) WHERE id = $device");
+  for (const canary of canaries) save.run(canary);
+}
+
+/** When the detector last saw a canary of each trusted device that is online and has one; `canaryS` is how often it sings. */
+export const listCanaries = (store: Store): { id: string; canaryMs: number | null; canaryS: number }[] =>
+  store.db
+    .query<{ id: string; canaryMs: number | null; canaryS: number }, []>(
+      `SELECT id, canaryMs, json_extract(status, '$.canaryS') AS canaryS FROM devices
+       WHERE trust = 'enrolled' AND presence = 'online' AND json_extract(status, '$.canaryS') IS NOT NULL`,
+    )
+    .all();
 
 export type Liveness = {
   readonly id: string;

@@ -128,3 +128,18 @@ test("a commit that would not fit loses pictures, never an alert or a count", ()
     expect(JSON.stringify(fitted).length).toBeLessThan(JSON.stringify(commit).length);
   }
 });
+
+test("a canary that came through is told with the next commit, once, and not when it is only read again", async () => {
+  const song = exec(0, proc(500, "/bin/sh", { argv: ["/bin/sh", "-c", ': > "$0"', "/run/picket-canary-Ab3xYz/0123456789abcdef"] }));
+  const { session, commits, acknowledge } = started(2);
+  const sung = encodeBatch({ boot: BOOT, oldest: 0, events: [song] });
+  session.receive(data(1, sung));
+  session.receive(data(2));
+  acknowledge[0]!();
+  await settled();
+  session.receive(data(3, sung));
+  acknowledge[1]!();
+  await settled();
+  session.receive(data(4));
+  expect(commits.map(({ canaries }) => canaries)).toEqual([undefined, [{ device: "gw-1", receivedMs: T0 }], undefined]);
+});

@@ -1,7 +1,8 @@
 // One session of the feed, from "hello" to its end: state, silent re-read, live, commits. It keeps nothing that the next session needs.
 import { decodeBatch } from "@picket/protocol/batch";
+import { isCanary } from "@picket/protocol/canary";
 import { eventId } from "@picket/protocol/event";
-import { type Data, decodeData, type State, type Want } from "@picket/protocol/feed";
+import { type Data, decodeData, MAX_CANARIES, type State, type Want } from "@picket/protocol/feed";
 import type { FileScanner, Files } from "../files.ts";
 import type { Arrival, EventBatch, Findings } from "../finding.ts";
 import type { Pipeline } from "../pipeline.ts";
@@ -62,6 +63,8 @@ export class FeedSession {
   #read = 0;
   #refused = 0;
   #owed = 0;
+  /** Devices whose canary came through since the last commit. */
+  readonly #canaries = new Map<string, number>();
   #committing = false;
   #failed = false;
   #current: Work | undefined;
@@ -193,6 +196,8 @@ export class FeedSession {
       const event = events[work.at++]!;
       try {
         this.#ports.files.see(event, arrival);
+        if (!silent && event.type === "process.exec" && isCanary(event.body.process.argv))
+          this.#canaries.set(event.device, arrival.receivedMs);
         this.#ports.pipeline.handle(event, arrival, findings);
       } catch (error) {
         // One event must not stop the log for ever: the same batch would come again.
@@ -234,7 +239,9 @@ export class FeedSession {
     const next = this.#next;
     const { alerts, seen } = this.#ports.pipeline.take();
     const { alerts: ofFiles, ...files } = this.#ports.files.take();
-    const decided = { alerts: [...alerts, ...ofFiles], seen, ...files };
+    const canaries = [...this.#canaries].slice(0, MAX_CANARIES).map(([device, receivedMs]) => ({ device, receivedMs }));
+    for (const { device } of canaries) this.#canaries.delete(device);
+    const decided = { alerts: [...alerts, ...ofFiles], seen, ...files, ...(canaries.length > 0 ? { canaries } : {}) };
     const payload = encodeCommit({ session: this.#id!, next, ...decided, read: this.#read, refused: this.#refused });
     this.#read = this.#refused = 0;
     this.#ports.commit(payload).then(
