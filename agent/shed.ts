@@ -1,4 +1,4 @@
-// The agent keeps its share of the machine: above a rate it lets go of the least valuable events, and says how many.
+// The agent keeps its share of the machine: above a rate, of one process or of all, it lets go of the least valuable events, and says how many.
 import type { EventType, SensorEvent } from "@picket/protocol/event";
 
 /** 2: never shed. 1: shed when nothing is left of the allowance. 0: shed when half of it is gone. */
@@ -22,6 +22,7 @@ const byType: Record<EventType, 0 | 1 | 2> = {
   "file.chmod": 0,
   // Comes once for each file, and the site may never learn of it again.
   "file.hash": 1,
+  "file.integrity": 2,
   "net.connect": 1,
   "net.listen": 1,
   "net.accept": 0,
@@ -42,23 +43,69 @@ const byType: Record<EventType, 0 | 1 | 2> = {
   "response.result": 2,
 };
 
-/** Seconds of the allowed rate that may come at once. */
+/** Seconds of an allowed rate that may come at once. */
 const BURST_S = 10;
+/** Processes told apart. The one that has been quiet for longest is forgotten first, with an allowance that is most likely full again. */
+const MAX_PROCESSES = 1024;
+
+/** How much the agent must let go of to keep to its share of the machine (own-use.ts): nothing, all worth 0, all worth 0 and 1. */
+export type Strain = 0 | 1 | 2;
+
+export type Rates = {
+  /** Kept of all, on average. */
+  readonly eventsPerS: number;
+  /** Kept of one process, on average: files and connections, of which it can make thousands a second. */
+  readonly eventsPerProcessPerS: number;
+};
 
 /**
- * A token bucket (burst of ten seconds) that tells whether an event is kept. `nowMs` is a clock that never jumps.
+ * Tells whether an event is kept. Token buckets with a burst of ten seconds: one for all, and one for each process, so that a single busy one leaves
+ * room for the others. `nowMs` is a clock that never jumps.
  */
-export function createShedder(eventsPerS: number, nowMs: () => number): (event: SensorEvent) => boolean {
-  const full = eventsPerS * BURST_S;
-  let left = full;
-  let lastMs = nowMs();
+export function createShedder(rates: Rates, nowMs: () => number, strain: () => Strain = () => 0): (event: SensorEvent) => boolean {
+  const all = createBucket(rates.eventsPerS, nowMs());
+  const processes = new Map<string, Bucket>();
+  const bucketOf = (key: string, now: number): Bucket => {
+    const bucket = processes.get(key) ?? createBucket(rates.eventsPerProcessPerS, now);
+    processes.delete(key);
+    processes.set(key, bucket);
+    const oldest = processes.size > MAX_PROCESSES ? processes.keys().next().value : undefined;
+    if (oldest !== undefined) processes.delete(oldest);
+    return bucket;
+  };
   return (event) => {
     const now = nowMs();
-    left = Math.min(full, left + ((now - lastMs) / 1000) * eventsPerS);
-    lastMs = now;
     const value = worth(event);
-    const keep = value === 2 || (value === 1 ? left >= 1 : left >= full / 2);
-    if (keep) left = Math.max(0, left - 1);
-    return keep;
+    const key = processOf(event);
+    const own = key === undefined ? undefined : bucketOf(key, now);
+    const keep = value === 2 || (strain() <= value && has(all, value, now) && (!own || has(own, value, now)));
+    if (!keep) return false;
+    take(all, now);
+    if (own) take(own, now);
+    return true;
   };
+}
+
+/** Whose allowance an event is taken from. A program start is the child's first and its end the last: they would be in nobody's way. */
+function processOf({ type, body }: SensorEvent): string | undefined {
+  if (!/^(?:file|net)\./.test(type) || !("process" in body) || !body.process) return undefined;
+  return `${body.process.pid} ${body.process.startTicks}`;
+}
+
+type Bucket = { readonly full: number; left: number; lastMs: number };
+const createBucket = (perS: number, now: number): Bucket => ({ full: perS * BURST_S, left: perS * BURST_S, lastMs: now });
+
+function has(bucket: Bucket, value: 0 | 1, now: number): boolean {
+  refill(bucket, now);
+  return value === 1 ? bucket.left >= 1 : bucket.left >= bucket.full / 2;
+}
+
+function take(bucket: Bucket, now: number): void {
+  refill(bucket, now);
+  bucket.left = Math.max(0, bucket.left - 1);
+}
+
+function refill(bucket: Bucket, now: number): void {
+  bucket.left = Math.min(bucket.full, bucket.left + ((now - bucket.lastMs) / 1000) * (bucket.full / BURST_S));
+  bucket.lastMs = now;
 }

@@ -235,6 +235,8 @@ function subjectOf(event: SensorEvent): string {
       return groupKey(event.type, event.body.vendor, event.body.product);
     case "log.line":
       return groupKey(event.type, event.body.source);
+    case "file.integrity":
+      return groupKey(event.type, event.body.file.path);
     case "host.inventory":
       return groupKey(event.type, event.body.table);
     case "sensor.state":

@@ -26,6 +26,7 @@ const did: { readonly [T in EventType]: (body: EventOf<T>["body"]) => string } =
   "file.delete": ({ file }) => `deleted ${value(file.path)}`,
   "file.chmod": ({ file }) => `set mode ${file.mode.toString(8)} on ${value(file.path)}`,
   "file.hash": ({ file }) => `left ${value(file.path)}, ${file.size} bytes with the SHA-256 ${value(file.sha256)}`,
+  "file.integrity": ({ file, change }) => `${change} the critical file ${value(file.path)}`,
   "net.connect": ({ net }) => `connected to ${address(net.dstIp, net.dstPort)}`,
   "net.listen": ({ net }) => `listened on ${address(net.ip, net.port)}`,
   "net.accept": ({ net }) => `accepted a connection from ${address(net.srcIp, net.srcPort)} on port ${net.port}`,

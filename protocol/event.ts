@@ -48,6 +48,15 @@ export type Process = z.infer<typeof Process>;
 export const Hit = z.object({ rule: z.string().max(128), version: z.string().max(64) });
 export type Hit = z.infer<typeof Hit>;
 
+/** A file as file integrity compares it. `mode` is all of st_mode (inode(7)); a folder, and what could not be read, has no `sha256`. */
+const FileState = z.object({
+  sha256: sha256.optional(),
+  uid: z.int(),
+  gid: z.int(),
+  mode: z.int().nonnegative(),
+  size: z.int().nonnegative(),
+});
+
 /**
  * New event type: add one `define` and list it in `SensorEvent`. The golden test then fails
  * until testdata/<type>.json exists.
@@ -93,6 +102,14 @@ export const SensorEvent = z.discriminatedUnion("type", [
   define("file.chmod", { process, file: z.object({ path, mode: z.int().nonnegative() }) }),
   // Apart from the event that made it known: a hash is ready only after that event has left. Once for each file.
   define("file.hash", { process: process.optional(), file: z.object({ path, sha256, size: z.int().nonnegative() }) }),
+  // What is at a critical path against what was; without a process where the change was found and not seen. Links: of their target's text.
+  define("file.integrity", {
+    process: process.optional(),
+    file: z.object({ path }),
+    change: z.enum(["added", "changed", "removed"]),
+    before: FileState.optional(),
+    after: FileState.optional(),
+  }),
   define("net.connect", { process, net: z.object({ proto, dstIp: ip, dstPort: port }) }),
   define("net.listen", { process, net: z.object({ proto, ip, port }) }),
   define("net.accept", { process, net: z.object({ proto, ip, port, srcIp: ip, srcPort: port }) }),

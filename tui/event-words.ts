@@ -25,6 +25,8 @@ export function eventWords(event: SensorEvent): string {
       return `${body.file.path} ${body.file.mode.toString(8)}  by ${body.process.exe}`;
     case "file.hash":
       return `${body.file.path} sha256 ${body.file.sha256}`;
+    case "file.integrity":
+      return `${body.file.path} ${body.change}${body.process ? `  by ${body.process.exe}` : ""}`;
     case "net.connect":
       return `${body.net.proto} to ${hostPort(body.net.dstIp, body.net.dstPort)}  by ${body.process.exe}`;
     case "net.listen":

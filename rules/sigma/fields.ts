@@ -47,6 +47,9 @@ function ofProcess<T extends EventType>(own: Fields<EventOf<T>>): Fields<EventOf
 
 const access = ["read", "write", "read-write"];
 
+/** Octal digits, as chmod(1) takes them. */
+const octal = (mode: number | undefined) => (mode === undefined ? undefined : (mode & 0o7777).toString(8));
+
 // Exhaustive on purpose: a new event type must say what rules may ask of it before it compiles.
 const table: { readonly [T in EventType]: Fields<EventOf<T>> } = {
   "process.exec": ofProcess<"process.exec">({}),
@@ -77,6 +80,17 @@ const table: { readonly [T in EventType]: Fields<EventOf<T>> } = {
     Hashes: ({ body }) => `SHA256=${body.file.sha256}`,
     sha256: ({ body }) => body.file.sha256,
     Size: ({ body }) => body.file.size,
+  }),
+  "file.integrity": ofProcess<"file.integrity">({
+    TargetFilename: ({ body }) => body.file.path,
+    Change: ({ body }) => body.change,
+    sha256: ({ body }) => body.after?.sha256,
+    PreviousSha256: ({ body }) => body.before?.sha256,
+    Mode: ({ body }) => octal(body.after?.mode),
+    PreviousMode: ({ body }) => octal(body.before?.mode),
+    OwnerId: ({ body }) => body.after?.uid,
+    PreviousOwnerId: ({ body }) => body.before?.uid,
+    Size: ({ body }) => body.after?.size,
   }),
   "net.connect": ofProcess<"net.connect">({
     Initiated: () => true,

@@ -24,6 +24,7 @@ export const picketCategories: Record<string, readonly EventType[]> = {
   process_setuid: ["process.setuid"],
   file_permission: ["file.chmod"],
   file_hash: ["file.hash"],
+  file_integrity: ["file.integrity"],
   network_listen: ["net.listen"],
   bpf_load: ["kernel.bpf"],
   mount: ["kernel.mount"],
