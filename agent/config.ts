@@ -110,6 +110,30 @@ export const AgentConfig = z.strictObject({
     .max(1_000_000)
     .default(2000)
     .meta({ description: "Events kept per second, on average; above it those without hits are shed and counted, file events first" }),
+  eventsPerProcessPerS: z
+    .int()
+    .min(100)
+    .max(1_000_000)
+    .default(1000)
+    .meta({ description: "File and network events kept per second of one process, on average; above it they are shed likewise" }),
+  own: z
+    .strictObject({
+      cpuPercent: z
+        .number()
+        .min(1)
+        .max(1600)
+        .default(20)
+        .meta({
+          description: "Share of one core the agent may take, over ten seconds; above it events without hits are shed, file events first",
+        }),
+      rssBytes: z
+        .int()
+        .min(32 << 20)
+        .max(2 ** 40)
+        .default(96 << 20)
+        .meta({ description: "Resident memory above which the agent says that it is too large, bytes" }),
+    })
+    .prefault({}),
   watch: z
     .strictObject({
       read: prefixes.default(readByDefault).meta({ description: "Path prefixes whose reading is reported; ~/ is every user's home" }),

@@ -1,4 +1,6 @@
 import { codeForgetter } from "./code-pages.ts";
+import { type Limits, type OwnState, watchOwnUse } from "./own-use.ts";
+import type { Strain } from "./shed.ts";
 
 /** Of the 64 MB that DESIGN.md allows. */
 const ENOUGH_BYTES = 56e6;
@@ -27,11 +29,25 @@ export function trimmer(memory: Memory): () => void {
   };
 }
 
-/** Keeps this process small until it is disposed. Call it when the start is over. */
-export function keepSmall(): Disposable {
+/** Keeps this process small, and within `limits` until it is disposed. Call it when the start is over. */
+export function keepSmall(of: {
+  readonly limits: Limits;
+  readonly onStrain: (strain: Strain) => void;
+  readonly onState: (state: OwnState) => void;
+}): Disposable {
   // build.ts makes the compiler wait during the start, most of which runs once.
   Bun.unsafe.setJITPolicy(1);
   const memory = { rss: () => process.memoryUsage.rss(), collect: () => Bun.gc(true), forgetCode: codeForgetter() };
-  const timer = setInterval(trimmer(memory), EVERY_MS);
+  const trim = trimmer(memory);
+  const look = watchOwnUse({ ...of, cpuMs, rss: memory.rss, nowMs: () => performance.now(), trim });
+  const timer = setInterval(() => {
+    trim();
+    look();
+  }, EVERY_MS);
   return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }

@@ -9,7 +9,7 @@ import type { Log } from "./log.ts";
 import { createPipeline } from "./pipeline.ts";
 import { maskOf } from "./privacy.ts";
 import { type RuleState, withinBudget } from "./rule-budget.ts";
-import { createShedder } from "./shed.ts";
+import { createShedder, type Strain } from "./shed.ts";
 import { createStamp, newEpoch } from "./stamp.ts";
 
 /** How often counted loss becomes an event. */
@@ -23,6 +23,8 @@ export type Recorder = {
   /** Events numbered so far. */
   produced(): number;
   lost(): { shed: number; buffer: number };
+  /** How much is to be let go of, so that the agent keeps to its share of the machine. */
+  strain(strain: Strain): void;
   /** Why the buffer does not work as it should. */
   trouble(): string | undefined;
   /** Counts the last loss, records `agent.stop`, after which nothing comes, and puts all on disk. The buffer stays open. */
@@ -35,6 +37,7 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
   const epoch = newEpoch();
   const lost = { shed: 0, buffer: 0 };
   let trouble: string | undefined;
+  let strain: Strain = 0;
   let stopped = false;
   const onTrouble = (why: string | undefined) => {
     trouble = why;
@@ -52,7 +55,11 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
   const pipeline = createPipeline({
     stamp,
     match: config.rules.local ? withinBudget(localRules(), () => performance.now(), onRules) : () => [],
-    keeps: createShedder(config.eventsPerS, () => performance.now()),
+    keeps: createShedder(
+      { eventsPerS: config.eventsPerS, eventsPerProcessPerS: config.eventsPerProcessPerS },
+      () => performance.now(),
+      () => strain,
+    ),
     mask: maskOf(config, config.state),
     sink: (event) => buffer.append(event),
     onFailure: (error, draft) => log("error", "an event could not be taken", { type: draft.type, error: String(error) }),
@@ -75,6 +82,9 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
     },
     produced: () => stamp.next,
     lost: () => lost,
+    strain: (now) => {
+      strain = now;
+    },
     trouble: () => trouble,
     stop: (why) => {
       clearInterval(timer);

@@ -50,7 +50,7 @@ test("numbers have no holes, whatever is shed, fails to match or fails to be sto
 
 test("above the rate file events go first, then processes; hits and the agent's own word never", () => {
   let nowMs = 0;
-  const keeps = createShedder(100, () => nowMs);
+  const keeps = createShedder({ eventsPerS: 100, eventsPerProcessPerS: 1000 }, () => nowMs);
   const stamp = createStamp("pi", "aaaaaaaa");
   const process = { pid: 1, startTicks: 1, ppid: 0, uid: 0, exe: "/bin/sh", argv: ["sh"] };
   const file = stamp.event({ type: "file.create", timeMs: 1, body: { process, file: { path: "/tmp/x" } } });

@@ -12,7 +12,7 @@ import { createPipeline } from "./pipeline.ts";
 import { maskOf } from "./privacy.ts";
 import { type RuleState, withinBudget } from "./rule-budget.ts";
 import { type Sensor, startSensor } from "./sensor.ts";
-import { createShedder } from "./shed.ts";
+import { createShedder, type Strain } from "./shed.ts";
 import { createStamp, newEpoch } from "./stamp.ts";
 
 /** Beyond this much unread output events are shed, and counted: a reader that stopped must not fill our memory. */
@@ -23,7 +23,13 @@ const LOSS_EVERY_MS = 1000;
 export function printEvents(config: AgentConfig, output: Output, log: Log): { stop(why: string): void } {
   const host = thisHost();
   const stamp = createStamp(hostLabel(), newEpoch());
-  const withinRate = createShedder(config.eventsPerS, () => performance.now());
+  let strain: Strain = 0;
+  const rates = { eventsPerS: config.eventsPerS, eventsPerProcessPerS: config.eventsPerProcessPerS };
+  const withinRate = createShedder(
+    rates,
+    () => performance.now(),
+    () => strain,
+  );
   // Later: an event is being taken just now.
   const onRules = (state: RuleState) =>
     queueMicrotask(() => emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "rules", ...state } }));
@@ -50,12 +56,18 @@ export function printEvents(config: AgentConfig, output: Output, log: Log): { st
     const count = pipeline.takeShed();
     if (count > 0) emit({ type: "sensor.lost", timeMs: Date.now(), body: { collector: "agent", count, where: "shed" } });
   };
-  const memory = keepSmall();
+  const own = keepSmall({
+    limits: { cpuPercent: config.own.cpuPercent, rssBytes: config.own.rssBytes },
+    onStrain: (now) => {
+      strain = now;
+    },
+    onState: (state) => emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "agent", ...state } }),
+  });
   const metrics = startMetrics(config.metricsS * 1000, emit);
   const losses = setInterval(countLoss, LOSS_EVERY_MS);
   return {
     stop: (why) => {
-      memory[Symbol.dispose]();
+      own[Symbol.dispose]();
       metrics[Symbol.dispose]();
       clearInterval(losses);
       sensor?.[Symbol.dispose]();
