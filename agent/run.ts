@@ -99,12 +99,19 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     },
     onFailure: (error, nextMs) => log("warn", "the certificate could not be renewed", { error: reason(error), retryS: nextMs / 1000 }),
   });
-  const memory = keepSmall();
+  const own = keepSmall({
+    limits: { cpuPercent: config.own.cpuPercent, rssBytes: config.own.rssBytes },
+    onStrain: recorder.strain,
+    onState: (state) => {
+      log(state.level === "live" ? "info" : "warn", "the agent watches what it takes of this machine", state);
+      emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "agent", ...state } });
+    },
+  });
   log("info", "agent runs", { device: identity.device, site: identity.site, broker: identity.mqtt, epoch });
 
   return {
     stop: async (why) => {
-      for (const part of [memory, renewal, canary, metrics, inventory]) part?.[Symbol.dispose]();
+      for (const part of [own, renewal, canary, metrics, inventory]) part?.[Symbol.dispose]();
       sensor?.poll();
       files[Symbol.dispose]();
       recorder.stop(why);
