@@ -1,4 +1,5 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -9,7 +10,7 @@ let root: string;
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "picket-tables-"));
 });
-afterEach(() => rmSync(root, { recursive: true }));
+afterEach(() => spawnSync("rm", ["-rf", root]));
 
 function put(files: Record<string, string>): void {
   for (const [name, text] of Object.entries(files)) {
@@ -18,9 +19,9 @@ function put(files: Record<string, string>): void {
   }
 }
 const rowsOf = async (name: string, at = root) => [
-  ...(await tablesOf(at)
+  ...((await tablesOf(at)
     .find((table) => table.name === name)!
-    .rows()),
+    .rows()) ?? []),
 ];
 
 test("users, groups and the keys that open a door, with ssh-keygen's fingerprints", async () => {
@@ -30,6 +31,7 @@ test("users, groups and the keys that open a door, with ssh-keygen's fingerprint
     "home/eve/.ssh/authorized_keys":
       '# mine\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3t2vC0bDDVdYvTKsLKc5M2vTz0o5O1l9gZ6v5xvO8b eve@desk\ncommand="/bin/x",no-pty ssh-rsa AAAAB3Nz eve two\ngarbage\n',
   });
+  chownSync(join(root, "home/eve/.ssh/authorized_keys"), 1001, 1001);
   expect(await rowsOf("users")).toContainEqual({ name: "eve", uid: 1001, gid: 1001, home: "/home/eve", shell: "/bin/sh" });
   expect(await rowsOf("groups")).toEqual([{ name: "sudo", gid: 27, members: "eve,bob" }]);
   const keys = await rowsOf("authorized_keys");
@@ -77,6 +79,21 @@ test("packages that are installed, modules, mounts, neighbours", async () => {
   expect(await rowsOf("neighbours")).toEqual([{ ip: "192.0.2.1", mac: "02:00:00:00:00:01", interface: "eth0" }]);
 });
 
+test("packages are read again only when their database has changed, however long it is", async () => {
+  const paragraph = (name: string, at: number) =>
+    `Package: ${name}${at}\nStatus: install ok installed\nDescription: \u00e9${"x".repeat(at % 300)}\nVersion: 1:${at}\n`;
+  const database = (name: string) => Array.from({ length: 2000 }, (_, at) => paragraph(name, at)).join("\n");
+  put({ "var/lib/dpkg/status": database("lib") });
+  const table = tablesOf(root).find(({ name }) => name === "packages")!;
+  const rows = [...(await table.rows())!];
+  expect(rows).toHaveLength(2000);
+  expect(rows.map(({ name, version }) => `${name} ${version}`)).toEqual(rows.map((_, at) => `lib${at} 1:${at}`));
+  expect(await table.rows()).toBeUndefined();
+  put({ "var/lib/dpkg/status": database("new") });
+  utimesSync(join(root, "var/lib/dpkg/status"), 1, 1);
+  expect([...(await table.rows())!][0]).toMatchObject({ name: "new0" });
+});
+
 test("programs that run as their owner", async () => {
   put({ "usr/bin/passwd": "", "usr/bin/ls": "", "tmp/.hidden/sh": "" });
   chmodSync(join(root, "usr/bin/passwd"), 0o4755);
@@ -88,8 +105,70 @@ test("programs that run as their owner", async () => {
   ]);
 });
 
+test("a tree too deep to name and an owner of too many do not hide the others' programs", async () => {
+  put({ "usr/bin/passwd": "", "var/lib/x": "" });
+  for (const path of ["usr/bin/passwd", "var/lib/x"]) chmodSync(join(root, path), 0o4755);
+  const script = `mkdir tmp && cd tmp && for i in $(seq 25); do n=$(printf %0200d $i); mkdir $n; cd -P $n; done`;
+  expect(spawnSync("sh", ["-c", script], { cwd: root }).status).toBe(0);
+  const rows = await rowsOf("suid_files");
+  expect(rows).toMatchObject([{ path: "/usr/bin/passwd" }, { mode: "unknown: ENAMETOOLONG" }, { path: "/var/lib/x" }]);
+  spawnSync("rm", ["-rf", join(root, "tmp")]);
+  const many = Array.from({ length: 1010 }, (_, at) => `home/eve/${at}`);
+  put(Object.fromEntries(many.map((path) => [path, ""])));
+  for (const path of many) {
+    chownSync(join(root, path), 1001, 1001);
+    chmodSync(join(root, path), 0o4755);
+  }
+  const counted = await rowsOf("suid_files");
+  expect(counted).toHaveLength(1003);
+  expect(counted.at(-1)).toMatchObject({ mode: "10 more of this owner", uid: 1001 });
+});
+
+test("what a user puts where his keys should be does not make the agent wait, tell what he may not read, or hide others' keys", async () => {
+  const home = join(root, "home/eve/.ssh");
+  const keys = join(home, "authorized_keys");
+  const bob = { user: "bob", type: "ssh-rsa" };
+  const told = async (make: () => void) => {
+    rmSync(home, { recursive: true, force: true });
+    mkdirSync(home, { recursive: true });
+    make();
+    return (await rowsOf("authorized_keys")).map(({ user, type, options }) => ({ user, type, options }));
+  };
+  put({
+    "etc/passwd": "eve:x:1001:1001::/home/eve:/bin/sh\nbob:x:1002:1002::/home/bob:/bin/sh\n",
+    "etc/shadow": "root:$6$secret:1::::\n",
+    "private/notes": "hunter2\n",
+    "public/keys": "ssh-rsa AAAA them\n",
+    "home/bob/.ssh/authorized_keys": "ssh-rsa AAAAB3Nz bob\n",
+  });
+  chownSync(join(root, "home/bob/.ssh/authorized_keys"), 1002, 1002);
+  chmodSync(join(root, "etc/shadow"), 0o640);
+  chmodSync(join(root, "private"), 0o700);
+  chmodSync(root, 0o755);
+  const eve = (options: string) => [
+    { user: "eve", type: "", options },
+    { ...bob, options: "" },
+  ];
+  const linked = (to: string) => told(() => symlinkSync(join(root, to), keys));
+  expect(await linked("etc/shadow")).toEqual(eve("(not read: a file of somebody else)"));
+  expect(await linked("private/notes")).toEqual(eve("(not read: a file of somebody else)"));
+  expect(await linked("public/keys")).toEqual([
+    { user: "eve", type: "ssh-rsa", options: "" },
+    { ...bob, options: "" },
+  ]);
+  expect(await told(() => spawnSync("mkfifo", [keys]))).toEqual(eve("(not read: no plain file)"));
+  expect(await told(() => symlinkSync("/dev/zero", keys))).toEqual(eve("(not read: no plain file)"));
+  expect(await told(() => symlinkSync(keys, keys))).toEqual(eve("(not read: ELOOP)"));
+  const many = await told(() => {
+    writeFileSync(keys, Array.from({ length: 20_000 }, (_, at) => `ssh-rsa ${at} x`).join("\n"));
+    chownSync(keys, 1001, 1001);
+  });
+  expect(many).toHaveLength(502);
+  expect(many.slice(-2)).toEqual(eve("(there is more than is read)"));
+});
+
 test("an empty host has empty tables", async () => {
-  for (const { name, rows } of tablesOf(root)) if (name !== "interfaces") expect([name, [...(await rows())]]).toEqual([name, []]);
+  for (const { name, rows } of tablesOf(root)) if (name !== "interfaces") expect([name, [...((await rows()) ?? [])]]).toEqual([name, []]);
 });
 
 test("programs that have run for a while, and whether their file is gone", async () => {

@@ -1,10 +1,11 @@
 // The tables of the inventory, read from /proc and /etc. `root` is "/" but in tests.
 import { createHash } from "node:crypto";
-import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { closeSync, lstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import type { Row, Table } from "./inventory.ts";
+import { readUserFile } from "./user-file.ts";
 
 const MINUTE_S = 60;
 const HOUR_S = 3600;
@@ -166,22 +167,34 @@ function* groups(root: string): Iterable<Row> {
   }
 }
 
-const keyTypes = /(?:^|\s)((?:ssh|ecdsa|sk)-[\w@.-]+)\s+([A-Za-z0-9+/=]+)(?:\s+(.*))?$/;
+const keyTypes = /(?:^|\s)((?:ssh|ecdsa|sk)-[\w@.-]+)\s+([A-Za-z0-9+/=]+)(?:\s+(.*))?$/s;
+/** Of one file. What is more is said, and must not crowd out the keys of others. */
+const MAX_KEY_BYTES = 256 << 10;
+const MAX_KEYS = 500;
 
 function* authorizedKeys(root: string): Iterable<Row> {
-  for (const { name, home } of users(root) as Iterable<User>) {
-    for (const file of ["authorized_keys", "authorized_keys2"]) {
-      const path = join(home, ".ssh", file);
-      for (const line of lines(read(join(root, path)))) {
-        const [, type = "", key = "", comment = ""] = keyTypes.exec(line) ?? [];
-        // As ssh-keygen -l prints it; the key itself is public, but long.
-        const fingerprint =
-          key === "" ? "" : `SHA256:${createHash("sha256").update(Buffer.from(key, "base64")).digest("base64").replace(/=+$/, "")}`;
-        const options = type === "" ? line : line.slice(0, line.indexOf(type)).trim();
-        yield { user: name, path, type, fingerprint, comment: cut(comment), options: cut(options) };
-      }
-    }
+  for (const user of users(root) as Iterable<User>)
+    for (const file of ["authorized_keys", "authorized_keys2"]) yield* keysIn(root, user, join(user.home, ".ssh", file));
+}
+
+function* keysIn(root: string, { name, uid }: User, path: string): Iterable<Row> {
+  const file = readUserFile(join(root, path), uid, MAX_KEY_BYTES);
+  if (!file) return;
+  const besides = (options: string): Row => ({ user: name, path, type: "", fingerprint: "", comment: "", options });
+  if ("why" in file) {
+    yield besides(`(not read: ${file.why})`);
+    return;
   }
+  const found = lines(file.text);
+  for (const line of found.slice(0, MAX_KEYS)) {
+    const [, type = "", key = "", comment = ""] = keyTypes.exec(line) ?? [];
+    // As ssh-keygen -l prints it; the key itself is public, but long.
+    const fingerprint =
+      key === "" ? "" : `SHA256:${createHash("sha256").update(Buffer.from(key, "base64")).digest("base64").replace(/=+$/, "")}`;
+    const options = type === "" ? line : line.slice(0, line.indexOf(type)).trim();
+    yield { user: name, path, type: cut(type), fingerprint, comment: cut(comment), options: cut(options) };
+  }
+  if (file.cut || found.length > MAX_KEYS) yield besides("(there is more than is read)");
 }
 
 /** Where administrators and intruders put units; those of packages change with the packages. */
@@ -216,21 +229,54 @@ function* mounts(root: string): Iterable<Row> {
 }
 
 /** dpkg's database is megabytes: read again only when it changed. */
-function packages(root: string): () => Row[] {
+function packages(root: string): () => Row[] | undefined {
   const path = join(root, "var/lib/dpkg/status");
-  let known: { mtimeMs: number; rows: Row[] } | undefined;
+  let told: number | undefined;
   return () => {
     const mtimeMs = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-    if (known?.mtimeMs !== mtimeMs) known = { mtimeMs, rows: [...installed(read(path))] };
-    return known.rows;
+    if (mtimeMs === told) return undefined;
+    const rows = [...installed(linesOf(path))];
+    told = mtimeMs;
+    return rows;
   };
 }
 
-function* installed(status: string): Iterable<Row> {
-  for (const paragraph of status.split("\n\n")) {
-    const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(paragraph)?.[1] ?? "";
-    if (/ installed$/.test(field("Status")))
-      yield { name: cut(field("Package")), version: cut(field("Version")), architecture: cut(field("Architecture")) };
+/** Fields of dpkg's paragraphs that are told (deb-control(5)); an empty line ends a paragraph. */
+function* installed(lines: Iterable<string>): Iterable<Row> {
+  let field = new Map<string, string>();
+  for (const line of lines) {
+    const [, name, value = ""] = /^(Package|Status|Version|Architecture): (.*)$/.exec(line) ?? [];
+    if (name !== undefined) field.set(name, cut(value));
+    if (line !== "") continue;
+    if (field.get("Status")?.endsWith(" installed"))
+      yield { name: field.get("Package") ?? "", version: field.get("Version") ?? "", architecture: field.get("Architecture") ?? "" };
+    field = new Map();
+  }
+}
+
+const CHUNK_BYTES = 64 << 10;
+
+/** Lines of a file, and an empty one at its end, without holding all of it: what is read at once is never given back whole. */
+function* linesOf(path: string): Iterable<string> {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+    throw error;
+  }
+  try {
+    const chunk = Buffer.alloc(CHUNK_BYTES);
+    let rest = "";
+    // Names and versions are ASCII (deb-version(7)): a character cut in two is in nothing that is told.
+    for (let length = readSync(fd, chunk); length > 0; length = readSync(fd, chunk)) {
+      const parts = (rest + chunk.toString("latin1", 0, length)).split("\n");
+      rest = parts.pop()?.slice(0, CHUNK_BYTES) ?? "";
+      yield* parts;
+    }
+    yield* [rest, ""];
+  } finally {
+    closeSync(fd);
   }
 }
 
@@ -239,25 +285,49 @@ const SETS_ID = 0o6000;
 /** Files looked at before anything else in the process gets a turn. */
 const TURN_FILES = 200;
 
+/** Of one owner, and places that could not be looked at: users can make any number of both. */
+const MAX_OF_OWNER = 1000;
+const MAX_UNSEEN = 20;
+
 /** Set-user-id and set-group-id programs. Other file systems mounted below are left out: they may be slow, and of others. */
 async function suidFiles(root: string): Promise<Row[]> {
   const rows: Row[] = [];
+  const ofOwner = new Map<number, number>();
   let looked = 0;
+  let unseen = 0;
   const walk = async (dir: string, device: number): Promise<void> => {
     for (const name of list(join(root, dir))) {
       if (++looked % TURN_FILES === 0) await turn();
       const path = `${dir}/${name}`;
-      const stat = lstatSync(join(root, path), { throwIfNoEntry: false });
-      if (stat?.isDirectory()) {
+      const stat = look(join(root, path));
+      if (typeof stat === "string") {
+        // A path that is too long, or a user's own file system, which is closed to root.
+        if (++unseen <= MAX_UNSEEN) rows.push({ path: cut(`/${path}`), mode: `unknown: ${stat}`, uid: -1, gid: -1 });
+        if (stat === "ENAMETOOLONG") return;
+      } else if (stat?.isDirectory()) {
         if (stat.dev === device) await walk(path, device);
       } else if (stat?.isFile() && (stat.mode & SETS_ID) !== 0) {
-        rows.push({ path: cut(`/${path}`), mode: (stat.mode & 0o7777).toString(8), uid: stat.uid, gid: stat.gid });
+        const count = (ofOwner.get(stat.uid) ?? 0) + 1;
+        ofOwner.set(stat.uid, count);
+        if (count <= MAX_OF_OWNER)
+          rows.push({ path: cut(`/${path}`), mode: (stat.mode & 0o7777).toString(8), uid: stat.uid, gid: stat.gid });
       }
     }
   };
   for (const dir of suidRoots) {
-    const stat = lstatSync(join(root, dir), { throwIfNoEntry: false });
-    if (stat?.isDirectory()) await walk(dir, stat.dev);
+    const stat = look(join(root, dir));
+    if (typeof stat === "object" && stat.isDirectory()) await walk(dir, stat.dev);
   }
+  for (const [uid, count] of ofOwner)
+    if (count > MAX_OF_OWNER) rows.push({ path: "", mode: `${count - MAX_OF_OWNER} more of this owner`, uid, gid: -1 });
   return rows;
+}
+
+/** The file itself, not where it leads; why it cannot be looked at; undefined when it is gone. */
+function look(path: string) {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? "unknown";
+  }
 }
