@@ -61,6 +61,11 @@ test("addresses, hosts and long numbers stand for their kind", () => {
   expect(generalise("mysql -p<masked:5d1c8a07> shop")).toBe("mysql -pword0 shop");
 });
 
+test("no more than sixteen labels are looked at from each dot of a line: the time stays linear", () => {
+  expect(generalise(`ping ${"a.".repeat(16)}com`)).toBe("ping host0");
+  expect(generalise(`ping ${"a.".repeat(18)}com`)).toBe("ping a.a.host0");
+});
+
 test("features are bounded and within the table, however long and strange a line is", () => {
   const hostile = [
     "a;".repeat(4000),

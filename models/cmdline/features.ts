@@ -111,8 +111,9 @@ const TOKEN = /[a-z0-9_.\-/+:@%~=,*\\]+|\|\||&&|>>|<<<?|[^\sa-z0-9]/g;
 const URL_ = /(?:https?|ftp|tftp|tcp|telnet|dict|gopher):\/\/[^\s;|)>"]+/g;
 const IP = /(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])/g;
 const HEX_IP = /\b0x[0-9a-f]{8}\b/g;
+// Bounded: a line of dots must not be read again from each of them.
 const HOST =
-  /\b(?:[a-z0-9-]+\.)+(?:com|net|org|io|example|test|dev|xyz|top|ru|cn|su|onion|info|me|tk|pw|store|site|local|internal|lan|edu|gov|co)\b/g;
+  /\b(?:[a-z0-9-]{1,63}\.){1,16}(?:com|net|org|io|example|test|dev|xyz|top|ru|cn|su|onion|info|me|tk|pw|store|site|local|internal|lan|edu|gov|co)\b/g;
 const MASKED = /<masked:[0-9a-f]{1,64}>/g;
 const LONG_NUMBER = /\d{4,}/g;
 const ENCODED = /[a-z0-9+/]{40,}={0,2}/g;
