@@ -49,7 +49,7 @@ test("a file that was named must exist; the default one need not", () => {
 });
 
 test("every key is read by the program", () => {
-  const sources = ["run.ts", "files.ts", "recorder.ts", "report.ts", "standalone.ts", "main.ts", "privacy.ts"]
+  const sources = ["run.ts", "files.ts", "host-sources.ts", "recorder.ts", "report.ts", "standalone.ts", "main.ts", "privacy.ts"]
     .map((file) => readFileSync(new URL(file, import.meta.url), "utf8"))
     .join("\n");
   for (const [key, value] of Object.entries(load(""))) {

@@ -70,6 +70,53 @@ const writeByDefault = [
   "~/.zsh_history",
 ];
 
+/** What decides who may log in, what runs at boot and at login, and where names lead. Few files, and seldom changed. */
+const criticalByDefault = [
+  "/etc/passwd",
+  "/etc/shadow",
+  "/etc/group",
+  "/etc/gshadow",
+  "/etc/sudoers",
+  "/etc/sudoers.d/",
+  "/etc/ssh/sshd_config",
+  "/etc/ssh/sshd_config.d/",
+  "/etc/pam.d/",
+  "/etc/security/",
+  "/etc/crontab",
+  "/etc/cron.d/",
+  "/etc/cron.hourly/",
+  "/etc/cron.daily/",
+  "/etc/cron.weekly/",
+  "/etc/cron.monthly/",
+  "/var/spool/cron/crontabs/",
+  "/etc/systemd/system/",
+  "/etc/init.d/",
+  "/etc/rc.local",
+  "/etc/udev/rules.d/",
+  "/etc/modules",
+  "/etc/modules-load.d/",
+  "/etc/modprobe.d/",
+  "/etc/ld.so.preload",
+  "/etc/ld.so.conf",
+  "/etc/ld.so.conf.d/",
+  "/etc/profile",
+  "/etc/profile.d/",
+  "/etc/bash.bashrc",
+  "/etc/environment",
+  "/etc/hosts",
+  "/etc/nsswitch.conf",
+  "/etc/resolv.conf",
+  "/etc/fstab",
+  "/etc/picket/",
+  "/boot/config.txt",
+  "/boot/cmdline.txt",
+  "/boot/firmware/config.txt",
+  "/boot/firmware/cmdline.txt",
+  "/root/.ssh/",
+  "/root/.profile",
+  "/root/.bashrc",
+];
+
 function isPattern(text: string): boolean {
   try {
     RE2JS.compile(text);
@@ -118,14 +165,9 @@ export const AgentConfig = z.strictObject({
     .meta({ description: "File and network events kept per second of one process, on average; above it they are shed likewise" }),
   own: z
     .strictObject({
-      cpuPercent: z
-        .number()
-        .min(1)
-        .max(1600)
-        .default(20)
-        .meta({
-          description: "Share of one core the agent may take, over ten seconds; above it events without hits are shed, file events first",
-        }),
+      cpuPercent: z.number().min(1).max(1600).default(20).meta({
+        description: "Share of one core the agent may take, over ten seconds; above it events without hits are shed, file events first",
+      }),
       rssBytes: z
         .int()
         .min(32 << 20)
@@ -211,6 +253,29 @@ export const AgentConfig = z.strictObject({
         .max(64)
         .default([])
         .meta({ description: "More patterns (RE2): what the first group matches is covered, or all of it without a group" }),
+    })
+    .prefault({}),
+  logs: z
+    .strictObject({
+      source: z
+        .enum(["auto", "journal", "files", "off"])
+        .default("auto")
+        .meta({
+          description: "Where logins, sudo and log lines are read: the journal, text logs, or (auto) the journal where there is one",
+        }),
+    })
+    .prefault({}),
+  integrity: z
+    .strictObject({
+      paths: prefixes
+        .default(criticalByDefault)
+        .meta({ description: "Critical files and folders whose content, owner and mode are compared with what they were" }),
+      everyS: z
+        .int()
+        .min(10)
+        .max(86_400)
+        .default(300)
+        .meta({ description: "Seconds between two looks at all of them; what the sensor sees somebody at is looked at within a second" }),
     })
     .prefault({}),
   buffer: z

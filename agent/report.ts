@@ -7,6 +7,7 @@ import type { Identity } from "./enroll/files.ts";
 import type { Files } from "./files.ts";
 import type { Inventory } from "./host/inventory.ts";
 import { thisHost, version } from "./host.ts";
+import type { HostSources } from "./host-sources.ts";
 import type { Log } from "./log.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Response } from "./response/index.ts";
@@ -21,6 +22,7 @@ type Parts = {
   readonly canary: Canary;
   /** Undefined where it is switched off. */
   readonly inventory: Inventory | undefined;
+  readonly sources: HostSources;
   readonly files: Files;
   readonly response: Response | undefined;
   readonly certificateExpiresMs: () => number;
@@ -75,7 +77,7 @@ export function startReport(parts: Parts): Report {
   };
 }
 
-function statusOf({ recorder, sensor, canary, inventory, files, response, config }: Parts): OnlineStatus {
+function statusOf({ recorder, sensor, canary, inventory, sources, files, response, config }: Parts): OnlineStatus {
   const { boot, arch, kernel } = thisHost();
   const { user, system } = process.cpuUsage();
   return {
@@ -88,7 +90,7 @@ function statusOf({ recorder, sensor, canary, inventory, files, response, config
     arch,
     kernel,
     uptimeS: bootNowMs() / 1000,
-    capabilities: capabilities({ recorder, sensor, canary, inventory, files, response, config }),
+    capabilities: capabilities({ recorder, sensor, canary, inventory, sources, files, response, config }),
     isolation: response?.isolation() ?? { state: "off" },
     keysVersion: response?.keysVersion() ?? 0,
     produced: recorder.produced(),
@@ -109,8 +111,10 @@ const noResponse: Capability = {
   todo: "see the agent's log",
 };
 
-function capabilities(of: Pick<Parts, "recorder" | "sensor" | "canary" | "inventory" | "files" | "response" | "config">): Capability[] {
-  const { recorder, sensor, canary, inventory, files, response, config } = of;
+function capabilities(
+  of: Pick<Parts, "recorder" | "sensor" | "canary" | "inventory" | "sources" | "files" | "response" | "config">,
+): Capability[] {
+  const { recorder, sensor, canary, inventory, sources, files, response, config } = of;
   const trouble = recorder.trouble();
   const buffer: Capability =
     trouble === undefined
@@ -120,6 +124,7 @@ function capabilities(of: Pick<Parts, "recorder" | "sensor" | "canary" | "invent
     ...(sensor?.capabilities() ?? [noSensor]),
     canary.capability(),
     ...(inventory ? [inventory.capability()] : []),
+    ...sources.capabilities(),
     response?.capability() ?? noResponse,
     buffer,
     files.capability(),

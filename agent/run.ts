@@ -10,6 +10,7 @@ import { startFiles } from "./files.ts";
 import { startInventory } from "./host/inventory.ts";
 import { startMetrics } from "./host/metrics.ts";
 import { tablesOf } from "./host/tables.ts";
+import { startHostSources } from "./host-sources.ts";
 import type { Log } from "./log.ts";
 import { keepSmall } from "./memory.ts";
 import { startRecorder } from "./recorder.ts";
@@ -40,8 +41,9 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     publish: (payload) => uplink.sendSample(payload),
     eventsWaiting: () => buffer.waiting().events,
   });
-  const canary = createCanary({ everyMs: config.canaryS * 1000, emit, runs: (collector) => isLive(sensor, collector) });
-  const sensor = openSensor(config, canary.dir, (draft) => emit(canary.saw(draft) ? draft : files.see(draft)), log);
+  const canary = createCanary({ everyMs: config.canaryS * 1000, emit, runs: (collector) => sensor?.seesShort(collector) ?? false });
+  const sources = startHostSources({ config, state: config.state, emit });
+  const sensor = openSensor(config, canary.dir, (draft) => emit(canary.saw(draft) ? draft : sources.see(files.see(draft))), log);
   canary.start();
   const metrics = startMetrics(config.metricsS * 1000, emit);
   const inventory = config.inventory ? startInventory({ tables: tablesOf(), path: join(config.state, "inventory.json"), emit }) : undefined;
@@ -53,6 +55,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     sensor,
     canary,
     inventory,
+    sources,
     files,
     response,
     certificateExpiresMs: () => expiresMs(credentials.cert),
@@ -113,6 +116,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     stop: async (why) => {
       for (const part of [own, renewal, canary, metrics, inventory]) part?.[Symbol.dispose]();
       sensor?.poll();
+      sources[Symbol.dispose]();
       files[Symbol.dispose]();
       recorder.stop(why);
       stopResults?.();
@@ -126,9 +130,6 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     },
   };
 }
-
-const isLive = (sensor: Sensor | undefined, collector: string): boolean =>
-  sensor?.capabilities().some(({ name, level }) => name === `sensor.${collector}` && level !== "off") ?? false;
 
 function openSensor(config: AgentConfig, canary: string, emit: (draft: EventDraft) => void, log: Log): Sensor | undefined {
   try {

@@ -3,6 +3,7 @@ import type { SensorEvent } from "@picket/protocol/event";
 import type { AgentConfig } from "./config.ts";
 import { startMetrics } from "./host/metrics.ts";
 import { hostLabel, thisHost, version } from "./host.ts";
+import { startHostSources } from "./host-sources.ts";
 import { localRules } from "./local-rules.ts";
 import type { Log } from "./log.ts";
 import { keepSmall } from "./memory.ts";
@@ -64,11 +65,13 @@ export function printEvents(config: AgentConfig, output: Output, log: Log): { st
     onState: (state) => emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "agent", ...state } }),
   });
   const metrics = startMetrics(config.metricsS * 1000, emit);
+  const sources = startHostSources({ config, state: undefined, emit });
   const losses = setInterval(countLoss, LOSS_EVERY_MS);
   return {
     stop: (why) => {
       own[Symbol.dispose]();
       metrics[Symbol.dispose]();
+      sources[Symbol.dispose]();
       clearInterval(losses);
       sensor?.[Symbol.dispose]();
       countLoss();

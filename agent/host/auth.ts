@@ -7,7 +7,7 @@ import { LogFile, logFilesOf } from "./auth-files.ts";
 import { authLines, type LogRecord } from "./auth-lines.ts";
 import { followJournal, hasJournal } from "./journal.ts";
 
-export type LogSource = "auto" | "journal" | "files" | "off";
+type LogSource = "auto" | "journal" | "files";
 
 /** Of each, on average and at once. What is more is let go and counted. */
 const LINES = { perS: 20, burst: 400 };
@@ -24,13 +24,26 @@ type Saved = z.infer<typeof Saved>;
 
 export type Logs = Disposable & { capability(): Capability };
 
+const fromJournal = "logins, sudo and log lines from the journal, which knows who wrote them";
+const fromFiles = (paths: readonly string[]) =>
+  `logins, sudo and log lines from ${paths.join(", ")}: whoever may log can write in another program's name`;
+const noLog = { trouble: "neither a journal nor /var/log/auth.log is kept here", todo: "install systemd-journald or rsyslog" };
+
+/** What `auto` would read here. */
+export function checkLogs(root?: string): Capability {
+  if (hasJournal(root)) return { name: "logs", level: "live", why: fromJournal };
+  const paths = logFilesOf(root).map(({ path }) => path);
+  if (paths.length > 0) return { name: "logs", level: "live", why: fromFiles(paths) };
+  return { name: "logs", level: "off", why: noLog.trouble, todo: noLog.todo };
+}
+
 /**
  * Starts reading. `path`: where it remembers how far it has read, so that a restart repeats and skips nothing; an agent that was killed
- * repeats at most the last two seconds. Never throws.
+ * repeats at most the last two seconds. Without one it begins now. Never throws.
  */
 export function startLogs(of: {
   readonly source: LogSource;
-  readonly path: string;
+  readonly path: string | undefined;
   readonly emit: (draft: EventDraft) => void;
   readonly root?: string;
   /** journalctl; another in tests. */
@@ -38,7 +51,6 @@ export function startLogs(of: {
   readonly everyMs?: number;
 }): Logs {
   const source = of.source === "auto" ? (hasJournal(of.root) ? "journal" : "files") : of.source;
-  if (source === "off") return silent({ name: "logs", level: "live", why: "no log is read: logs.source is off" });
   const saved = load(of.path);
   const bounded = bound(of.emit);
   const lines = authLines();
@@ -51,7 +63,7 @@ export function startLogs(of: {
   let written: string | undefined;
   let unsaved: string | undefined;
   const remember = (position: string) => {
-    if (position === written) return;
+    if (of.path === undefined || position === written) return;
     try {
       writeFileSync(`${of.path}.new`, position, { mode: 0o600 });
       renameSync(`${of.path}.new`, of.path);
@@ -72,7 +84,7 @@ export function startLogs(of: {
     capability: () => {
       const trouble = reader.trouble() ?? unsaved;
       if (trouble === undefined) return { name: "logs", level: "live", why: reader.why };
-      return { name: "logs", level: reader.level(), why: trouble.slice(0, 512), todo: "see logs.source in docs/sensors.md" };
+      return { name: "logs", level: reader.level(), why: trouble.slice(0, 512), todo: reader.todo };
     },
     [Symbol.dispose]: () => {
       clearInterval(timer);
@@ -84,14 +96,13 @@ export function startLogs(of: {
   };
 }
 
-const silent = (capability: Capability): Logs => ({ capability: () => capability, [Symbol.dispose]() {} });
-
 type Reader = Disposable & {
   readonly why: string;
   read(): void;
   position(): Saved;
   trouble(): string | undefined;
   level(): "degraded" | "off";
+  readonly todo: string;
 };
 
 function readJournal(
@@ -107,11 +118,12 @@ function readJournal(
     ...(command ? { command } : {}),
   });
   return {
-    why: "logins, sudo and log lines from the journal, which knows who wrote them",
+    why: fromJournal,
     read: () => {},
     position: () => ({ journal: journal.position(), files: {} }),
     trouble: journal.trouble,
     level: () => "off",
+    todo: 'see why journalctl does not run, or set logs.source = "files"',
     [Symbol.dispose]: () => journal[Symbol.dispose](),
   };
 }
@@ -126,7 +138,7 @@ function readFiles(saved: Saved, take: (record: LogRecord) => void, onLost: (cou
     });
   const troubles = () => [...files.flatMap(({ file }) => file.trouble() ?? []), ...silence()];
   return {
-    why: `logins, sudo and log lines from ${paths.join(", ")}: whoever may log can write in another program's name`,
+    why: fromFiles(paths),
     read: () => {
       for (const { file, takes } of files) {
         file.read((record) => takes(record.program) && take(record));
@@ -134,8 +146,9 @@ function readFiles(saved: Saved, take: (record: LogRecord) => void, onLost: (cou
       }
     },
     position: () => ({ files: Object.fromEntries(files.flatMap(({ file }) => [[file.path, file.position()]]).filter(([, at]) => at)) }),
-    trouble: () => (files.length === 0 ? "neither a journal nor /var/log/auth.log is kept here" : troubles().join("; ") || undefined),
+    trouble: () => (files.length === 0 ? noLog.trouble : troubles().join("; ") || undefined),
     level: () => (files.length === 0 ? "off" : "degraded"),
+    todo: files.length === 0 ? noLog.todo : "see whether the syslog daemon runs, and which of logs.source fits",
     [Symbol.dispose]: () => {
       for (const { file } of files) file[Symbol.dispose]();
     },
@@ -175,10 +188,9 @@ function bucket({ perS, burst }: { perS: number; burst: number }): () => boolean
   };
 }
 
-function load(path: string): Saved {
+function load(path: string | undefined): Saved {
   try {
-    return Saved.parse(JSON.parse(readFileSync(path, "utf8")));
-  } catch {
-    return { files: {} };
-  }
+    if (path !== undefined) return Saved.parse(JSON.parse(readFileSync(path, "utf8")));
+  } catch {} // Torn by a power cut, or the first start.
+  return { files: {} };
 }

@@ -243,8 +243,3 @@ test("killed at any moment of writing, the baseline is whole", { timeout: 20_000
   writeBaseline(path, { roots: new Set(), files: new Map() });
   expect(readBaseline(path)?.files.size).toBe(0);
 });
-
-test("without paths it is off on purpose", () => {
-  using rig = start({ paths: [] });
-  expect(rig.integrity.capability()).toMatchObject({ level: "live", why: expect.stringContaining("integrity.paths") });
-});

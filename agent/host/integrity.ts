@@ -29,16 +29,7 @@ type Options = {
   readonly looksMs?: readonly number[];
 };
 
-export function startIntegrity(options: Options): Integrity {
-  if (options.paths().length === 0) return off;
-  return new Watching(options);
-}
-
-const off: Integrity = {
-  see: (draft) => draft,
-  capability: () => ({ name: "integrity", level: "live", why: "no critical files: integrity.paths is empty" }),
-  [Symbol.dispose]() {},
-};
+export const startIntegrity = (options: Options): Integrity => new Watching(options);
 
 class Watching implements Integrity {
   readonly #options: Options;
