@@ -6,7 +6,10 @@ export default defineConfig({
     pool: "threads",
     include: ["**/*.test.{ts,tsx}"],
     exclude: ["**/node_modules/**", "dist/**", ".picket/**"],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Most of the time a test waits for processes, kernels and networks. Vitest alone would leave one processor out.
+    maxWorkers: 2,
+    // How long is too long, on a machine that does other things as well: no measure of speed.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
   },
 });
