@@ -211,11 +211,15 @@ test("the script of an interpreter is hashed, but not what the user could not re
   const it = start();
   const script = at("elsewhere/run.sh");
   writeFileSync(script, "#!/bin/sh\n");
+  chmodSync(dir, 0o755);
   writeFileSync(at("elsewhere/private"), "of root", { mode: 0o600 });
+  mkdirSync(at("elsewhere/closed"), { mode: 0o700 });
+  writeFileSync(at("elsewhere/closed/notes"), "in a folder he cannot enter", { mode: 0o644 });
   writeFileSync(at("secret/s.sh"), "secret");
   const sh = { pid: 4_000_000, uid: 12345 };
   it.hashes.see(ran(proc("/usr/bin/none/dash", { ...sh, argv: ["sh", "-x", "elsewhere/run.sh", "arg"] })));
   it.hashes.see(ran(proc("/usr/bin/none/dash", { ...sh, argv: ["sh", at("elsewhere/private")] })));
+  it.hashes.see(ran(proc("/usr/bin/none/dash", { ...sh, argv: ["sh", at("elsewhere/closed/notes")] })));
   it.hashes.see(ran(proc("/usr/bin/none/dash", { ...sh, argv: ["sh", at("secret/s.sh")] })));
   it.hashes.see(ran(proc("/usr/bin/none/dash", { ...sh, argv: ["sh", "-c", script] })));
   expect((await settled(it)).map(({ body }) => body.file.path)).toEqual([script]);

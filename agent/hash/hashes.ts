@@ -167,7 +167,7 @@ export class Hashes implements Disposable {
     const opened = openFile(inContainer ? `/proc/${process.pid}/root${path}` : path, !inContainer) ?? openByFd(process.pid, path);
     if (!opened) return;
     const { path: real } = realPathOf(opened.fd);
-    if (!mayHashRun(real, opened.stat, process.uid, this.#options.places) || (inContainer && real !== path)) {
+    if (!mayHashRun(real, opened.stat, { uid: process.uid, inContainer }, this.#options.places) || (inContainer && real !== path)) {
       close(opened);
       return;
     }
@@ -238,7 +238,7 @@ export class Hashes implements Disposable {
   #mayHash({ kind, path, inContainer, process }: Job, real: string, stat: BigIntStats): boolean {
     const { places } = this.#options;
     if (kind === "written") return mayHashWritten(path, real, inContainer, places);
-    return mayHashRun(real, stat, kind === "script" ? process.uid : undefined, places);
+    return mayHashRun(real, stat, kind === "script" ? { uid: process.uid, inContainer } : undefined, places);
   }
 
   #report(job: Job, path: string, sha256: string, size: number): void {

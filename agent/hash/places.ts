@@ -3,6 +3,7 @@
 import type { BigIntStats } from "node:fs";
 import { resolve } from "node:path";
 import type { Process } from "@picket/protocol/event";
+import { mayRead } from "../may-read.ts";
 
 export type Places = {
   /** Prefixes in which files that are written are hashed. */
@@ -25,9 +26,16 @@ export const isWatched = (path: string, { write, skip, secret }: Places) =>
 export const mayHashWritten = (path: string, real: string, inContainer: boolean, places: Places): boolean =>
   !within(real, places.secret) && (real === path || (!inContainer && isWatched(real, places)));
 
-/** Whether a file that was run may be hashed. A script only when the one who ran it may read it: naming it is enough to "run" it. */
-export const mayHashRun = (real: string, stat: BigIntStats, uid: number | undefined, places: Places): boolean =>
-  !within(real, places.secret) && (uid === undefined || uid === 0 || stat.uid === BigInt(uid) || (stat.mode & 4n) !== 0n);
+/**
+ * Whether a file that was run may be hashed. A script only when the one who ran it, `by`, may read it: naming it is enough to "run" it. The folders
+ * of a container cannot be looked at from here.
+ */
+export const mayHashRun = (
+  real: string,
+  stat: BigIntStats,
+  by: { readonly uid: number; readonly inContainer: boolean } | undefined,
+  places: Places,
+): boolean => !within(real, places.secret) && (by === undefined || mayRead(by.uid, by.inContainer ? "/" : real, stat));
 
 const interpreter =
   /^(?:(?:ba|da|z|k|a|c|tc|fi)?sh|busybox|python[\d.]*|perl[\d.]*|ruby[\d.]*|node|nodejs|php[\d.]*|lua[\d.]*|pwsh|tclsh)$/;
