@@ -50,6 +50,14 @@ test("what lies outside of the folders of packages comes first, then what was wr
   expect(wantedOf(store, "gw", 9)).toEqual([2, 3, 4, 1, 0].map(hash));
 });
 
+test.each(["gone", "too-big"] as const)("a device that says a file is %s keeps nobody from asking the next one for it", (why) => {
+  using store = openStore(":memory:");
+  saveSightings(store, [seen("hostile", 1)], 1);
+  sampleRefused(store, hash(1), "hostile", why);
+  saveSightings(store, [seen("gw", 1)], 2);
+  expect([wantedOf(store, "hostile", 9), wantedOf(store, "gw", 9)]).toEqual([[], [hash(1)]]);
+});
+
 test("gone is what nobody has any more; seen again, it is wanted again", () => {
   using store = openStore(":memory:");
   saveSightings(store, [seen("a", 1), seen("b", 1)], 1);

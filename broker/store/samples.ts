@@ -86,7 +86,8 @@ export function saveSightings(store: Store, sightings: readonly Sighting[], nowM
   for (const { process, executed, ...sighting } of sightings) {
     const sample = find.get(sighting.sha256);
     const stale = sample?.state === "scanned" && sample.size === null && sample.pack !== pack;
-    const wanted = !sample || sample.state === "wanted" || sample.state === "gone" || stale;
+    // That it is gone or too big is what other devices said: this one is asked itself.
+    const wanted = !sample || sample.state === "wanted" || sample.state === "gone" || sample.state === "too-big" || stale;
     if (wanted && sample?.state !== "wanted") want.run(sighting.sha256, nowMs);
     add.run({
       ...sighting,
