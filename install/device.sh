@@ -110,9 +110,18 @@ open_jws() { # JWS X TYP
   decode "$payload"
 }
 
+# Whoever answers may not fill the disk, however much it sends (curl's own limit needs to be told the size, before 8.4), nor hold the line for ever.
+download() { # KIB ARGUMENTS...
+  (
+    ulimit -f "$1"
+    shift
+    exec curl -fsS --noproxy '*' --proto =https --connect-timeout 10 --retry-delay 2 --speed-limit 500 --speed-time 60 "$@"
+  )
+}
+
 fetch() { # PATH FILE
-  curl -fsS --noproxy '*' --proto =https --tlsv1.3 --cacert "$CA" "${VIA[@]}" --connect-timeout 10 --retry 5 --retry-delay 2 \
-    --max-filesize 500000000 -o "$2" "$URL$1" || die "$URL$1 could not be fetched: is the site running, and its release signed (picket operator sign)?"
+  download 500000 --tlsv1.3 --cacert "$CA" "${VIA[@]}" --retry 5 -o "$2" "$URL$1" ||
+    die "$URL$1 could not be fetched: is the site running, and its release signed (picket operator sign)?"
 }
 
 read_token() { # TEXT
@@ -127,7 +136,7 @@ read_token() { # TEXT
 
 # The one call that trusts nobody; what it brings must have the hash that the token names.
 pin_ca() {
-  curl -fsSk --noproxy '*' --proto =https --connect-timeout 10 --retry 2 --max-filesize 65536 -o "$WORK/ca.json" "$URL/v1/ca" ||
+  download 64 -k --retry 2 -o "$WORK/ca.json" "$URL/v1/ca" ||
     die "$URL cannot be reached: is the address right, does port ${URL##*:} pass?"
   sed -n 's/.*"ca":"\([^"]*\)".*/\1/p' "$WORK/ca.json" | sed 's/\\n/\n/g' >"$WORK/ca.text"
   # Only the first certificate of the text is kept, written anew.
