@@ -4,8 +4,9 @@ import type { Strain } from "./shed.ts";
 
 /** Of the 64 MB that DESIGN.md allows. */
 const ENOUGH_BYTES = 56e6;
-/** A collection takes about 15 ms: an agent that cannot get below the limit spends 0.15 % of a core on trying. */
 const EVERY_MS = 10_000;
+/** Of the trimmer, between two collections: five minutes. */
+const MAX_CALLS_BETWEEN = 29;
 
 type Memory = {
   /** Resident bytes. */
@@ -18,13 +19,24 @@ type Memory = {
 /**
  * Gives memory back that the runtime would keep: at the first call, and then when there is more than we may have. JavaScriptCore lets garbage grow
  * to a multiple of the live heap before it collects, which on a board with 512 MB costs others more than it saves us.
+ * Forgetting code costs a millisecond and is done at each call; collecting costs fifty times that, so that it is done ever more seldom while it does not help.
  */
 export function trimmer(memory: Memory): () => void {
   let begun = false;
+  /** Calls without a collection: the next ones, and those after the next collection. */
+  let [left, next] = [0, 0];
   return () => {
-    if (begun && memory.rss() <= ENOUGH_BYTES) return;
+    if (begun && memory.rss() <= ENOUGH_BYTES) {
+      [left, next] = [0, 0];
+      return;
+    }
     begun = true;
-    memory.collect();
+    if (left > 0) left--;
+    else {
+      memory.collect();
+      left = next;
+      next = Math.min(MAX_CALLS_BETWEEN, next * 2 + 1);
+    }
     memory.forgetCode();
   };
 }
