@@ -15,6 +15,8 @@ export type Head = {
 export type Executed = {
   /** As the kernel ran it: relative paths and /dev/fd/N are still to be resolved. */
   readonly path: string;
+  /** True when nobody saw the path: `path` is the short name the kernel keeps of the program. */
+  readonly onlyName?: boolean | undefined;
   /** The interpreter of a script, where the kernel named it. */
   readonly interpreter?: string | undefined;
   /** Undefined when the kernel side could not copy them. */

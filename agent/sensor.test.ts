@@ -428,18 +428,39 @@ function checkUnder(...command: readonly string[]) {
   return { check: new Map(check.map((capability) => [capability.name.replace("sensor.", ""), capability])), drafts };
 }
 
-const allOff = collectorNames.map(() => "sensor.state");
+const levels = (found: Map<string, Capability>) => Object.fromEntries(collectorNames.map((name) => [name, found.get(name)?.level]));
+/** What there is without BPF; without-bpf.test.ts shows what it sees. */
+const withoutBpf = {
+  "process-tree": "degraded",
+  exec: "degraded",
+  exit: "live",
+  net: "degraded",
+  dns: "off",
+  privilege: "off",
+  kernel: "off",
+};
+const told = (drafts: readonly EventDraft[]) =>
+  Object.fromEntries(
+    drafts.flatMap(({ type, body }) => (type === "sensor.state" && "level" in body ? [[body.collector, body.level]] : [])),
+  );
+const notLive = (expected: Record<string, string>) => Object.fromEntries(Object.entries(expected).filter(([, level]) => level !== "live"));
 
 describe.skipIf(cannotRun !== "")(`what a host lacks${cannotRun}`, () => {
   test("rights", () => {
     const { check, drafts } = checkUnder("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--");
     expect(check.get("libbpf")?.level).toBe("live");
-    expect(check.get("exec")).toMatchObject({
+    expect(check.get("bpf")).toMatchObject({
       level: "off",
       why: expect.stringContaining("not permitted"),
       todo: expect.stringContaining("root"),
     });
-    expect(drafts.map(({ type }) => type)).toEqual(allOff);
+    // Since Linux 6.6 everybody may listen to the proc connector.
+    const exit = check.get("exec")?.why.includes("come from the proc connector") ? "live" : "degraded";
+    const expected = { ...withoutBpf, exit, file: "off" };
+    expect(levels(check)).toEqual(expected);
+    expect(check.get("exec")?.todo).toContain("root");
+    expect(check.get("file")).toMatchObject({ why: expect.stringContaining("fanotify"), todo: expect.stringContaining("CAP_SYS_ADMIN") });
+    expect(told(drafts)).toEqual(notLive(expected));
   });
 
   test("libbpf", () => {
@@ -447,8 +468,10 @@ describe.skipIf(cannotRun !== "")(`what a host lacks${cannotRun}`, () => {
     const { check, drafts } = checkUnder("/usr/bin/unshare", "-m", "/bin/sh", "-c", hide, "sh");
     expect(check.get("libbpf")).toMatchObject({ level: "off", why: "libbpf.so.1 is not installed", todo: "apt-get install libbpf1" });
     expect(check.get("tracefs")?.level).toBe("live");
-    expect(check.get("net")).toMatchObject({ level: "off", todo: "apt-get install libbpf1" });
-    expect(drafts.map(({ type }) => type)).toEqual(allOff);
+    const expected = { ...withoutBpf, file: "degraded" };
+    expect(levels(check)).toEqual(expected);
+    expect(check.get("net")?.todo).toBe("apt-get install libbpf1");
+    expect(told(drafts)).toEqual(notLive(expected));
   });
 
   test("a mounted tracefs, as inside `ip netns exec`: it is mounted for the moment, and nothing is missing", () => {

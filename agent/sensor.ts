@@ -5,8 +5,8 @@ import type { Capability } from "@picket/protocol/status";
 import { type Kernel, type LossName, openKernel } from "./bpf/kernel.ts";
 import { callOp, record as head, recordKind, resultRecord } from "./bpf/layout.gen.ts";
 import { bootNowNs } from "./bpf/libc.ts";
-import { offBecause, probeHost } from "./bpf/probe.ts";
-import { collectorNames, type Health } from "./bpf/programs.ts";
+import { probeHost } from "./bpf/probe.ts";
+import type { Health } from "./bpf/programs.ts";
 import { isNear } from "./bpf/watch.ts";
 import { wallTimeAt } from "./clock.ts";
 import { callCollector } from "./collectors/call.ts";
@@ -23,6 +23,8 @@ import { endsOf } from "./enrich/sockets.ts";
 import { connectedStdio } from "./enrich/stdio.ts";
 import { ProcessTree } from "./enrich/tree.ts";
 import { expandHomes, parsePasswd, userNames } from "./enrich/users.ts";
+import { Unsupported } from "./unsupported.ts";
+import { probeWithoutBpf, startWithoutBpf } from "./without-bpf.ts";
 
 export type SensorOptions = {
   /** Process the kernel side ignores: the agent itself. */
@@ -37,11 +39,18 @@ export type SensorOptions = {
   readonly polling?: boolean;
   /** Programs not to run, as if this kernel lacked them. */
   readonly without?: readonly string[];
+  /** The first step of the ladder that is tried, as if the host had nothing above it. Default "bpf". */
+  readonly step?: Step;
 };
+
+/** Where programs and their ends come from, best first. */
+export type Step = "bpf" | "proc-connector" | "proc";
 
 export type Sensor = Disposable & {
   /** What works on this kernel, now. */
   capabilities(): Capability[];
+  /** True for a collector that also sees what lasts a moment only. */
+  seesShort(collector: string): boolean;
   /** Events the kernel could not hand over since the start. */
   lost(): { kernel: number };
   /** Takes what the kernel has ready at once, instead of at the next turn of the timer. */
@@ -57,27 +66,37 @@ const LOSS_CHECK_MS = 1_000;
 /** Records taken before anything else in the process gets a turn: about 10 ms. */
 const TURN_RECORDS = 5_000;
 
-/** Starts every collector this kernel supports. Never throws: what cannot run is reported as a capability and a `sensor.state` draft. */
+/** Starts every collector this host supports, on the best step of the ladder (docs/sensors.md). Never throws: what cannot run is reported as a capability and a `sensor.state` draft. */
 export function startSensor(options: SensorOptions, emit: (draft: EventDraft) => void): Sensor {
   let kernel: Kernel;
   const users = parsePasswd(readOr("/etc/passwd"));
   const watch = { read: expandHomes(options.watchRead, users, isDirectory), write: expandHomes(options.watchWrite, users, isDirectory) };
+  const { ignorePid, step = "bpf", polling = true } = options;
   try {
+    if (step !== "bpf") throw new Unsupported("switched off");
     kernel = openKernel({
-      ignorePid: options.ignorePid,
+      ignorePid,
       watch,
       ringBytes: options.ringBytes ?? RING_BYTES,
       without: options.without ?? [],
     });
   } catch (error) {
-    return deadSensor(error, emit);
+    const below = startWithoutBpf({ ignorePid, watch, because: error, connector: step !== "proc", polling }, emit);
+    return {
+      capabilities: () => capabilitiesOf(below.health),
+      lost: () => below.lost(),
+      poll: () => below.poll(),
+      [Symbol.dispose]: () => below[Symbol.dispose](),
+      // fanotify says the path itself; all others must look while there is something to see.
+      seesShort: (collector) => collector === "file" && below.health.get("file")?.level !== "off",
+    };
   }
-  return new RunningSensor(kernel, watch, emit, options.polling ?? true);
+  return new RunningSensor(kernel, watch, emit, polling);
 }
 
 /** Probes this host, for `picket-agent check`. Changes nothing that outlives the call. */
 export function checkHost(): Capability[] {
-  return capabilitiesOf(probeHost());
+  return capabilitiesOf(probeHost(probeWithoutBpf));
 }
 
 class RunningSensor implements Sensor {
@@ -119,6 +138,10 @@ class RunningSensor implements Sensor {
 
   capabilities(): Capability[] {
     return capabilitiesOf(this.#kernel.health);
+  }
+
+  seesShort(collector: string): boolean {
+    return [...this.#kernel.health].some(([name, { level }]) => name === collector && level !== "off");
   }
 
   lost(): { kernel: number } {
@@ -203,15 +226,6 @@ function handlersFor(watch: { read: readonly string[]; write: readonly string[] 
 
 const capabilitiesOf = (health: ReadonlyMap<string, Health>): Capability[] =>
   [...health].map(([name, { level, why, todo }]) => ({ name: `sensor.${name}`, level, why, ...(todo ? { todo } : {}) }));
-
-function deadSensor(error: unknown, emit: (draft: EventDraft) => void): Sensor {
-  const off = offBecause(error);
-  const capabilities = capabilitiesOf(new Map(collectorNames.map((name) => [name, off])));
-  for (const collector of collectorNames) {
-    emit({ type: "sensor.state", timeMs: Date.now(), body: { collector, level: "off", why: off.why } });
-  }
-  return { capabilities: () => capabilities, lost: () => ({ kernel: 0 }), poll: () => {}, [Symbol.dispose]() {} };
-}
 
 function readOr(path: string): string {
   try {

@@ -17,7 +17,10 @@ const mayImport: Record<string, readonly string[]> = {
 
 // module -> the only places that may import it, and why.
 const owners: Record<string, { in: readonly string[]; why: string }> = {
-  "bun:ffi": { in: ["agent/bpf/"], why: "a wrong pointer kills the sensor, so all pointers live in one folder" },
+  "bun:ffi": {
+    in: ["agent/bpf/", "agent/fallback/libc.ts"],
+    why: "a wrong pointer kills the sensor, so all pointers live in one folder, and those for kernels without BPF in one file",
+  },
   "bun:sqlite": { in: ["agent/buffer/", "broker/store/"], why: "one writer, one schema, one drop policy" },
   mqtt: { in: ["agent/uplink/", "broker/mesh/", "detector/feed/"], why: "everything else must work with the network down" },
   "@virustotal/yara-x": { in: ["detector/engines/yara/"], why: "it takes strangers' files, in a thread that may end" },

@@ -3,13 +3,13 @@ import { existsSync } from "node:fs";
 import { Unsupported } from "../unsupported.ts";
 import { openKernel } from "./kernel.ts";
 import { openLibbpf } from "./libbpf.ts";
-import { collectorNames, type Health } from "./programs.ts";
+import type { CollectorName, Health } from "./programs.ts";
 import { withTracefs } from "./tracefs.ts";
 
 const PROBE_RING_BYTES = 1 << 16;
 
-/** Each thing the sensor needs, then each collector, loaded and attached for a moment. Never throws. */
-export function probeHost(): Map<string, Health> {
+/** Each thing the sensor needs, then each collector, loaded and attached for a moment. `below` says what there is when BPF cannot be used. Never throws. */
+export function probeHost(below: (because: unknown) => ReadonlyMap<CollectorName, Health>): Map<string, Health> {
   const found = new Map<string, Health>();
   found.set(
     "libbpf",
@@ -28,7 +28,8 @@ export function probeHost(): Map<string, Health> {
     found.set("bpf", { level: "live", why: `programs load and the ring buffer maps; kernel BTF is ${btf} and not needed` });
     for (const [name, health] of kernel.health) found.set(name, health);
   } catch (error) {
-    for (const name of ["bpf", ...collectorNames]) found.set(name, offBecause(error));
+    found.set("bpf", offBecause(error));
+    for (const [name, health] of below(error)) found.set(name, health);
   }
   return found;
 }

@@ -33,10 +33,26 @@ export function findSocket(table: string, inode: string): Ends | undefined {
   return undefined;
 }
 
+/** A line of a table like /proc/net/tcp or /proc/net/udp. `state` as in include/net/tcp_states.h; `inode` is "0" when no process has it any more. */
+export type Socket = Ends & { readonly state: number; readonly uid: number; readonly inode: string };
+
+/** All lines of such a table that make sense. */
+export function parseSockets(table: string): Socket[] {
+  return table.split("\n").flatMap((line) => {
+    const columns = line.trim().split(/\s+/);
+    const [, local = "", remote = "", state = "", , , , uid = "", , inode = ""] = columns;
+    if (!/^\d+$/.test(inode)) return [];
+    return [{ local: addressOf(local), remote: addressOf(remote), state: Number.parseInt(state, 16), uid: Number(uid), inode }];
+  });
+}
+
 function addressOf(column: string): Address {
   const [address = "", port = ""] = column.split(":");
   const bytes = hostOrder(address);
-  return { ip: bytes.length === 4 ? bytes.join(".") : ipv6(bytes), port: Number.parseInt(port, 16) };
+  // A mapped IPv4 address is written as IPv4: it is one on the wire.
+  const mapped = bytes.length === 16 && bytes[10] === 0xff && bytes[11] === 0xff && bytes.slice(0, 10).every((byte) => byte === 0);
+  const ip = bytes.length === 4 ? bytes.join(".") : mapped ? bytes.slice(12).join(".") : ipv6(bytes);
+  return { ip, port: Number.parseInt(port, 16) };
 }
 
 // The kernel prints 32-bit words of this machine's order: little-endian on both architectures.

@@ -84,8 +84,8 @@ export class ProcessTree implements Processes {
 
   executed(head: Head, executed: Executed): Process {
     const node = this.#node(head);
-    const path = this.#ranPath(head, node, executed.path);
-    const script = this.#script(head, path, executed.interpreter);
+    const path = executed.onlyName ? executed.path : this.#ranPath(head, node, executed.path);
+    const script = executed.onlyName ? undefined : this.#script(head, path, executed.interpreter);
     const given = executed.argv ?? this.#options.proc.argv(node.pid);
     node.exe = (script?.interpreter ?? path).slice(0, MAX_TEXT);
     // A script's interpreter gets its own name, its argument and the script's path in place of argv[0].
