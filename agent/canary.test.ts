@@ -79,3 +79,25 @@ test("a collector that is known to be off is not expected; one that comes back i
   }
   expect(song).toBeDefined();
 });
+
+test("a program that copies the canary's arguments is still looked at", async () => {
+  using canary = createCanary({ everyMs: 100, withinMs: 90, runs: () => true, emit: () => {} });
+  canary.start();
+  const seen: boolean[][] = [];
+  // Others cannot see into its folder, but the arguments of the shell that makes the file.
+  const copy = () => {
+    for (const name of readdirSync(canary.dir)) {
+      const path = canary.dir + name;
+      const process = { pid: 1, startTicks: 1, ppid: 0, uid: 1001, exe: "/tmp/evil", argv: ["/tmp/evil", path] };
+      const file = canary.saw({ type: "file.create", timeMs: 0, body: { process, file: { path } } });
+      seen.push([file, canary.saw({ type: "process.exec", timeMs: 0, body: { process } })]);
+    }
+  };
+  const timer = setInterval(copy, 1);
+  try {
+    await expect.poll(() => seen.some(([file]) => file), { timeout: 10_000 }).toBe(true);
+  } finally {
+    clearInterval(timer);
+  }
+  expect(seen.some(([, exec]) => exec)).toBe(false);
+});

@@ -31,7 +31,10 @@ export type Canary = Disposable & {
   readonly dir: string;
   /** Begins; call it when the sensor runs. */
   start(): void;
-  /** To be told of every draft of the sensor. True when it is one that the canary caused. */
+  /**
+   * To be told of every draft of the sensor. True when it is of a file or connection that only the canary can have caused, which nobody has to look
+   * at. A start of a program is never that: its arguments are anybody's to copy.
+   */
   saw(draft: EventDraft): boolean;
   capability(): Capability;
 };
@@ -73,10 +76,11 @@ export function createCanary(options: CanaryOptions): Canary {
     saw(draft) {
       const collector = cause && broughtBack(draft, cause);
       if (!collector) return false;
-      if (!expected.delete(collector)) return true;
-      lastMs = Date.now();
-      if (missing.delete(collector)) tell(collector, "live", "the canary comes back again");
-      return true;
+      if (expected.delete(collector)) {
+        lastMs = Date.now();
+        if (missing.delete(collector)) tell(collector, "live", "the canary comes back again");
+      }
+      return collector !== "exec";
     },
     capability() {
       if (missing.size > 0) {
