@@ -9,6 +9,7 @@ import {
   rmSync,
   symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -126,6 +127,16 @@ test("a file that is still being written is hashed when it rests", async () => {
   }
   await until(() => it.events.length > 0);
   expect(it.events.map(({ body }) => body.file.size)).toEqual([12]);
+});
+
+test("a file that says it was written tomorrow is hashed today", async () => {
+  const it = start();
+  const path = at("watched/tomorrow");
+  writeFileSync(path, "evil");
+  const tomorrow = Date.now() / 1000 + 86_400;
+  utimesSync(path, tomorrow, tomorrow);
+  it.hashes.see(draft("file.create", path));
+  expect((await settled(it)).map(({ body }) => body.file.path)).toEqual([path]);
 });
 
 test("secrets, logs, FIFOs, folders, links, empty files and what lies elsewhere are left alone", async () => {

@@ -134,7 +134,8 @@ export class Written implements Disposable {
       this.#forget(pending);
       return;
     }
-    const writing = now - Number(stat.mtimeMs) < REST_MS;
+    // A time in the future is somebody's choice, and no reason to wait.
+    const writing = Math.abs(now - Number(stat.mtimeMs)) < REST_MS;
     if (writing && now - pending.sinceMs < PATIENCE_MS) {
       pending.waitMs = Math.min(pending.waitMs * 2, 30_000);
       pending.dueMs = now + pending.waitMs;
