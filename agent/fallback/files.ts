@@ -42,11 +42,17 @@ export function openFiles(options: FileOptions): Files {
   const group = openFanotify();
   if (group < 0) throw refused(group);
   const watched = new WatchedFiles(group, options);
-  if (options.watch.write.length > 0 && watched.filesystems === 0) {
+  if (watched.filesystems > 0) return watched;
+  try {
+    // A group is given to everybody; a file system only to those who may watch others.
+    probeFiles();
+    const [lack] = watched.lacks;
+    if (lack !== undefined) throw new Unsupported(`no file system can be watched: ${lack}`);
+    return watched;
+  } catch (error) {
     watched[Symbol.dispose]();
-    throw new Unsupported(`no file system can be watched: ${watched.lacks[0] ?? "none holds a watched path"}`);
+    throw error;
   }
-  return watched;
 }
 
 /** Tries it, for `picket-agent check`. Throws `Unsupported`. */
