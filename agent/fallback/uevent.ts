@@ -9,7 +9,7 @@ const KERNEL_GROUP = 1;
 const RECEIVE_BYTES = 1 << 20;
 /** UEVENT_BUFFER_SIZE is 2048. */
 const MESSAGE_BYTES = 8192;
-const LOOK_MS = 500;
+const LOOK_MS = 1000;
 /** Taken before anything else in the process gets a turn. */
 const TURN_MESSAGES = 1000;
 const EINTR = 4;
@@ -30,7 +30,7 @@ export function parseUevent(message: Uint8Array): Uevent | undefined {
   );
 }
 
-/** Tells what comes from now on, at most half a second late. `onLost`: the kernel had to let some go. Throws `Unsupported`. */
+/** Tells what comes from now on, at most a second late. `onLost`: the kernel had to let some go. Throws `Unsupported`. */
 export function listenToUevents(of: {
   readonly onEvent: (event: Uevent) => void;
   readonly onLost: () => void;
