@@ -9,8 +9,8 @@ export type Table = {
   readonly name: string;
   /** Seconds. */
   readonly everyS: number;
-  /** What there is now. Throws or rejects when it cannot be read; then nothing is told. */
-  rows(): Iterable<Row> | Promise<Iterable<Row>>;
+  /** What there is now; undefined when that is what there was at the last call. Throws or rejects when it cannot be read; then nothing is told. */
+  rows(): Iterable<Row> | undefined | Promise<Iterable<Row>>;
 };
 
 /** Rows of a table; what is more is left out, and the capability says so. */
@@ -39,9 +39,10 @@ export function startInventory(of: {
 
   const look = async (table: Table) => {
     try {
-      const rows = bounded(await table.rows(), table.name, problems);
+      const read = await table.rows();
       if (stopped) return;
-      if (tell(table.name, known.get(table.name), rows, of.emit)) {
+      const rows = read && bounded(read, table.name, problems);
+      if (rows && tell(table.name, known.get(table.name), rows, of.emit)) {
         known.set(table.name, rows);
         unsaved = true;
       }
