@@ -1,13 +1,18 @@
-// What watching costs the watched: a program that opens 300,000 files, alone and beside Picket, auditd and bpftrace. Needs root.
+// What watching costs the watched: storms of opens, program starts and connections, alone and beside Picket, auditd and bpftrace; and what the agent
+// itself takes over time. Needs root.
 import { statSync } from "node:fs";
 import { compileAgent } from "./agent.ts";
 import { auditd } from "./kernel/auditd.ts";
 import { bpftrace } from "./kernel/bpftrace.ts";
+import { deedStorms } from "./kernel/deeds.ts";
 import { picket, rssMegabytes } from "./kernel/picket.ts";
+import { quiet } from "./kernel/quiet.ts";
 import { createScene, type Scene, type Storm } from "./kernel/scene.ts";
+import { startUp } from "./kernel/start.ts";
+import { mixed, soak } from "./kernel/steady.ts";
 import type { Seen, Watcher, Watching } from "./kernel/watcher.ts";
 import { cpuSeconds } from "./program.ts";
-import { median, note, type Result } from "./result.ts";
+import { type BenchOptions, median, note, type Result } from "./result.ts";
 
 const OPENS = 300_000;
 const EXECS = 200;
@@ -17,15 +22,37 @@ const NONE = { prefix: "filtered_", every: 0, rounds: 5, storms: 3, eventsPerS: 
 const ALL = { prefix: "all_", every: 1, rounds: 3, storms: 1, eventsPerS: 1_000_000 };
 const STORMS_ALONE = 3;
 const IDLE_S = 20;
-/** A report of the storm has ended when it grows by less than this in that time. */
-const QUIET_MS = 1500;
-const QUIET_BYTES = 512 << 10;
-const QUIET_TRIES = 6;
+const MIXED_MINUTES = 1;
+const SOAK_MINUTES = 2;
+/** More than any host does. */
+const UNLIMITED = 1_000_000;
 
 /** A round of one watcher: its quickest storm, what it should have reported of all of them, and what it did. */
 type Run = { readonly best: Storm; readonly due: number; readonly seen: Seen; readonly cpuSeconds: number; readonly rssMb: number };
 
-export default async function* kernel(): AsyncIterable<Result> {
+type Stage = {
+  readonly scene: Scene;
+  /** Path of the compiled agent. */
+  readonly agent: string;
+  readonly tracer: Watcher | undefined;
+  readonly auditor: () => Watcher | undefined;
+  readonly minutes: number | undefined;
+};
+
+/** By the name of `--scene`. */
+const scenes: Record<string, (stage: Stage) => AsyncIterable<Result>> = {
+  open: opens,
+  exec: (stage) => deeds(stage, "exec"),
+  connect: (stage) => deeds(stage, "connect"),
+  start: ({ scene, agent }) => startUp(scene, agent),
+  idle: ({ scene, agent }) => idle(scene, picket(agent)),
+  mixed: ({ scene, agent, minutes }) => mixed(scene, picket(agent), minutes ?? MIXED_MINUTES),
+  soak: ({ scene, minutes }) => soak(scene, minutes ?? SOAK_MINUTES),
+};
+
+export default async function* kernel({ scene: only, minutes }: BenchOptions): AsyncIterable<Result> {
+  if (only !== undefined && !(only in scenes))
+    throw new Error(`kernel: there is no scene ${JSON.stringify(only)}: choose from ${Object.keys(scenes).join(", ")}`);
   if (process.getuid?.() !== 0) {
     note("kernel: needs root to watch the kernel: nothing was measured");
     return;
@@ -34,14 +61,29 @@ export default async function* kernel(): AsyncIterable<Result> {
   const agent = compileAgent(scene.dir);
   const tracer = bpftrace();
   if (!tracer) note("kernel: bpftrace is not installed (apt-get install bpftrace): no comparison with it");
-  const auditor = auditd();
+  for (const [name, run] of Object.entries(scenes))
+    if (only === undefined || only === name) yield* run({ scene, agent, tracer, auditor: auditd, minutes });
+}
+
+async function* deeds({ scene, agent, tracer, auditor }: Stage, what: "exec" | "connect"): AsyncIterable<Result> {
+  const mine = [
+    { label: "", watcher: picket(agent, UNLIMITED) },
+    // Above its limits it must tell how many it let go of.
+    { label: "default_", watcher: picket(agent) },
+  ];
+  yield* deedStorms(scene, what, [...mine, ...(tracer ? [{ label: "bpftrace_", watcher: tracer }] : [])]);
+  const audit = auditor();
+  if (audit) yield* deedStorms(scene, what, [{ label: "auditd_", watcher: audit }]);
+}
+
+async function* opens({ scene, agent, tracer, auditor: auditorOf }: Stage): AsyncIterable<Result> {
+  const auditor = auditorOf();
   for (const of of [RARE, NONE, ALL]) {
     const mine = picket(agent, of.eventsPerS);
     yield* compare(scene, of, [mine, ...(tracer ? [tracer] : [])]);
     // With a baseline of its own: once audited, the kernel keeps an audit context for every new process until it is rebooted.
     if (auditor) yield* compare(scene, of, [auditor]);
   }
-  yield* idle(scene, picket(agent));
 }
 
 type Scenario = typeof RARE | typeof NONE | typeof ALL;
@@ -78,17 +120,6 @@ async function watched(scene: Scene, watcher: Watcher, of: { storms: number; sto
 
 const quickest = (storms: readonly Storm[]) => storms.toSorted((a, b) => a.seconds - b.seconds)[0]!;
 const cpuOf = ({ pids }: Watching) => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
-
-/** Resolves when the report grows by no more than the host's own programs make it. */
-async function quiet({ output }: Watching): Promise<void> {
-  const sizeOf = () => statSync(output, { throwIfNoEntry: false })?.size ?? 0;
-  for (let size = sizeOf(), tries = 0; tries < QUIET_TRIES; tries++) {
-    await Bun.sleep(QUIET_MS);
-    const grown = sizeOf() - size;
-    if (grown < QUIET_BYTES) return;
-    size += grown;
-  }
-}
 
 function* figures(of: Scenario, { name }: Watcher, alone: readonly Storm[], runs: readonly Run[]): Iterable<Result> {
   const prefix = `${of.prefix}${name === "picket" ? "" : `${name}_`}`;

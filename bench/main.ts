@@ -1,4 +1,4 @@
-// `bun run bench NAME [--json]`: one budget of DESIGN a name. One JSON object a line, so that runs can be compared by tools.
+// `bun run bench NAME [--json] [--scene SCENE] [--minutes N]`: one budget of DESIGN a name. One JSON object a line, so that runs can be compared by tools.
 import { parseArgs } from "node:util";
 import type { Bench, Result } from "./result.ts";
 
@@ -14,9 +14,19 @@ const benches: Record<string, () => Promise<{ default: Bench }>> = {
 };
 
 const { values, positionals } = parseArgs({
-  options: { json: { type: "boolean", default: false }, rules: { type: "string", default: process.env.PICKET_BENCH_RULES } },
+  options: {
+    json: { type: "boolean", default: false },
+    rules: { type: "string", default: process.env.PICKET_BENCH_RULES },
+    scene: { type: "string" },
+    minutes: { type: "string" },
+  },
   allowPositionals: true,
 });
+const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
+if (minutes !== undefined && !(minutes > 0 && minutes <= 1440)) {
+  console.error("bench: --minutes must be a number above 0, of at most 1440");
+  process.exit(2);
+}
 const names = positionals.length > 0 ? positionals : Object.keys(benches);
 
 for (const name of names) {
@@ -26,7 +36,7 @@ for (const name of names) {
     process.exit(2);
   }
   const { default: run } = await load();
-  for await (const result of run({ rules: values.rules })) print({ bench: name, ...result });
+  for await (const result of run({ rules: values.rules, scene: values.scene, minutes })) print({ bench: name, ...result });
 }
 
 function print(result: { bench: string } & Result): void {

@@ -9,6 +9,10 @@ export type Result = {
 export type BenchOptions = {
   /** Rule folders to add to the shipped rules. */
   readonly rules?: string | undefined;
+  /** The one part of a bench to run, where it has parts; undefined for all. */
+  readonly scene?: string | undefined;
+  /** How long what is watched over time is watched; undefined for the default of each. */
+  readonly minutes?: number | undefined;
 };
 export type Bench = (options: BenchOptions) => AsyncIterable<Result>;
 

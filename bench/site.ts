@@ -9,7 +9,7 @@ import { logTotals } from "../broker/store/log.ts";
 import { openStore } from "../broker/store/schema.ts";
 import { initOperator } from "../cli/operator/keys.ts";
 import { routes } from "../protocol/rest.ts";
-import { compileAgent } from "./agent.ts";
+import { agentEnvironment, compileAgent } from "./agent.ts";
 import { type Program, start } from "./program.ts";
 
 export const SITE = "bench";
@@ -112,7 +112,7 @@ async function startAgent(of: { folder: string; name: string; token: () => Promi
   writeFileSync(file, await of.token(), { mode: 0o600 });
   const enrolled = Bun.spawnSync([agent, "--state", state, "enroll", "--name", of.name, "--token-file", file], { stderr: "pipe" });
   if (enrolled.exitCode !== 0) throw new Error(`enrolment failed: ${enrolled.stderr.toString()}`);
-  const program = start([agent, "--state", state, "run"]);
+  const program = start([agent, "--state", state, "run"], { env: agentEnvironment() });
   await program.line(/"connected"/);
   return program;
 }

@@ -53,6 +53,8 @@ async function startAuditd(of: { program: string; auditctl: string; scene: Scene
   const rules = [
     ["-F", "arch=b64", "-S", "open,openat", "-F", `dir=${scene.watched}`, "-F", "key=picket-bench-open"],
     ["-F", "arch=b64", "-S", "execve,execveat", "-F", "key=picket-bench-exec"],
+    ["-F", "arch=b64", "-S", "connect", "-F", `exe=${scene.deeds}`, "-F", "key=picket-bench-connect"],
+    ["-F", "arch=b64", "-S", "accept4", "-F", `exe=${scene.deeds}`, "-F", "key=picket-bench-accept"],
   ];
   const running = start([program, "-n", "-c", dir]);
   const putBack = async () => {
@@ -112,13 +114,15 @@ plugin_dir = ${dir}/plugins.d
 `;
 
 async function seenIn(scene: Scene, output: string): Promise<Omit<Seen, "lost">> {
-  let [opens, execs] = [0, 0];
+  let [opens, execs, connects, accepts] = [0, 0, 0, 0];
   for (const line of (await Bun.file(output).text()).split("\n")) {
     if (!line.startsWith("type=SYSCALL")) continue;
     if (line.includes('key="picket-bench-open"') && line.includes(`exe="${scene.exe}"`)) opens++;
     else if (line.includes('key="picket-bench-exec"') && line.includes(`exe="${scene.program}"`)) execs++;
+    else if (line.includes('key="picket-bench-connect"')) connects++;
+    else if (line.includes('key="picket-bench-accept"')) accepts++;
   }
-  return { opens, execs };
+  return { opens, execs, connects, accepts };
 }
 
 const pidsNamed = (name: string): number[] =>

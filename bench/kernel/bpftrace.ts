@@ -22,6 +22,8 @@ export function bpftrace(): Watcher | undefined {
         tracepoint:syscalls:sys_enter_openat /strncmp(str(args->filename), "${prefix}", ${prefix.length}) == 0/ {
           printf("open %d %s %s\\n", pid, comm, str(args->filename));
         }
+        tracepoint:syscalls:sys_enter_connect /comm == "deeds"/ { printf("connect %d %s\\n", pid, comm); }
+        tracepoint:syscalls:sys_exit_accept4 /comm == "deeds"/ { printf("accept %d %s\\n", pid, comm); }
         tracepoint:sched:sched_process_exec { printf("exec %d %s\\n", pid, str(args->filename)); }`;
       // Written out at once, or its buffer hides what it has seen.
       const running = start([...inOwnMounts, program, "-B", "line", "-e", script], { stdout: output });
@@ -51,6 +53,8 @@ async function seenIn(scene: Scene, output: string): Promise<Seen> {
   return {
     opens: count(new RegExp(`^open \\d+ storm ${scene.watched}/`, "gm")),
     execs: count(new RegExp(`^exec \\d+ ${scene.program}$`, "gm")),
+    connects: count(/^connect /gm),
+    accepts: count(/^accept /gm),
     lost,
   };
 }
