@@ -91,7 +91,8 @@ type Exec = Extract<SensorEvent, { type: "process.exec" }>;
 /** What the model is told of an event. */
 export const sightOf = ({ body: { process } }: Exec): Sight => ({ argv: process.argv, exe: process.exe, parent: process.parent?.exe });
 
-const keyOf = ({ argv, exe, parent }: Sight): string => Bun.hash(JSON.stringify([argv, exe, parent])).toString(36);
+/** Nobody may find two starts of one key: running the harmless one first would pass its verdict on to the other. */
+const keyOf = ({ argv, exe, parent }: Sight): string => Bun.SHA256.hash(JSON.stringify([argv, exe, parent]), "base64");
 
 function summaryOf(sight: Sight, { logit }: Judged, words: readonly string[]): string {
   const line = clean(lineOf(sight), MAX_SHOWN);
