@@ -52,7 +52,9 @@ export function followJournal(of: {
     const from = cursor === undefined ? `--since=@${(sinceMs / 1000).toFixed(3)}` : `--after-cursor=${cursor}`;
     const fields = `--output-fields=${journalFields.join(",")}`;
     const options = ["--follow", "--quiet", "--output=json", fields, "--lines=all", from, ...journalMatches];
-    const started = spawn(program, [...first, ...options], { stdio: ["ignore", "pipe", "pipe"], cwd: "/" });
+    // Nothing of our own environment: its messages in English, and the system's own program.
+    const env = { PATH: "/usr/bin:/bin", LC_ALL: "C.UTF-8" };
+    const started = spawn(program, [...first, ...options], { stdio: ["ignore", "pipe", "pipe"], cwd: "/", env });
     child = started;
     let said = "";
     started.stderr.on("data", (bytes: Buffer) => {
