@@ -98,6 +98,25 @@ test("a restart repeats nothing and skips nothing, also over a rotation", async 
   await expect.poll(() => rig.told).toEqual(["three", "four"]);
 });
 
+test("an agent that was killed right after a line was told repeats some lines and skips none", async () => {
+  const memory = join(root, "logs.json");
+  {
+    using rig = start();
+    appendFileSync(auth, line("one"));
+    await expect.poll(() => rig.told).toEqual(["one"]);
+    await expect.poll(() => readFileSync(memory, "utf8")).toContain(`"offset":${statSync(auth).size}`);
+    appendFileSync(auth, line("two"));
+    await expect.poll(() => rig.told).toEqual(["one", "two"]);
+    // What a kill now would leave: "two" may not be on disk yet.
+    copyFileSync(memory, `${memory}.killed`);
+  }
+  renameSync(`${memory}.killed`, memory);
+  appendFileSync(auth, line("three"));
+  using rig = start();
+  await expect.poll(() => rig.told.at(-1)).toBe("three");
+  expect([["two", "three"], ["three"]]).toContainEqual(rig.told);
+});
+
 test("a memory torn by a power cut begins at the end of the file", async () => {
   start()[Symbol.dispose]();
   writeFileSync(join(root, "logs.json"), readFileSync(join(root, "logs.json")).subarray(0, 9));
