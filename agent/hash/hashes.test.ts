@@ -139,6 +139,22 @@ test("a file that says it was written tomorrow is hashed today", async () => {
   expect((await settled(it)).map(({ body }) => body.file.path)).toEqual([path]);
 });
 
+test("a file that was written over and says that it was not is hashed again", async () => {
+  const it = start();
+  const path = at("watched/index.php");
+  const write = (text: string) => {
+    writeFileSync(path, text);
+    utimesSync(path, 1e9, 1e9);
+    it.hashes.see(draft("file.create", path));
+  };
+  const hashes = () => it.events.flatMap(({ body }) => (body.file.path === path ? [body.file.sha256] : []));
+  write("good");
+  await until(() => hashes().length > 0);
+  write("evil");
+  await until(() => hashes().length > 1);
+  expect(hashes()).toEqual([sha256("good"), sha256("evil")]);
+});
+
 test("secrets, logs, FIFOs, folders, links, empty files and what lies elsewhere are left alone", async () => {
   const it = start();
   writeFileSync(at("secret/shadow"), "root:x");

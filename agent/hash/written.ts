@@ -1,7 +1,7 @@
 // Files that are being written: events come when a file is opened, so it is looked at again until it rests.
 import { closeSync } from "node:fs";
 import type { Process } from "@picket/protocol/event";
-import { contentOf, lstatOf, type Opened, openFile, statOfFd } from "./file.ts";
+import { contentOf, identityOf, lstatOf, type Opened, openFile, statOfFd } from "./file.ts";
 
 /** Files looked at, at a time; more are let go and counted. */
 const MAX_PENDING = 2048;
@@ -23,8 +23,9 @@ type Pending = {
   readonly sinceMs: number;
   dueMs: number;
   waitMs: number;
-  /** Content at the last time it was handed on. */
+  /** At the last look; undefined when what lay here then was another file. */
   content: string | undefined;
+  identity: string | undefined;
   looks: number;
 };
 
@@ -72,6 +73,7 @@ export class Written implements Disposable {
     known.path = to;
     known.looks = 0;
     known.content = undefined;
+    known.identity = undefined;
     known.dueMs = Date.now() + FIRST_MS;
     this.#pending.set(to, known);
   }
@@ -88,7 +90,17 @@ export class Written implements Disposable {
     }
     const now = Date.now();
     const pending: Pending = {
-      ...{ path, process, opened: undefined, sinceMs: now, dueMs: now + FIRST_MS, waitMs: FIRST_MS, content: undefined, looks: 0 },
+      ...{
+        path,
+        process,
+        opened: undefined,
+        sinceMs: now,
+        dueMs: now + FIRST_MS,
+        waitMs: FIRST_MS,
+        content: undefined,
+        identity: undefined,
+        looks: 0,
+      },
     };
     if (this.#open < MAX_OPEN) {
       pending.opened = openFile(visible(path, process));
@@ -142,9 +154,11 @@ export class Written implements Disposable {
       return;
     }
     pending.waitMs = FIRST_MS;
-    const content = contentOf(stat);
-    if (content !== pending.content && stat.size > 0n) this.#hand(pending, at);
-    pending.content = content;
+    // Who writes can set a file's time back, but not that of its change. Deleting is a change too, and leaves the content.
+    const identity = stat.nlink === 0n && contentOf(stat) === pending.content ? pending.identity : identityOf(stat);
+    if (identity !== pending.identity && stat.size > 0n) this.#hand(pending, at);
+    pending.content = contentOf(stat);
+    pending.identity = identity;
     const next = LOOKS_MS[pending.looks++];
     if (next === undefined || (stat.nlink === 0n && stat.size > 0n)) this.#forget(pending);
     else pending.dueMs = now + next;
