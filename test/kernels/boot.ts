@@ -46,10 +46,21 @@ export class BootFailed extends Error {
   override readonly name = "BootFailed";
 }
 
-const machines: Record<DebianArchitecture, { readonly qemu: string; readonly args: readonly string[]; readonly console: string }> = {
+type Machine = {
+  readonly qemu: string /** Of the missing program. */;
+  readonly todo: string;
+  readonly args: readonly string[];
+  readonly console: string;
+};
+const machines: Record<DebianArchitecture, Machine> = {
   // The Raspberry Pi 5's processor. Not `max`: with its SVE, Bun crashes under QEMU 7.2 as soon as there are two processors.
-  arm64: { qemu: "qemu-system-aarch64", args: ["-M", "virt", "-cpu", "cortex-a76"], console: "ttyAMA0" },
-  amd64: { qemu: "qemu-system-x86_64", args: ["-M", "q35", "-cpu", "max"], console: "ttyS0" },
+  arm64: {
+    qemu: "qemu-system-aarch64",
+    todo: "sudo ./install.sh --test installs it",
+    args: ["-M", "virt", "-cpu", "cortex-a76"],
+    console: "ttyAMA0",
+  },
+  amd64: { qemu: "qemu-system-x86_64", todo: "sudo apt-get install qemu-system-x86", args: ["-M", "q35", "-cpu", "max"], console: "ttyS0" },
 };
 const CPUS = 2;
 const MEMORY_MB = 2048;
@@ -104,8 +115,9 @@ export async function boot(guest: Guest): Promise<Outcome> {
 }
 
 async function prepare({ kernel, packages }: Pick<Guest, "kernel" | "packages">): Promise<string> {
-  for (const program of [machines[kernel.architecture].qemu, "cpio"])
-    if (!Bun.which(program)) throw new NoPackages(`${program} is not installed: sudo ./install.sh --test installs it`);
+  const { qemu, todo } = machines[kernel.architecture];
+  if (!Bun.which(qemu)) throw new NoPackages(`${qemu} is not installed: ${todo}`);
+  if (!Bun.which("cpio")) throw new NoPackages("cpio is not installed: sudo ./install.sh --test installs it");
   return debianRoot({
     architecture: kernel.architecture,
     packages: [...new Set([kernel.image, ...base, ...packages])].toSorted(),

@@ -21,6 +21,12 @@ export const sensorGuest = (of: Product): Guest => guest(of, "sensor", { "usr/lo
 export const isolationGuest = (of: Product & { readonly site: string; readonly events: string }): Guest =>
   guest(of, "isolation", { "usr/local/bin": of.dist, site: of.site, "events.ndjson": of.events });
 
+/** Every kind of event of the kernel side, on each step of the sensor's ladder. `deeds` is agent/collectors/testing/deeds.c, compiled for the guest. */
+export const everyEventGuest = (of: Omit<Product, "dist"> & { readonly agent: string; readonly deeds: string }): Guest => ({
+  ...guest({ ...of, dist: "" }, "every-event", { "usr/local/bin/picket-agent": of.agent, "usr/local/bin/deeds": of.deeds }),
+  modules: [...modules, "dummy"],
+});
+
 function guest(of: Product, script: string, files: Record<string, string>): Guest {
   const text = readFileSync(new URL(`scripts/${script}.sh`, import.meta.url), "utf8");
   return { kernel: of.kernel, btf: of.btf, packages, modules, files, script: text, limitMs: LIMIT_MS };

@@ -13,6 +13,8 @@ ip -n elsewhere link set far up
 ip netns exec elsewhere nc -ll -p 4444 -e cat &
 
 true_program=$(type -P true)
+# Emulated, the agent takes a multiple of its share of a core, and would let go of events.
+export PICKET_OWN_CPU_PERCENT=1600
 # watch NAME: starts the agent, and waits until it sees programs start.
 watch() {
   events=/run/$1.ndjson
