@@ -97,11 +97,15 @@ function statusOf({ recorder, sensor, canary, inventory, sources, files, respons
     lost: { kernel: sensor?.lost().kernel ?? 0, ...recorder.lost() },
     buffer: recorder.buffer.size(),
     epochs: recorder.buffer.epochs(),
-    canaryS: config.canaryS,
+    // A sensor that looks only now and then may miss one, and that says nothing.
+    ...(sensor && !sensor.seesShort("exec") && runs(sensor, "exec") ? {} : { canaryS: config.canaryS }),
     rssBytes: process.memoryUsage.rss(),
     cpuS: (user + system) / 1e6,
   };
 }
+
+const runs = (sensor: Sensor, collector: string) =>
+  sensor.capabilities().some(({ name, level }) => name === `sensor.${collector}` && level !== "off");
 
 const noSensor: Capability = { name: "sensor", level: "off", why: "the sensor could not be started", todo: "run picket-agent check" };
 const noResponse: Capability = {
