@@ -24,7 +24,7 @@ test("what does not help is tried ever more seldom, and at once again when there
       trim();
       return collections > before ? [call] : [];
     }).flat();
-  expect(collectedAt(100)).toEqual([0, 1, 3, 7, 15, 31, 61, 91]);
+  expect(collectedAt(100)).toEqual([0, 1, 3, 7, 15, 27, 39, 51, 63, 75, 87, 99]);
   rss = 40e6;
   trim();
   rss = 63e6;

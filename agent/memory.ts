@@ -5,8 +5,8 @@ import type { Strain } from "./shed.ts";
 /** Of the 64 MB that DESIGN.md allows. */
 const ENOUGH_BYTES = 56e6;
 const EVERY_MS = 10_000;
-/** Of the trimmer, between two collections: five minutes. */
-const MAX_CALLS_BETWEEN = 29;
+/** Of the trimmer, between two collections: two minutes. */
+const MAX_CALLS_BETWEEN = 11;
 
 type Memory = {
   /** Resident bytes. */
@@ -19,7 +19,7 @@ type Memory = {
 /**
  * Gives memory back that the runtime would keep: at the first call, and then when there is more than we may have. JavaScriptCore lets garbage grow
  * to a multiple of the live heap before it collects, which on a board with 512 MB costs others more than it saves us.
- * Forgetting code costs a millisecond and is done at each call; collecting costs fifty times that, so that it is done ever more seldom while it does not help.
+ * Forgetting code is cheap and done at each call; collecting stops the agent for tens of milliseconds, and is done ever more seldom while it does not help.
  */
 export function trimmer(memory: Memory): () => void {
   let begun = false;

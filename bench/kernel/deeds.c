@@ -46,7 +46,10 @@ static int connects(long count, int listener, struct sockaddr_in *at) {
   for (long n = 0; n < count; n++) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)at, sizeof *at)) return 1;
-    int peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    struct sockaddr_in from;
+    socklen_t size = sizeof from;
+    // As servers do, asking who it is.
+    int peer = accept4(listener, (struct sockaddr *)&from, &size, SOCK_CLOEXEC);
     // Reset instead of TIME_WAIT, or the ports would run out.
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     if (peer < 0 || close(fd) || close(peer)) return 1;
