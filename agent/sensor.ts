@@ -33,7 +33,7 @@ export type SensorOptions = {
   readonly watchRead: readonly string[];
   /** Path prefixes in which creating, modifying, renaming and deleting is reported. */
   readonly watchWrite: readonly string[];
-  /** Size of the kernel's ring buffer, bytes; rounded up to a power of two of at least a page. */
+  /** Size of the kernel's ring buffer, bytes; rounded up to a power of two of at least a page. Of the socket's, where the proc connector stands in. */
   readonly ringBytes?: number;
   /** False: nothing is taken but by `poll`. */
   readonly polling?: boolean;
@@ -71,17 +71,17 @@ export function startSensor(options: SensorOptions, emit: (draft: EventDraft) =>
   let kernel: Kernel;
   const users = parsePasswd(readOr("/etc/passwd"));
   const watch = { read: expandHomes(options.watchRead, users, isDirectory), write: expandHomes(options.watchWrite, users, isDirectory) };
-  const { ignorePid, step = "bpf", polling = true } = options;
+  const { ignorePid, step = "bpf", polling = true, ringBytes = RING_BYTES } = options;
   try {
     if (step !== "bpf") throw new Unsupported("switched off");
     kernel = openKernel({
       ignorePid,
       watch,
-      ringBytes: options.ringBytes ?? RING_BYTES,
+      ringBytes,
       without: options.without ?? [],
     });
   } catch (error) {
-    const below = startWithoutBpf({ ignorePid, watch, because: error, connector: step !== "proc", polling }, emit);
+    const below = startWithoutBpf({ ignorePid, watch, because: error, connector: step !== "proc", receiveBytes: ringBytes, polling }, emit);
     return {
       capabilities: () => capabilitiesOf(below.health),
       lost: () => below.lost(),

@@ -1,6 +1,6 @@
 // The steps below BPF on the kernel this runs on: real programs, what arrives, and what an agent without rights falls back to by itself.
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { SensorEvent } from "@picket/protocol/event";
 import type { Capability } from "@picket/protocol/status";
@@ -185,6 +185,33 @@ describe.skipIf(cannotRun !== "").each(steps)(`step $step${cannotRun}`, ({ step,
       const parsed = SensorEvent.safeParse({ v: 1, device: "d", epoch: "aaaaaaaa", seq: 0, ...draft });
       expect(parsed.error, JSON.stringify(draft)).toBeUndefined();
     }
+  });
+});
+
+describe.skipIf(cannotRun !== "")(`more than the proc connector's socket holds${cannotRun}`, () => {
+  test("the rest is counted, what is held is told, and what comes later is seen", async () => {
+    using it = rig({ step: "proc-connector", ringBytes: 64 << 10 });
+    // Each processor numbers its own messages, and must have been heard before and after.
+    const everywhere = async () => {
+      for (let cpu = 0; cpu < availableParallelism(); cpu++) {
+        const { pid } = start(["/usr/bin/taskset", "-c", String(cpu), "/bin/true"]);
+        await it.seen("process.exit", ({ process }) => process.pid === pid);
+      }
+    };
+    await everywhere();
+    // Nothing is taken meanwhile. A start, a program and an end each: three messages.
+    const count = 400;
+    Bun.spawnSync(["/bin/bash", "-c", `for ((i = 0; i < ${count}; i++)); do /bin/true; done`]);
+    // What is held comes first; until then there is no room for more.
+    await expect.poll(() => it.all("process.exec").length, { timeout: 20_000 }).toBeGreaterThan(10);
+    it.sensor.poll();
+    await everywhere();
+    const told = it.all("process.exec").length;
+    const lost = it.all("sensor.lost").reduce((sum, { body }) => sum + body.count, 0);
+    expect(told).toBeGreaterThan(10);
+    expect(lost).toBeGreaterThan(0);
+    expect(it.sensor.lost()).toEqual({ kernel: lost });
+    expect(3 * told + lost).toBeGreaterThanOrEqual(3 * count);
   });
 });
 

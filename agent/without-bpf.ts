@@ -25,6 +25,8 @@ export type WithoutBpfOptions = {
   readonly because: unknown;
   /** False: the proc connector is not tried. */
   readonly connector: boolean;
+  /** What the kernel may hold for us of the proc connector's messages. */
+  readonly receiveBytes: number;
   /** False: nothing is looked at but by `poll`. */
   readonly polling: boolean;
 };
@@ -83,7 +85,7 @@ class Running implements WithoutBpf {
     this.#programs = programsOf(this.#tree, emit);
     const connector = failureOf(() => {
       if (!options.connector) throw new Unsupported("the proc connector is switched off");
-      this.#connector = openConnector((changes, lost) => this.#onChanges(changes, lost));
+      this.#connector = openConnector(options.receiveBytes, (changes, lost) => this.#onChanges(changes, lost));
     });
     this.#tree.seed();
     if (connector) this.#table = new ProcTable(hostProc);

@@ -9,6 +9,7 @@ const { symbols: libc } = dlopen("libc.so.6", {
   recv: { args: [T.i32, T.ptr, T.u64, T.i32], returns: T.i64 },
   read: { args: [T.i32, T.ptr, T.u64], returns: T.i64 },
   open: { args: [T.cstring, T.i32], returns: T.i32 },
+  fcntl: { args: [T.i32, T.i32, T.i32], returns: T.i32 },
   close: { args: [T.i32], returns: T.i32 },
   statfs: { args: [T.cstring, T.ptr], returns: T.i32 },
   fanotify_init: { args: [T.u32, T.u32], returns: T.i32 },
@@ -28,6 +29,10 @@ const errno = () => read.i32(libc.__errno_location()!, 0);
 const orErrno = (result: number | bigint) => (Number(result) >= 0 ? Number(result) : -errno());
 
 export const closeFd = (fd: number) => void libc.close(fd);
+
+const F_DUPFD_CLOEXEC = 1030;
+/** A second descriptor of the same thing; or a negative errno. */
+export const duplicate = (fd: number) => orErrno(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0));
 
 const AF_NETLINK = 16;
 const SOCK_DGRAM = 2;

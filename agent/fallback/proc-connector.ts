@@ -1,7 +1,7 @@
 // Starts, programs and ends of processes from the kernel's proc connector (linux/cn_proc.h, linux/connector.h), which CAP_NET_ADMIN may listen to.
 import { errorText } from "../bpf/libc.ts";
 import { Unsupported } from "../unsupported.ts";
-import { closeFd, openNetlink, receive, sendTo, sleptNs } from "./libc.ts";
+import { closeFd, duplicate, openNetlink, receive, sendTo, sleptNs } from "./libc.ts";
 
 export type Change =
   | { readonly kind: "fork"; readonly pid: number; readonly parent: number; readonly bootNs: bigint }
@@ -16,7 +16,6 @@ const NETLINK_CONNECTOR = 11;
 const NLMSG_DONE = 3;
 const CN_PROC = 1;
 const LISTEN = 1;
-const RECEIVE_BYTES = 4 << 20;
 const EPERM = 1;
 
 // struct nlmsghdr, struct cn_msg, struct proc_event.
@@ -75,8 +74,8 @@ export class Sequence {
 }
 
 /** Subscribes. Throws `Unsupported` when this kernel has no proc connector, or does not let us. Returns a descriptor. */
-function subscribe(): number {
-  const fd = openNetlink(NETLINK_CONNECTOR, CN_PROC, RECEIVE_BYTES);
+function subscribe(receiveBytes: number): number {
+  const fd = openNetlink(NETLINK_CONNECTOR, CN_PROC, receiveBytes);
   if (fd < 0) throw refused(fd);
   const message = Buffer.alloc(40);
   message.writeUInt32LE(message.length, 0);
@@ -113,17 +112,18 @@ function refused(error: number): Unsupported {
 }
 
 /** Tries it, for `picket-agent check`. Throws `Unsupported`. */
-export const probeConnector = () => closeFd(subscribe());
+export const probeConnector = () => closeFd(subscribe(1 << 16));
 
 /**
  * Tells changes as the kernel makes them, a few at a time. `lost`: messages that did not fit into the socket before these; what they would
- * have told is to be looked up in /proc. Throws `Unsupported`.
+ * have told is to be looked up in /proc. `receiveBytes`: what the kernel may hold for us. Throws `Unsupported`.
  */
-export function openConnector(onChanges: (changes: readonly Change[], lost: number) => void): Disposable {
+export function openConnector(receiveBytes: number, onChanges: (changes: readonly Change[], lost: number) => void): Disposable {
+  const socket = subscribe(receiveBytes);
   const sequence = new Sequence();
+  const buffer = new Uint8Array(4096);
   let closed = false;
-  let overrun = false;
-  let close = () => {};
+  let stop = () => {};
   const take = (bytes: Uint8Array) => {
     let lost = 0;
     const changes: Change[] = [];
@@ -131,51 +131,53 @@ export function openConnector(onChanges: (changes: readonly Change[], lost: numb
       lost += sequence.take(message);
       if (message.change) changes.push(message.change);
     }
-    // A processor that was not heard before the overrun cannot tell what it lost.
-    if (overrun && lost === 0) lost = 1;
-    overrun = false;
     if (changes.length > 0 || lost > 0) onChanges(changes, lost);
   };
-  const open = () => {
-    const fd = subscribe();
-    const ended = () => {
-      if (closed) return;
-      // Too much came at once, and the runtime gives a socket with an error up. Numbers go on, so that the next message tells how much is missing.
-      overrun = true;
-      setTimeout(() => {
-        if (closed) return;
-        try {
-          open();
-        } catch {
-          ended();
-        }
-      }, REOPEN_MS);
-    };
+  const drain = () => {
+    for (let taken = 0; taken < TURN_MESSAGES && !closed; taken++) {
+      const length = receive(socket, buffer);
+      if (length <= 0) return;
+      take(buffer.subarray(0, length));
+    }
+  };
+  const listen = () => {
+    // The event loop closes the descriptor it is given.
+    const fd = duplicate(socket);
     // The event loop wakes us for each message: programs that end within a millisecond are gone before any timer looks.
     void Bun.connect({
       fd,
       socket: {
-        open: (socket: { terminate(): void }) => {
-          close = () => socket.terminate();
-          if (closed) close();
+        open: (opened: { terminate(): void }) => {
+          stop = () => opened.terminate();
+          if (closed) stop();
         },
-        data: (_socket: unknown, bytes: Uint8Array) => {
+        data: (_opened: unknown, bytes: Uint8Array) => {
           if (!closed) take(bytes);
         },
-        close: ended,
+        close: again,
       },
-    } as unknown as Bun.TCPSocketConnectOptions).catch(() => {
-      closeFd(fd);
-      ended();
-    });
+    } as unknown as Bun.TCPSocketConnectOptions).catch(again);
   };
-  open();
+  // More came at once than the socket holds, and the event loop gives a socket with an error up. What it holds is still to be had.
+  const again = () => {
+    if (closed) return;
+    setTimeout(() => {
+      if (closed) return;
+      drain();
+      listen();
+    }, REOPEN_MS);
+  };
+  listen();
   return {
     [Symbol.dispose]() {
+      if (closed) return;
       closed = true;
-      close();
+      stop();
+      closeFd(socket);
     },
   };
 }
 
-const REOPEN_MS = 20;
+const REOPEN_MS = 10;
+/** Taken before anything else in the process gets a turn; the event loop takes what remains. */
+const TURN_MESSAGES = 5_000;
