@@ -93,7 +93,11 @@ function table(): string {
 const wanted = process.argv[2] ?? "";
 const dir = mkdtempSync(join(tmpdir(), "picket-kernels-"));
 try {
-  for (const { name, kernel } of kernels.filter((one) => one.name.includes(wanted))) {
+  for (const { name, kernel } of kernels) {
+    const boots = [true, false]
+      .map((btf) => ({ btf, title: `${name}${btf ? "" : ", no BTF"}` }))
+      .filter(({ title }) => title.includes(wanted));
+    if (boots.length === 0) continue;
     const reason = await whyNot({ kernel, packages });
     if (reason) {
       failures.push(`${name}: cannot be booted here: ${reason}`);
@@ -103,12 +107,12 @@ try {
     const deeds = join(dir, `deeds-${kernel.architecture}`);
     compile({ ...executables["picket-agent"], arch: kernel.architecture === "arm64" ? "arm64" : "x64", out: agent });
     await compileC(kernel.architecture, new URL("../../agent/collectors/testing/deeds.c", import.meta.url).pathname, deeds);
-    for (const btf of [true, false]) {
+    for (const { btf, title } of boots) {
       const outcome = await boot(everyEventGuest({ kernel, btf, agent, deeds }));
       const end = outcome.log.slice(-40).join("\n");
-      expectThat(`${name}${btf ? "" : ", no BTF"}: the script ended with ${outcome.code}\n${end}`, outcome.code === 0);
+      expectThat(`${title}: the script ended with ${outcome.code}\n${end}`, outcome.code === 0);
       judge(btf, outcome);
-      say(`${name}${btf ? "" : ", no BTF"}: ${Math.round(outcome.tookMs / 1000)} s`);
+      say(`${title}: ${Math.round(outcome.tookMs / 1000)} s`);
     }
   }
 } catch (error) {
