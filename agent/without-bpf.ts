@@ -38,7 +38,9 @@ export type WithoutBpf = Disposable & {
 };
 
 /** fanotify keeps 16,384 events for us. Who did it is still there, mostly, when it is looked at soon. */
-const FILES_MS = 40;
+const FILES_MS = 100;
+/** With the proc connector it is also looked at whenever a process ends. */
+const FILES_RARELY_MS = 250;
 const LOOK_MS = 1_000;
 /** The tables of sockets take milliseconds where memory is large: at most a fifth of a percent of a core goes into them, but they are looked at sometimes. */
 const SPARE = 500;
@@ -123,7 +125,7 @@ class Running implements WithoutBpf {
   }
 
   #schedule(): void {
-    if (this.#files) this.#filesTimer = setInterval(() => this.#files?.drain(), FILES_MS);
+    if (this.#files) this.#filesTimer = setInterval(() => this.#files?.drain(), this.#table ? FILES_MS : FILES_RARELY_MS);
     let socketsMs = performance.now() + LOOK_MS / 2;
     this.#lookTimer = setInterval(() => {
       this.#lookAtProcesses();
