@@ -257,12 +257,9 @@ export const AgentConfig = z.strictObject({
     .prefault({}),
   logs: z
     .strictObject({
-      source: z
-        .enum(["auto", "journal", "files", "off"])
-        .default("auto")
-        .meta({
-          description: "Where logins, sudo and log lines are read: the journal, text logs, or (auto) the journal where there is one",
-        }),
+      source: z.enum(["auto", "journal", "files", "off"]).default("auto").meta({
+        description: "Where logins, sudo and log lines are read: the journal, text logs, or (auto) the journal where there is one",
+      }),
     })
     .prefault({}),
   integrity: z
