@@ -165,7 +165,7 @@ export const AgentConfig = z.strictObject({
     .meta({ description: "File and network events kept per second of one process, on average; above it they are shed likewise" }),
   own: z
     .strictObject({
-      cpuPercent: z.number().min(1).max(1600).default(20).meta({
+      cpuPercent: z.number().min(1).max(1600).default(50).meta({
         description: "Share of one core the agent may take, over ten seconds; above it events without hits are shed, file events first",
       }),
       rssBytes: z

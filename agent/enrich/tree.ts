@@ -222,12 +222,13 @@ export class ProcessTree implements Processes {
     return forkNs % TICK_NS < 300_000n ? (this.#options.proc.stat(pid)?.startTicks ?? derived) : derived;
   }
 
-  #ranPath(head: Head, node: Node, path: string): string {
+  /** `script`: the kernel went on to an interpreter, so what runs by then is not what was named. */
+  #ranPath(head: Head, node: Node, path: string, script: boolean): string {
     // fexecve(3): the kernel knows a number only; the link tells the file, also of one without a name (memfd), and what was opened does when the process is gone.
     const byFd = /^\/(?:dev|proc\/(?:self|thread-self|\d+))\/fd\/(\d+)(\/.*)?$/.exec(path);
     if (!byFd) return this.resolve(head, AT_FDCWD, path) ?? path;
     if (byFd[2]) return this.resolve(head, Number(byFd[1]), `.${byFd[2]}`) ?? path;
-    return this.#options.proc.link(node.pid, "exe") ?? node.directories?.get(Number(byFd[1])) ?? path;
+    return this.#options.proc.link(node.pid, script ? `fd/${byFd[1]}` : "exe") ?? node.directories?.get(Number(byFd[1])) ?? path;
   }
 
   #script(head: Head, path: string, interpreter: string | undefined): Shebang | undefined {
