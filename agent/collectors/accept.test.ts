@@ -40,9 +40,10 @@ test("a program that does not ask: the peer is looked up, at most 20 times a sec
     Array.from({ length: 25 }, (_, newFd) => accepted({ newFd })),
     found,
   );
+  // One of them for the listener.
   expect(looked).toBe(20);
   expect(nets).toHaveLength(25);
-  expect(nets[19]).toMatchObject({ port: 22, srcIp: "192.0.2.9", srcPort: 4019 });
+  expect(nets[18]).toMatchObject({ port: 22, srcIp: "192.0.2.9", srcPort: 4018 });
   expect(nets[24]).toEqual({ proto: "tcp", ip: "0.0.0.0", port: 22, srcIp: "", srcPort: 0 });
 });
 
@@ -57,4 +58,10 @@ test("a UNIX socket makes no event, and is asked about once a minute", () => {
 test("a connection that was gone before it could be looked up has its peer all the same", () => {
   const { nets } = run([accepted({ newFd: 7, peer: [192, 0, 2, 1], port: 9 })], () => undefined);
   expect(nets).toEqual([{ proto: "tcp", ip: "", port: 0, srcIp: "192.0.2.1", srcPort: 9 }]);
+});
+
+test("a connection closed before anybody could look is told without its peer, and so are those after it", () => {
+  const listening: Ends = (_, fd) => (fd === 3 ? { local, remote: { ip: "0.0.0.0", port: 0 } } : undefined);
+  const { nets } = run([accepted({ newFd: 7 }), accepted({ newFd: 7, atNs: 1n })], listening);
+  expect(nets).toEqual([1, 2].map(() => ({ proto: "tcp", ip: "0.0.0.0", port: 22, srcIp: "", srcPort: 0 })));
 });

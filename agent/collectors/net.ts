@@ -61,20 +61,19 @@ export function acceptCollector(ends: Ends): Handler {
     const key = `${head.pid} ${fd}`;
     let listener = listeners.get(key);
     if (listener && head.bootNs - listener.knownNs > FORGET_NS) listener = undefined;
-    // A UNIX socket; asked once a minute.
-    if (listener && !listener.address) return;
-    let remote = peer;
-    if (!listener || !peer) {
-      const looked = lookUp(head.pid, newFd, head.bootNs);
-      if (looked && (looked.found || !peer)) {
+    if (!listener) {
+      // The listening socket is still open when the accepted one may be closed again.
+      const looked = lookUp(head.pid, fd, head.bootNs);
+      if (looked) {
         listener = { address: looked.found?.local, knownNs: head.bootNs };
         listeners.delete(key);
         listeners.set(key, listener);
         if (listeners.size > MAX_LISTENERS) listeners.delete(listeners.keys().next().value!);
-        remote ??= looked.found?.remote;
-        if (!looked.found) return;
       }
     }
+    // A UNIX socket; asked once a minute.
+    if (listener && !listener.address && !peer) return;
+    const remote = peer ?? lookUp(head.pid, newFd, head.bootNs)?.found?.remote;
     const local = listener?.address;
     const net = { proto: "tcp", ip: local?.ip ?? "", port: local?.port ?? 0, srcIp: remote?.ip ?? "", srcPort: remote?.port ?? 0 } as const;
     emit({ type: "net.accept", timeMs: wallTime(head.bootNs), body: { process: processes.describe(head), net } });

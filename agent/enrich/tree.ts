@@ -84,7 +84,7 @@ export class ProcessTree implements Processes {
 
   executed(head: Head, executed: Executed): Process {
     const node = this.#node(head);
-    const path = executed.onlyName ? executed.path : this.#ranPath(head, node, executed.path);
+    const path = executed.onlyName ? executed.path : this.#ranPath(head, node, executed.path, executed.interpreter !== undefined);
     const script = executed.onlyName ? undefined : this.#script(head, path, executed.interpreter);
     const given = executed.argv ?? this.#options.proc.argv(node.pid);
     node.exe = (script?.interpreter ?? path).slice(0, MAX_TEXT);
