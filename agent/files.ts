@@ -1,10 +1,9 @@
 // The files of this device as the site may know them: hashes of what runs and what is written, and their bytes when it asks. Wires hash/ and samples/.
-import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { EventDraft } from "@picket/protocol/event";
 import type { Capability } from "@picket/protocol/status";
 import type { AgentConfig } from "./config.ts";
-import { expandHomes, parsePasswd } from "./enrich/users.ts";
+import { homesOfThisHost } from "./enrich/users.ts";
 import { Found } from "./hash/found.ts";
 import { Hashes } from "./hash/hashes.ts";
 import { createPace } from "./pace.ts";
@@ -61,8 +60,7 @@ const off: Files = {
 };
 
 function placesOf(config: AgentConfig) {
-  const users = parsePasswd(readOr("/etc/passwd"));
-  const expand = (prefixes: readonly string[]) => expandHomes(prefixes, users, isDirectory);
+  const expand = homesOfThisHost();
   const state = config.state.endsWith("/") ? config.state : `${config.state}/`;
   return {
     write: expand(config.watch.write),
@@ -80,13 +78,3 @@ function capabilityOf(state: ReturnType<Hashes["state"]>, send: boolean): Capabi
   if (!droppedLately) return { name: "files", level: "live", why };
   return { name: "files", level: "degraded", why, todo: "Raise samples.hashBytesPerS, or add what is written so often to samples.skip" };
 }
-
-function readOr(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-const isDirectory = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;

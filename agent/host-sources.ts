@@ -1,10 +1,9 @@
 // What is seen without the kernel's tracepoints: logins and log lines, USB devices, critical files. Wires host/ with what it needs.
-import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { EventDraft } from "@picket/protocol/event";
 import type { Capability } from "@picket/protocol/status";
 import type { AgentConfig } from "./config.ts";
-import { expandHomes, parsePasswd } from "./enrich/users.ts";
+import { homesOfThisHost } from "./enrich/users.ts";
 import { listenToUevents } from "./fallback/uevent.ts";
 import { checkLogs, startLogs } from "./host/auth.ts";
 import { startIntegrity } from "./host/integrity.ts";
@@ -31,7 +30,7 @@ export function startHostSources(of: {
     state === undefined || paths.length === 0
       ? undefined
       : startIntegrity({
-          paths: () => expandHomes(paths, parsePasswd(readOr("/etc/passwd")), isDirectory),
+          paths: () => homesOfThisHost()(paths),
           path: join(state, "integrity.json"),
           everyS: config.integrity.everyS,
           emit,
@@ -51,13 +50,3 @@ export function checkHostSources(): Capability[] {
   using usb = startUsb({ listen: listenToUevents, emit: () => {} });
   return [checkLogs(), usb.capability()];
 }
-
-function readOr(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-const isDirectory = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;

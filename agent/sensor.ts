@@ -1,5 +1,4 @@
 // The sensor as the rest of the agent sees it: kernel records in, complete event drafts out.
-import { readFileSync, statSync } from "node:fs";
 import type { EventDraft } from "@picket/protocol/event";
 import type { Capability } from "@picket/protocol/status";
 import { type Kernel, type LossName, openKernel } from "./bpf/kernel.ts";
@@ -22,7 +21,7 @@ import { hostProc } from "./enrich/proc.ts";
 import { endsOf } from "./enrich/sockets.ts";
 import { connectedStdio } from "./enrich/stdio.ts";
 import { ProcessTree } from "./enrich/tree.ts";
-import { expandHomes, parsePasswd, userNames } from "./enrich/users.ts";
+import { homesOfThisHost, userNames } from "./enrich/users.ts";
 import { Unsupported } from "./unsupported.ts";
 import { probeWithoutBpf, startWithoutBpf } from "./without-bpf.ts";
 
@@ -69,8 +68,8 @@ const TURN_RECORDS = 5_000;
 /** Starts every collector this host supports, on the best step of the ladder (docs/sensors.md). Never throws: what cannot run is reported as a capability and a `sensor.state` draft. */
 export function startSensor(options: SensorOptions, emit: (draft: EventDraft) => void): Sensor {
   let kernel: Kernel;
-  const users = parsePasswd(readOr("/etc/passwd"));
-  const watch = { read: expandHomes(options.watchRead, users, isDirectory), write: expandHomes(options.watchWrite, users, isDirectory) };
+  const expand = homesOfThisHost();
+  const watch = { read: expand(options.watchRead), write: expand(options.watchWrite) };
   const { ignorePid, step = "bpf", polling = true, ringBytes = RING_BYTES } = options;
   try {
     if (step !== "bpf") throw new Unsupported("switched off");
@@ -226,13 +225,3 @@ function handlersFor(watch: { read: readonly string[]; write: readonly string[] 
 
 const capabilitiesOf = (health: ReadonlyMap<string, Health>): Capability[] =>
   [...health].map(([name, { level, why, todo }]) => ({ name: `sensor.${name}`, level, why, ...(todo ? { todo } : {}) }));
-
-function readOr(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-const isDirectory = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;

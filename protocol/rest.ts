@@ -103,6 +103,12 @@ export const StreamItem = z.discriminatedUnion("kind", [
 ]);
 export type StreamItem = z.infer<typeof StreamItem>;
 
+/** How long a one-time secret may be used, seconds. */
+const ttlS = z
+  .int()
+  .min(60)
+  .max(30 * 86400)
+  .default(3600);
 const limit = z.coerce.number().int().min(1).max(1000).default(200);
 const sinceMs = z.coerce.number().int().nonnegative().optional();
 const none = z.object({});
@@ -307,11 +313,7 @@ export const routes = {
     params: none,
     query: none,
     body: z.object({
-      ttlS: z
-        .int()
-        .min(60)
-        .max(30 * 86400)
-        .default(3600),
+      ttlS,
       uses: z.int().min(1).max(10_000).default(1),
     }),
     response: z.object({ token: z.string(), expiresMs: ms }),
@@ -364,11 +366,7 @@ export const routes = {
     params: none,
     query: none,
     body: z.object({
-      ttlS: z
-        .int()
-        .min(60)
-        .max(30 * 86400)
-        .default(3600),
+      ttlS,
       /** One of the site's hosts; the first when left out. */
       host: z.string().max(253).optional(),
     }),

@@ -47,3 +47,14 @@ export function expandHomes(prefixes: readonly string[], users: readonly User[],
     ...new Set(prefixes.flatMap((prefix) => (prefix.startsWith("~/") ? [...homes].map((home) => home + prefix.slice(1)) : [prefix]))),
   ];
 }
+
+/** `expandHomes` with the users this host has at the moment; none where /etc/passwd cannot be read. */
+export function homesOfThisHost(): (prefixes: readonly string[]) => string[] {
+  let users: User[] = [];
+  try {
+    users = parsePasswd(readFileSync("/etc/passwd", "utf8"));
+  } catch {}
+  return (prefixes) => expandHomes(prefixes, users, isDirectory);
+}
+
+const isDirectory = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;

@@ -1,4 +1,6 @@
 // Keeps trying to be connected to one peer.
+import { setTimeout as sleep } from "node:timers/promises";
+
 const FIRST_MS = 100;
 const LAST_MS = 15_000;
 /** A connection that lasted this long starts the pauses anew. */
@@ -28,19 +30,6 @@ export async function keepDialling(of: {
       of.failed(error instanceof Error ? error.message : String(error));
     }
     if (performance.now() - began > STEADY_MS) failures = 0;
-    await pause(pauseMs(failures++, of.random()), of.signal);
+    await sleep(pauseMs(failures++, of.random()), undefined, { signal: of.signal }).catch(() => undefined);
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }

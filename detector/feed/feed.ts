@@ -1,4 +1,5 @@
 // Follows the broker's log for as long as it is let: connect, one session, and again after a pause.
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Want } from "@picket/protocol/feed";
 import { clientId } from "@picket/protocol/names";
 import { topic } from "@picket/protocol/topics";
@@ -53,7 +54,7 @@ export function followFeed(options: FeedOptions): RunningFeed {
       if (options.signal.aborted) return;
       const pauseMs = backoffMs(++failures, options.random);
       options.log("warn", "not connected to the broker", { reason, pauseMs });
-      await pause(pauseMs, options.signal);
+      await sleep(pauseMs, undefined, { signal: options.signal }).catch(() => undefined);
     }
   };
   return {
@@ -107,16 +108,4 @@ async function follow(options: FeedOptions, onReady: (session: FeedSession) => v
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { StreamItem } from "@picket/protocol/rest";
 import type { SiteClient } from "./client.ts";
 import { asSiteError, type SiteError } from "./site-error.ts";
@@ -31,7 +32,7 @@ export async function follow(client: Pick<SiteClient, "stream" | "access">, on: 
       const pauseMs = retryPauseMs(failures++, Math.random());
       on.lost(asSiteError(error, client.access.url), pauseMs);
       attempt.abort();
-      await pause(pauseMs, signal);
+      await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
     } finally {
       attempt.abort();
     }
@@ -41,15 +42,3 @@ export async function follow(client: Pick<SiteClient, "stream" | "access">, on: 
 /** 250 ms x 2^n up to 8 s, of which a random half is taken off, so that consoles do not all come back at once. `random` is 0-1. */
 export const retryPauseMs = (failures: number, random: number) =>
   Math.round(Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 10)) * (1 - random / 2));
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
-}
