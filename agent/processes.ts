@@ -24,6 +24,7 @@ export type Executed = {
   readonly truncated: boolean;
 };
 
+/** What it describes shares its arguments with other events: nobody may change them. */
 export interface Processes {
   /** A new process (never a thread). `sibling`: its parent is the caller's parent (CLONE_PARENT). */
   forked(head: Head, child: number, sibling: boolean): void;

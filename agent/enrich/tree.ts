@@ -19,7 +19,8 @@ type Node = {
   readonly ppid: number;
   parent: Node | undefined;
   exe: string;
-  argv: readonly string[];
+  /** Given out with every event: replaced, never changed. */
+  argv: string[];
   argvTruncated: boolean;
   cwd: string | undefined;
   directories: Map<number, string> | undefined;
@@ -249,7 +250,7 @@ export class ProcessTree implements Processes {
       uid: head.uid,
       ...(user === undefined ? {} : { user }),
       exe: node.exe,
-      argv: [...node.argv],
+      argv: node.argv,
       ...(node.argvTruncated ? { argvTruncated: true } : {}),
       ...(node.cwd === undefined ? {} : { cwd: node.cwd }),
       ...(node.container ? { container: node.container } : {}),
@@ -264,7 +265,7 @@ function ancestorsOf(node: Node): Ancestor[] {
   return list;
 }
 
-const ancestor = ({ pid, startTicks, exe, argv }: Node): Ancestor => ({ pid, startTicks, exe, argv: [...argv] });
+const ancestor = ({ pid, startTicks, exe, argv }: Node): Ancestor => ({ pid, startTicks, exe, argv });
 
 /** A process that starts its successor and ends, for ever, must not keep all its forebears in memory. */
 function forgetAfter(node: Node, generations: number): void {

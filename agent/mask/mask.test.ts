@@ -161,6 +161,19 @@ test("parents, ancestors, sudo and log lines are masked as well", () => {
   }
 });
 
+test("the event itself keeps what it says, for its parts are those of other events, which are masked the same", () => {
+  const parent = { pid: 1, exe: "/bin/sh", argv: ["sh", "-c", `mysql -p${SECRET}`] };
+  const process = { pid: 2, startTicks: 1, ppid: 1, uid: 0, exe: "/bin/x", argv: ["x"], parent, ancestors: [parent] };
+  const event = (pid: number) => ({ type: "process.exec", body: { process: { ...process, pid } } }) as unknown as SensorEvent;
+  const [first, second] = [event(2), event(3)];
+  const before = JSON.stringify(first);
+  const [one, two] = [mask(first), mask(second)].map(({ body }) => ("process" in body ? body.process : undefined));
+  expect(JSON.stringify(first)).toBe(before);
+  expect(one?.parent?.argv?.[2]).toMatch(/^mysql -p<masked:/);
+  expect(two).toEqual({ ...one, pid: 3 });
+  expect(one?.ancestors?.[0]).toEqual(one?.parent);
+});
+
 test("masking twice changes nothing, any text is taken, and the number of arguments stays", () => {
   fc.assert(
     fc.property(

@@ -1,5 +1,5 @@
 // Secrets in command lines and texts stay on the device: each becomes <masked:...>, the same for the same secret, so that equal things stay comparable.
-import type { Process, SensorEvent } from "@picket/protocol/event";
+import type { Ancestor, Process, SensorEvent } from "@picket/protocol/event";
 import { RE2JS } from "re2js";
 import { namesSecret } from "./names.ts";
 import { type Cover, type Walker, walker } from "./tokens.ts";
@@ -29,7 +29,10 @@ const MARK = /^<masked:[0-9a-f]{8}>$/;
 
 export type Mask = (event: SensorEvent) => SensorEvent;
 
-/** Returns a function that covers secrets in an event, in place. Throws when a pattern is none, with what is wrong. */
+/**
+ * Returns a function that covers secrets: in a copy of the event where there are some, for its parts are other events' too. Throws when a pattern is
+ * none, with what is wrong. Arguments are remembered by their array, which nobody may change: a parent comes with every event of its children.
+ */
 export function createMask(options: MaskOptions): Mask {
   const cover = coverWith(options.key);
   const more = new Set(options.names.map((name) => name.replace(/^-+/, "").toLowerCase()));
@@ -37,23 +40,32 @@ export function createMask(options: MaskOptions): Mask {
   const worthALook = more.size + patterns.length > 0 ? () => true : (text: string) => suspicious.test(text);
   const maskWhole = textMask(cover, more, patterns);
   const texts = (text: string) => (worthALook(text) ? maskWhole(text) : text);
-  const argv = (args: string[]) => {
-    if (args.some(worthALook)) maskArgv(args, texts, walker(cover, more), cover);
+  const masked = new WeakMap<string[], string[]>();
+  const argv = (args: string[]): string[] => {
+    const known = masked.get(args);
+    if (known) return known;
+    const now = args.some(worthALook) ? maskArgv(args, texts, walker(cover, more), cover) : args;
+    masked.set(args, now);
+    return now;
   };
-  const process = (of: Process) => {
-    argv(of.argv);
-    if (of.parent?.argv) argv(of.parent.argv);
-    for (const ancestor of of.ancestors ?? []) if (ancestor.argv) argv(ancestor.argv);
+  const ancestor = (of: Ancestor): Ancestor => {
+    const now = of.argv && argv(of.argv);
+    return now === of.argv ? of : { ...of, argv: now };
   };
+  const process = (of: Process): Process => ({
+    ...of,
+    argv: argv(of.argv),
+    ...(of.parent ? { parent: ancestor(of.parent) } : {}),
+    ...(of.ancestors ? { ancestors: of.ancestors.map(ancestor) } : {}),
+  });
   return (event) => {
     const { body } = event;
-    if ("process" in body && body.process) process(body.process);
-    if (event.type === "auth.sudo") event.body.command = texts(event.body.command);
-    else if (event.type === "log.line") event.body.message = texts(event.body.message);
-    else if (event.type === "host.inventory") {
-      for (const [column, value] of Object.entries(event.body.row)) if (typeof value === "string") event.body.row[column] = texts(value);
-    } else if (event.type === "host.metrics") return event;
-    return event;
+    if ("process" in body && body.process) return { ...event, body: { ...body, process: process(body.process) } } as SensorEvent;
+    if (event.type === "auth.sudo") return { ...event, body: { ...event.body, command: texts(event.body.command) } };
+    if (event.type === "log.line") return { ...event, body: { ...event.body, message: texts(event.body.message) } };
+    if (event.type !== "host.inventory") return event;
+    const row = Object.entries(event.body.row).map(([column, value]) => [column, typeof value === "string" ? texts(value) : value]);
+    return { ...event, body: { ...event.body, row: Object.fromEntries(row) } };
   };
 }
 
@@ -67,13 +79,12 @@ function coverWith(key: Uint8Array): Cover {
 }
 
 /** Arguments one by one; one that holds a whole command, or a text, word by word. */
-function maskArgv(args: string[], texts: (text: string) => string, walk: Walker, cover: Cover): void {
-  for (const [at, arg] of args.entries()) {
+function maskArgv(args: readonly string[], texts: (text: string) => string, walk: Walker, cover: Cover): string[] {
+  return args.map((arg) => {
     const word = walk.word(arg);
-    if (word !== arg) args[at] = word;
-    else if (opensslPass.test(arg)) args[at] = `pass:${cover(arg.slice(5))}`;
-    else args[at] = texts(arg);
-  }
+    if (word !== arg) return word;
+    return opensslPass.test(arg) ? `pass:${cover(arg.slice(5))}` : texts(arg);
+  });
 }
 
 function textMask(cover: Cover, more: ReadonlySet<string>, patterns: readonly RE2JS[]): (text: string) => string {
