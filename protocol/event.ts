@@ -140,7 +140,15 @@ export const SensorEvent = z.discriminatedUnion("type", [
   define("agent.start", { version: z.string().max(32), bootId: z.string().max(36), arch: z.string().max(16), kernel: z.string().max(128) }),
   define("agent.stop", { why: z.string().max(128) }),
   define("sensor.state", { collector: z.string().max(64), level: z.enum(["live", "degraded", "off"]), why: z.string().max(512) }),
-  define("sensor.lost", { collector: z.string().max(64), count: z.int().positive(), where: z.enum(["kernel", "shed", "buffer"]) }),
+  define("sensor.lost", {
+    collector: z.string().max(64),
+    count: z.int().positive(),
+    where: z.enum(["kernel", "shed", "buffer"]),
+    // Of the buffer: by worth; the earlier run whose events they were; and that `count` is a bound, after a loss of power.
+    by: z.object({ plain: z.int().nonnegative(), hit: z.int().nonnegative(), result: z.int().nonnegative() }).optional(),
+    epoch: epochId.optional(),
+    atMost: z.literal(true).optional(),
+  }),
   define("response.result", {
     jti: z.string().max(64),
     act: z.string().max(32),

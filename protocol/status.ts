@@ -1,6 +1,7 @@
 // The payload of `.../status`: a heartbeat every 15 s, and the Last Will.
 import * as z from "zod";
 import { bootId, epochId } from "./names.ts";
+import { PackState } from "./pack.ts";
 
 /** Seconds between heartbeats, and after how many without one a device counts as offline. */
 export const HEARTBEAT_S = 15;
@@ -43,6 +44,20 @@ export const Online = z.object({
   /** Events numbered in this epoch, and all counted loss in it, by place. */
   produced: z.int().nonnegative(),
   lost: z.object({ kernel: z.int().nonnegative(), shed: z.int().nonnegative(), buffer: z.int().nonnegative() }),
+  /** More about `lost.buffer`. Absent from agents that do not tell. */
+  bufferLost: z
+    .object({
+      /** By what the events were worth: plain ones are evicted first, results of commands last. */
+      by: z.object({ plain: z.int().nonnegative(), hit: z.int().nonnegative(), result: z.int().nonnegative() }),
+      /**
+       * By the epoch the events were numbered in, of those in `epochs` that lost any: [epoch, lost, and at most so many more]. All are holes in the
+       * epoch's numbers. The last figure is not 0 after a loss of power: those may have been lost, or acknowledged, or never used.
+       */
+      epochs: z.array(z.tuple([epochId, z.int().nonnegative(), z.int().nonnegative()])).max(64),
+    })
+    .optional(),
+  /** Bytes the agent wrote to storage in its last 24 hours of running, and how many it may. */
+  flash: z.object({ wroteBytes: z.int().nonnegative(), budgetBytes: z.int().nonnegative() }).optional(),
   /** What waits on the device. */
   buffer: z.object({ events: z.int().nonnegative(), bytes: z.int().nonnegative() }),
   /** Epochs the device still holds events of: [epoch, oldest seq held, next seq]. Below `oldest`, what the broker lacks is lost. */
@@ -50,6 +65,10 @@ export const Online = z.object({
   rssBytes: z.int().nonnegative(),
   /** How often the canary sings, seconds; absent when the agent has none. */
   canaryS: z.int().positive().optional(),
+  /** What operators set on it: which version of each pack is in force. Absent from agents that know no packs. */
+  packs: z.array(PackState).max(16).optional(),
+  /** Settings that the device's own configuration decides, whatever the site says (protocol/settings.ts). */
+  held: z.array(z.string().max(64)).max(64).optional(),
   /** CPU seconds used by the agent since it started. */
   cpuS: z.number().nonnegative(),
 });

@@ -59,6 +59,7 @@ test("a hole above what the device still holds is not judged: it may yet come", 
     lost: 0,
     ratio: 1,
     unexplained: 0,
+    atMost: 0,
   });
 });
 
@@ -71,6 +72,7 @@ test("a hole below what the device still holds is loss", () => {
     lost: 20,
     ratio: 0.5,
     unexplained: 20,
+    atMost: 0,
   });
 });
 
@@ -79,6 +81,39 @@ test("evictions the device reported explain holes and count once; kernel drops h
   markReceived(store, { ...at, runs: [[0, 10]], oldest: 0, nowMs: 0 });
   const covered = reportEpochs(store, { ...at, lost: { kernel: 5, shed: 3, buffer: 20 }, held: [["epoch000", 30, 90]], nowMs: 1 });
   expect(covered).toMatchObject({ stored: 10, lost: 28, unexplained: 0 });
+});
+
+test("evictions of an earlier run explain the holes of its epoch, and are not counted in this run's too", () => {
+  using store = openStore(":memory:");
+  markReceived(store, { ...at, runs: [[0, 10]], oldest: 0, nowMs: 0 });
+  const held = [
+    ["epoch000", 30, 90],
+    ["epoch111", 0, 0],
+  ] as const;
+  const report = { ...at, epoch: "epoch111", lost: { kernel: 0, shed: 0, buffer: 20 }, held, nowMs: 1 };
+  expect(reportEpochs(store, { ...report, bufferLost: { epochs: [["epoch000", 20, 0]] } })).toMatchObject({ lost: 20, unexplained: 0 });
+});
+
+test("after a loss of power the holes up to where the device may have counted are lost at most, and explained", () => {
+  using store = openStore(":memory:");
+  // Stored 0-9 and 12-19; on the device's disk 20-24; it may have counted to 280, and vouches for nothing but what it holds from 10 on.
+  markReceived(store, {
+    ...at,
+    runs: [
+      [0, 10],
+      [12, 8],
+    ],
+    oldest: 0,
+    nowMs: 0,
+  });
+  markReceived(store, { ...at, runs: [[20, 5]], oldest: 20, nowMs: 0 });
+  const held = [
+    ["epoch000", 280, 280],
+    ["epoch111", 0, 0],
+  ] as const;
+  const report = { ...at, epoch: "epoch111", lost: none, held, nowMs: 1 };
+  const covered = reportEpochs(store, { ...report, bufferLost: { epochs: [["epoch000", 0, 265]] } });
+  expect(covered).toMatchObject({ stored: 23, lost: 257, unexplained: 0, atMost: 257 });
 });
 
 test("an older epoch that left the device's buffer is complete: what is missing of it is lost", () => {

@@ -40,6 +40,10 @@ export const receivedMigrations: Migrations = [
   ALTER TABLE epochs ADD COLUMN intervals INTEGER NOT NULL DEFAULT 0;
   UPDATE epochs SET intervals = (SELECT COUNT(*) FROM received r WHERE r.device = epochs.device AND r.epoch = epochs.epoch);
   `,
+  `
+  -- Numbers the device cannot vouch for after a loss of power: lost, or stored, or never used. Holes they explain are counted, as a bound.
+  ALTER TABLE epochs ADD COLUMN lostAtMost INTEGER NOT NULL DEFAULT 0;
+  `,
 ];
 
 /** Most epochs kept of one device. An agent makes one a start; a stolen device that invents them must not make every look-up slow. */
@@ -130,6 +134,8 @@ export type EpochReport = {
   readonly boot: string;
   readonly lost: { readonly kernel: number; readonly shed: number; readonly buffer: number };
   readonly held: readonly (readonly [epoch: string, oldest: number, next: number])[];
+  /** Of the losses of the buffer, how many were numbered in which epoch; absent from agents that do not tell. */
+  readonly bufferLost?: { readonly epochs: readonly (readonly [epoch: string, lost: number, atMost: number])[] } | undefined;
   readonly nowMs: number;
 };
 
@@ -149,7 +155,19 @@ export function reportEpochs(store: Store, report: EpochReport): Coverage {
        ON CONFLICT DO UPDATE SET lastMs = excluded.lastMs, lostKernel = MAX(lostKernel, excluded.lostKernel),
          lostShed = MAX(lostShed, excluded.lostShed), lostBuffer = MAX(lostBuffer, excluded.lostBuffer)`,
     )
-    .run({ device: report.device, epoch: report.epoch, boot: report.boot, nowMs: report.nowMs, ...report.lost });
+    .run({
+      device: report.device,
+      epoch: report.epoch,
+      boot: report.boot,
+      nowMs: report.nowMs,
+      ...report.lost,
+      // What this run evicted of an earlier one is a hole there: here it would count twice.
+      ...(report.bufferLost && { buffer: 0 }),
+    });
+  for (const [epoch, lost, atMost] of report.bufferLost?.epochs ?? [])
+    store.db
+      .query("UPDATE epochs SET lostBuffer = MAX(lostBuffer, ?), lostAtMost = MAX(lostAtMost, ?) WHERE device = ? AND epoch = ?")
+      .run(lost, atMost, report.device, epoch);
   boundEpochs(store, report.device);
   judgeHoles(store, report.device);
   return coverage(store, report.device);
@@ -175,15 +193,26 @@ function judgeHoles(store: Store, device: string): void {
     .run(device);
 }
 
-/** Events of a device: stored, and known to be lost. `unexplained` were numbered by the device but neither arrived nor were reported lost. */
-export type Coverage = { readonly stored: number; readonly lost: number; readonly ratio: number; readonly unexplained: number };
+/**
+ * Events of a device: stored, and known to be lost. `unexplained` were numbered by the device but neither arrived nor were reported lost.
+ * `atMost`, a part of `lost`, is a bound: after a loss of power the device does not know how far it had counted.
+ */
+export type Coverage = {
+  readonly stored: number;
+  readonly lost: number;
+  readonly ratio: number;
+  readonly unexplained: number;
+  readonly atMost: number;
+};
 
 export function coverage(store: Store, device: string): Coverage {
   const row = store.db
-    .query<{ stored: number; lost: number; unexplained: number }, { device: string }>(
-      `SELECT MIN(TOTAL(stored), ${MAX_SUM}) AS stored, MIN(TOTAL(lost), ${MAX_SUM}) AS lost, MIN(TOTAL(unexplained), ${MAX_SUM}) AS unexplained FROM (
-         SELECT stored, ${LOST} AS lost, MAX(0, holes - lostBuffer) AS unexplained FROM epochs WHERE device = $device
-         UNION ALL SELECT stored, lost, 0 FROM epochs_forgotten WHERE device = $device)`,
+    .query<{ stored: number; lost: number; unexplained: number; atMost: number }, { device: string }>(
+      `SELECT MIN(TOTAL(stored), ${MAX_SUM}) AS stored, MIN(TOTAL(lost), ${MAX_SUM}) AS lost, MIN(TOTAL(unexplained), ${MAX_SUM}) AS unexplained,
+         MIN(TOTAL(atMost), ${MAX_SUM}) AS atMost FROM (
+         SELECT stored, ${LOST} AS lost, MAX(0, holes - lostBuffer - lostAtMost) AS unexplained, MIN(lostAtMost, MAX(0, holes - lostBuffer)) AS atMost
+           FROM epochs WHERE device = $device
+         UNION ALL SELECT stored, lost, 0, 0 FROM epochs_forgotten WHERE device = $device)`,
     )
     .get({ device })!;
   const all = row.stored + row.lost;
