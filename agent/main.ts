@@ -162,6 +162,7 @@ async function runToStdout(command: Command): Promise<void> {
   const events = printEvents(config, output, log);
   const why = await Promise.race([signalled, closed.promise]);
   events.stop(why);
+  output.flush();
   await new Promise<void>((resolve) => {
     process.stdout.write("", () => resolve());
     setTimeout(resolve, 1000).unref();
