@@ -24,9 +24,11 @@ import { readSite } from "./site.ts";
 import { siteStatus } from "./status.ts";
 import { Commands } from "./store/commands.ts";
 import type { Store } from "./store/database.ts";
+import { getDevice } from "./store/devices.ts";
 import { Keys } from "./store/keys.ts";
 import { trimLog } from "./store/log.ts";
 import { shareVerdicts } from "./store/mesh-log.ts";
+import { Packs } from "./store/packs.ts";
 import { forgetEpochs } from "./store/received.ts";
 import { openStore } from "./store/schema.ts";
 import { SinkQueue } from "./store/sink-queue.ts";
@@ -102,7 +104,8 @@ async function assemble(given: Given) {
   const changes = new Changes(report);
   const keys = new Keys(store, site);
   const commands = new Commands(store, { site: site.site, keys: () => keys.current()?.list });
-  const outbox = new Outbox({ store, commands, keys, changes, nowMs, log });
+  const packs = new Packs(store, { site: site.site, keys: () => keys.current()?.list, knows: (id) => getDevice(store, id) !== undefined });
+  const outbox = new Outbox({ store, commands, keys, packs, changes, nowMs, log });
   const detectorIsCurrent = () => feed.connected && feed.behindMs() < DETECTOR_LATE_MS;
   const presence = new Presence({ site: site.site, store, changes, nowMs, detectorIsCurrent });
   const spool = new Spool(join(config.dir, "samples"));
@@ -145,7 +148,7 @@ async function assemble(given: Given) {
       ...{ site: site.site, version: pkg.version, startedMs, anchor: anchorHash(site.anchor) },
       ...{ keysVersion: keys.current()?.version ?? 0, detectorConnected: feed.connected, sinks: sinks.status() },
     });
-  const api = apiDeps(given, { enrolment, commands, keys, outbox, sinks, mesh: meshPort, changes, status, report });
+  const api = apiDeps(given, { enrolment, commands, keys, packs, outbox, sinks, mesh: meshPort, changes, status, report });
   const handlers = mqttHandlers(given, { ingest, presence, outbox, feed, samples, mesh, changes, report });
   const listening = (server: MqttServer, https: number) => {
     mqtt = server;

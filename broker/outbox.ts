@@ -1,5 +1,6 @@
-// What the broker carries to devices: the operators' key list, the site's time, and signed commands. It can make none of the first and the last.
+// What the broker carries to devices: the operators' key list, the site's time, signed packs and signed commands. Of these it makes only the time.
 import { CommandResult } from "@picket/protocol/command";
+import { type PackRecord, WHOLE_SITE } from "@picket/protocol/pack";
 import type { CommandRecord } from "@picket/protocol/rest";
 import type { TopicName } from "@picket/protocol/topics";
 import type { Changes } from "./changes.ts";
@@ -7,11 +8,13 @@ import type { Link, Log } from "./peer.ts";
 import type { Commands } from "./store/commands.ts";
 import type { Store } from "./store/database.ts";
 import type { Keys } from "./store/keys.ts";
+import type { Packs } from "./store/packs.ts";
 
 export type OutboxPorts = {
   readonly store: Store;
   readonly commands: Commands;
   readonly keys: Keys;
+  readonly packs: Packs;
   readonly changes: Changes;
   readonly nowMs: () => number;
   readonly log: Log;
@@ -52,6 +55,11 @@ export class Outbox {
     for (const link of this.#listening()) this.#then(link, () => this.#sendKeys(link));
   }
 
+  /** A new pack is stored. */
+  packChanged({ dev, jws }: PackRecord): void {
+    for (const link of this.#listening(dev === WHOLE_SITE ? undefined : dev)) this.#then(link, () => this.#sendPack(link, jws));
+  }
+
   /** A payload of `.../result`, on disk when it resolves. Returns why it cannot be read, or undefined. */
   async result(device: string, payload: Uint8Array): Promise<string | undefined> {
     const result = readResult(payload);
@@ -71,7 +79,12 @@ export class Outbox {
   async #greet(link: Link): Promise<void> {
     await this.#sendKeys(link);
     await link.send("pack", JSON.stringify({ kind: "time", timeMs: this.#ports.nowMs() }));
+    for (const { jws } of this.#ports.packs.forDevice(link.peer.name)) await this.#sendPack(link, jws);
     await this.#sendCommands(link);
+  }
+
+  async #sendPack(link: Link, jws: string): Promise<void> {
+    await link.send("pack", JSON.stringify({ kind: "signed", jws }));
   }
 
   async #sendKeys(link: Link): Promise<void> {

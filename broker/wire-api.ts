@@ -16,11 +16,13 @@ import { Credentials } from "./store/credentials.ts";
 import { getDevice, listDevices } from "./store/devices.ts";
 import type { Keys } from "./store/keys.ts";
 import { batchesWith, offsetSince, readBatches, readBatchesOf } from "./store/log.ts";
+import type { Packs } from "./store/packs.ts";
 
 type ApiParts = {
   readonly enrolment: Enrolment;
   readonly commands: Commands;
   readonly keys: Keys;
+  readonly packs: Packs;
   readonly outbox: Outbox;
   readonly sinks: Sinks;
   readonly mesh: MeshPort;
@@ -30,7 +32,7 @@ type ApiParts = {
 };
 
 export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts): ApiDeps {
-  const { enrolment, commands, keys, outbox, sinks, mesh, changes, status, report } = parts;
+  const { enrolment, commands, keys, packs, outbox, sinks, mesh, changes, status, report } = parts;
   return {
     version: pkg.version,
     nowMs,
@@ -78,6 +80,14 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
         const put = await keys.put(jws, operator, nowMs());
         outbox.keysChanged();
         return put;
+      },
+    },
+    packs: {
+      list: () => packs.list(),
+      put: async (jws, operator) => {
+        const pack = await packs.put(jws, operator, nowMs());
+        outbox.packChanged(pack);
+        return pack;
       },
     },
     sinks: { status: () => sinks.status(), test: (name) => sinks.test(name) },

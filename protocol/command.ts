@@ -1,6 +1,7 @@
 // What an operator may order, and the key lists that say who may. All of it is compact JWS (EdDSA, RFC 8037); the broker only carries it.
 import * as z from "zod";
 import { deviceId, siteId } from "./names.ts";
+import { MAX_PACK_CHARS, type PackKind, packKinds } from "./pack.ts";
 
 export const DEAD_MAN_DEFAULT_MS = 24 * 3600_000;
 
@@ -22,9 +23,10 @@ export type Action = z.infer<typeof Action>;
 export type Act = Action["act"];
 export const acts = Action.options.map((option) => option.shape.act.value) as readonly Act[];
 
-/** What a key list can grant: every action, and `install`, to sign the programs that devices install (protocol/release.ts). */
-export type Right = Act | "install";
-export const rights: readonly Right[] = [...acts, "install"];
+/** What a key list can grant: every action, every kind of pack (protocol/pack.ts), and `install`, to sign the programs that devices install (protocol/release.ts). */
+export type Right = Act | PackKind | "install";
+export const rights: readonly Right[] = [...acts, ...packKinds, "install"];
+const isRight = (word: string): word is Right => (rights as readonly string[]).includes(word);
 
 /** Claims of a command. Times are seconds (RFC 7519 NumericDate). `ctr` only rises, per device and key. */
 const binding = z.object({
@@ -62,7 +64,11 @@ export const KeyList = z.object({
         kid: z.string().max(64),
         key: PublicKey,
         name: z.string().max(64),
-        may: z.array(z.enum(rights as [Right, ...Right[]])).max(16),
+        // A right that a newer site knows is nobody's here, and no reason to refuse the list.
+        may: z
+          .array(z.string().max(32))
+          .max(16)
+          .transform((words) => words.filter(isRight)),
       }),
     )
     .max(64),
@@ -77,9 +83,10 @@ export const thumbprint = (key: PublicKey) =>
 export const anchorHash = (anchor: Anchor) =>
   new Bun.CryptoHasher("sha256").update(`${thumbprint(anchor.root)}.${thumbprint(anchor.recovery)}`).digest("base64url");
 
-/** Payload of `.../pack`: things the broker carries but cannot make (a key list), and its clock, which may only advance the device's. */
+/** Payload of `.../pack`: things the broker carries but cannot make (a key list, a signed pack), and its clock, which may only advance the device's. */
 export const Pack = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("keys"), jws: z.string().max(64 * 1024) }),
+  z.object({ kind: z.literal("signed"), jws: z.string().max(MAX_PACK_CHARS) }),
   z.object({ kind: z.literal("time"), timeMs: z.int().nonnegative() }),
 ]);
 export type Pack = z.infer<typeof Pack>;

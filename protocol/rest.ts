@@ -6,6 +6,7 @@ import { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "./enro
 import { SensorEvent } from "./event.ts";
 import { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "./mesh.ts";
 import { deviceId, sha256, siteId } from "./names.ts";
+import { PackRecord } from "./pack.ts";
 import { INSTALL_PATH, SignedRelease, Trust } from "./release.ts";
 import { Online } from "./status.ts";
 
@@ -327,6 +328,26 @@ export const routes = {
     query: none,
     body: z.object({ jws: z.string().max(64 * 1024) }),
     response: z.object({ version: count }),
+  }),
+  packs: route({
+    method: "GET",
+    path: "/v1/packs",
+    summary: "What operators set on devices: the newest signed pack of each kind and target",
+    auth: "operator",
+    params: none,
+    query: none,
+    body: undefined,
+    response: z.object({ packs: z.array(PackRecord) }),
+  }),
+  putPack: route({
+    method: "PUT",
+    path: "/v1/packs",
+    summary: "Carry a signed pack (such as settings) to the device or devices it is for: at once, and at every later connect",
+    auth: "operator",
+    params: none,
+    query: none,
+    body: z.object({ jws: z.string().max(120 * 1024) }),
+    response: z.object({ pack: PackRecord }),
   }),
   sinks: route({
     method: "GET",

@@ -2,6 +2,7 @@
 import type { Alert, AlertStatus, Severity } from "@picket/protocol/alert";
 import type { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "@picket/protocol/enroll";
 import type { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "@picket/protocol/mesh";
+import type { PackRecord } from "@picket/protocol/pack";
 import type { ReleaseFile, Trust } from "@picket/protocol/release";
 import type { CommandRecord, Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { Change } from "../changes.ts";
@@ -96,6 +97,8 @@ export type ApiDeps = {
     ofDevice(device: string): CommandRecord[];
   };
   readonly keys: { put(jws: string, operator: string): Promise<{ version: number }> };
+  /** `put` stores and sends. */
+  readonly packs: { list(): PackRecord[]; put(jws: string, operator: string): Promise<PackRecord> };
   readonly sinks: { status(): SinkStatus[]; test(name: string): Promise<{ ok: boolean; detail: string } | undefined> };
   readonly mesh: MeshPort;
   readonly changes: { listen(listener: (change: Change) => void): Disposable };

@@ -69,6 +69,8 @@ export function handlers(deps: ApiDeps): Handlers {
     events: ({ query }) => queryEvents(deps.log, query),
     createToken: async ({ body, operator }) => deps.enrolment.createToken({ ...body, operator }),
     putKeys: ({ body, operator }) => deps.keys.put(body.jws, operator),
+    packs: async () => ({ packs: deps.packs.list() }),
+    putPack: async ({ body, operator }) => ({ pack: await deps.packs.put(body.jws, operator) }),
     sinks: async () => ({ sinks: deps.sinks.status() }),
     testSink: async ({ params }) => known(await deps.sinks.test(params.name), `sink "${params.name}"`),
     mesh: async () => deps.mesh.status(),

@@ -10,6 +10,7 @@ import { logMigrations } from "./log.ts";
 import { meshMigrations } from "./mesh.ts";
 import { meshLogMigrations } from "./mesh-log.ts";
 import { meshReceivedMigrations } from "./mesh-received.ts";
+import { packMigrations } from "./packs.ts";
 import { receivedMigrations } from "./received.ts";
 import { samplesMigrations } from "./samples.ts";
 import { sinkQueueMigrations } from "./sink-queue.ts";
@@ -30,6 +31,7 @@ const schema: Schema = {
   meshLog: meshLogMigrations,
   meshReceived: meshReceivedMigrations,
   samples: samplesMigrations,
+  packs: packMigrations,
 };
 
 /**

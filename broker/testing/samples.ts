@@ -3,17 +3,18 @@ import { randomUUID } from "node:crypto";
 import type { Detection } from "@picket/protocol/alert";
 import { encodeBatch } from "@picket/protocol/batch";
 import {
-  type Act,
   type Anchor,
-  acts,
   COMMAND_TYP,
   type CommandClaims,
   KEYS_TYP,
   type KeyList,
   type PublicKey,
+  type Right,
+  rights,
   thumbprint,
 } from "@picket/protocol/command";
 import type { SensorEvent } from "@picket/protocol/event";
+import { PACK_TYP, type PackClaims } from "@picket/protocol/pack";
 import { alertId } from "@picket/protocol/uuid5";
 import { CompactSign, exportJWK, generateKeyPair } from "jose";
 import type { Store } from "../store/database.ts";
@@ -42,14 +43,14 @@ export async function makeKeyring(): Promise<Keyring> {
 
 export function signKeyList(
   keyring: Keyring,
-  of: { version: number; may?: readonly Act[]; site?: string; by?: Signer; typ?: string },
+  of: { version: number; may?: readonly Right[]; site?: string; by?: Signer; typ?: string },
 ): Promise<string> {
   const key = keyring.operator.publicKey;
   const list: KeyList = {
     site: of.site ?? SITE,
     version: of.version,
     iat: 1,
-    keys: [{ kid: thumbprint(key), key, name: "anna", may: [...(of.may ?? acts)] }],
+    keys: [{ kid: thumbprint(key), key, name: "anna", may: [...(of.may ?? rights)] }],
   };
   return (of.by ?? keyring.root).sign(of.typ ?? KEYS_TYP, list);
 }
@@ -66,6 +67,21 @@ export function signCommand(keyring: Keyring, change: Partial<CommandClaims> & {
     iat: 1,
     exp: Math.floor(Date.now() / 1000) + 3600,
     jti: randomUUID(),
+    ...claims,
+  });
+}
+
+/** Settings for the whole site, unless told otherwise. */
+export function signPack(keyring: Keyring, change: Partial<PackClaims> & { typ?: string; by?: Signer } = {}): Promise<string> {
+  const { typ = PACK_TYP, by = keyring.operator, ...claims } = change;
+  return by.sign(typ, {
+    site: SITE,
+    dev: "*",
+    kind: "settings",
+    version: 1,
+    iat: 1,
+    kid: thumbprint(keyring.operator.publicKey),
+    payload: { metricsS: 30 },
     ...claims,
   });
 }

@@ -11,6 +11,7 @@ import type { Store } from "../../store/database.ts";
 import { addCertificate, addDevice, deviceCounts, getDevice, listDevices, revokeDevice } from "../../store/devices.ts";
 import { Keys } from "../../store/keys.ts";
 import { batchesWith, logTotals, offsetSince, readBatches, readBatchesOf } from "../../store/log.ts";
+import { Packs } from "../../store/packs.ts";
 import { openStore } from "../../store/schema.ts";
 import { type Keyring, makeKeyring, SITE, signKeyList } from "../../testing/samples.ts";
 import type { ApiDeps } from "../deps.ts";
@@ -50,6 +51,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
   const keys = new Keys(store, { site: SITE, anchor: keyring.anchor });
   await keys.put(await signKeyList(keyring, { version: 1 }), "anna", nowMs());
   const commands = new Commands(store, { site: SITE, keys: () => keys.current()?.list });
+  const packs = new Packs(store, { site: SITE, keys: () => keys.current()?.list, knows: (id) => getDevice(store, id) !== undefined });
   const changes = new Changes();
   addDevice(store, "gw-014", nowMs());
   addCertificate(store, { serial: "1", role: "device", name: "gw-014", issuedMs: 0, notAfterMs: nowMs() + 30 * 86_400_000 });
@@ -89,6 +91,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
       ofDevice: (device) => commands.ofDevice(device),
     },
     keys: { put: (jws, operator) => keys.put(jws, operator, nowMs()) },
+    packs: { list: () => packs.list(), put: (jws, operator) => packs.put(jws, operator, nowMs()) },
     sinks: { status: () => [], test: async (name) => (name === "soc" ? { ok: true, detail: "delivered" } : undefined) },
     mesh: noMesh(),
     changes,
