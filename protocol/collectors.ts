@@ -10,6 +10,7 @@ export const capabilityOf: Readonly<Record<EventType, string>> = {
   "process.exit": "sensor.exit",
   "process.ptrace": "sensor.privilege",
   "process.memfd": "sensor.privilege",
+  "process.io_uring": "sensor.io_uring",
   "process.setuid": "sensor.privilege",
   "file.open": "sensor.file",
   "file.create": "sensor.file",

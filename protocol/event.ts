@@ -93,6 +93,8 @@ export const SensorEvent = z.discriminatedUnion("type", [
   define("process.exit", { process, exitCode: z.int(), signal: z.int(), durationMs: z.int().nonnegative() }),
   define("process.ptrace", { process, targetPid: z.int(), request: z.string().max(64) }),
   define("process.memfd", { process, name: text }),
+  // A ring of requests that are no system calls: "setup", then what it is asked for ("openat", "connect"), each once a minute. Which file or address is not known.
+  define("process.io_uring", { process, op: z.string().max(64) }),
   define("process.setuid", { process, from: z.int(), to: z.int() }),
   define("file.open", { process, file: z.object({ path, flags: z.int() }) }),
   define("file.create", { process, file: z.object({ path }) }),

@@ -1,10 +1,11 @@
 // From what the broker carries to what the device does: verify, put the counter on disk, act, answer.
 import type { Anchor, CommandClaims, CommandResult, KeyList, Refusal } from "@picket/protocol/command";
+import type { Refused } from "../signed.ts";
 import type { Outcome } from "./isolation.ts";
 import { outbox, refusalLimit } from "./outbox.ts";
 import type { Store } from "./state.ts";
 import type { TrustedTime } from "./time.ts";
-import { type Refused, verifyCommand, verifyKeyList } from "./verify.ts";
+import { verifyCommand, verifyKeyList } from "./verify.ts";
 
 export type OrdersOptions = {
   readonly site: string;

@@ -1,8 +1,7 @@
 // What the response part must not forget, on disk twice: response.json and response.copy.json.
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { type Anchor, anchorHash, CommandClaims, CommandResult } from "@picket/protocol/command";
 import * as z from "zod";
+import { forgetKept, keepTwice } from "../kept-twice.ts";
 
 const ms = z.int().nonnegative();
 const Pinned = z.object({ host: z.string().max(255), addresses: z.array(z.string().max(64)).min(1).max(64) });
@@ -44,37 +43,23 @@ export type Store = {
   save(): void;
 };
 
-const FILES = ["response.json", "response.copy.json"] as const;
-const SET_ASIDE = ".damaged";
+const NAME = "response";
 
 /**
  * Opens the state in `dir`. A damaged copy is set aside and replaced by the good one. When both are damaged the store says so and stays that way,
  * also after a restart, until `resetState`: starting to count from zero would let a broker replay every command it ever carried.
  */
 export function openState(dir: string, identity: { site: string; device: string; anchor: Anchor }): Store {
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
   const of = { site: identity.site, device: identity.device, anchor: anchorHash(identity.anchor) };
-  const read = FILES.map((file) => readCopy(join(dir, file)));
-  const good = read.filter((copy) => typeof copy === "object").sort((a, b) => b.saved - a.saved)[0];
-  const aside = FILES.filter((file) => existsSync(join(dir, file + SET_ASIDE)));
-  const bad = FILES.filter((_, index) => read[index] === "damaged");
-  for (const file of bad) renameSync(join(dir, file), join(dir, file + SET_ASIDE));
-
-  const damaged = !good && bad.length + aside.length > 0 ? `${join(dir, FILES[0])} and its copy are damaged` : undefined;
-  const state = good ? belongsTo(good, of) : empty(of);
-  const save = () => {
-    if (damaged) return;
-    state.saved++;
-    for (const file of FILES) writeCopy(dir, file, state);
-  };
-  if (good && read.some((copy) => typeof copy !== "object")) save();
-  return { state, fresh: !good && !damaged, damaged, save };
+  const kept = keepTwice(dir, NAME, State);
+  const state = kept.found ? belongsTo(kept.found, of) : empty(of);
+  const save = () => kept.save(state);
+  if (kept.found && kept.incomplete) save();
+  return { state, fresh: !kept.found && !kept.damaged, damaged: kept.damaged, save };
 }
 
 /** For a new enrolment: forgets counters, keys and results, so that a device with a damaged state obeys again. */
-export function resetState(dir: string): void {
-  for (const file of FILES) for (const suffix of ["", SET_ASIDE]) rmSync(join(dir, file + suffix), { force: true });
-}
+export const resetState = (dir: string): void => forgetKept(dir, NAME);
 
 const empty = (of: State["of"]): State => ({
   v: 1,
@@ -92,40 +77,3 @@ function belongsTo(state: State, of: State["of"]): State {
   const same = state.of.site === of.site && state.of.device === of.device && state.of.anchor === of.anchor;
   return same ? state : { ...empty(of), saved: state.saved, time: state.time, isolation: state.isolation };
 }
-
-function readCopy(file: string): State | "absent" | "damaged" {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "absent";
-    throw error;
-  }
-  try {
-    const copy = z.object({ sha256: z.string(), state: z.unknown() }).parse(JSON.parse(text));
-    if (copy.sha256 !== digest(copy.state)) return "damaged";
-    return State.parse(copy.state);
-  } catch {
-    return "damaged";
-  }
-}
-
-function writeCopy(dir: string, file: string, state: State): void {
-  const temporary = join(dir, `${file}.tmp`);
-  const fd = openSync(temporary, "w", 0o600);
-  try {
-    writeFileSync(fd, JSON.stringify({ sha256: digest(state), state }));
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  renameSync(temporary, join(dir, file));
-  const folder = openSync(dir, "r");
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
-}
-
-const digest = (state: unknown) => new Bun.CryptoHasher("sha256").update(JSON.stringify(state)).digest("hex");

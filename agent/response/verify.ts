@@ -1,23 +1,11 @@
 // Whether a device obeys. Pure: bytes and what the device knows go in, a verdict comes out. The broker that carries these may be in an enemy's hands.
-import {
-  type Anchor,
-  acts,
-  COMMAND_TYP,
-  CommandClaims,
-  KEYS_TYP,
-  KeyList,
-  type PublicKey,
-  type Refusal,
-  thumbprint,
-} from "@picket/protocol/command";
-import { compactVerify, importJWK } from "jose";
+import { type Anchor, acts, COMMAND_TYP, CommandClaims, KEYS_TYP, KeyList, type Refusal, thumbprint } from "@picket/protocol/command";
 import * as z from "zod";
+import { fieldsOf, isSignedBy, MAX_SKEW_S, openJws, type Refused, refuse } from "../signed.ts";
 
 /** Larger ones are refused unread (protocol/topics.ts lets no larger ones through). */
 export const MAX_COMMAND_CHARS = 16 << 10;
 export const MAX_KEYS_CHARS = 64 << 10;
-/** How far an operator's clock may be ahead of the device's. */
-export const MAX_SKEW_S = 300;
 
 export type Known = {
   readonly site: string;
@@ -29,19 +17,11 @@ export type Known = {
   readonly nowMs: number;
 };
 
-export type Refused = {
-  readonly ok: false;
-  readonly code: Refusal;
-  readonly message: string;
-  /** What the command calls itself. Only as true as its signature. */
-  readonly jti?: string;
-  readonly act: string;
-};
 export type CommandVerdict = { readonly ok: true; readonly claims: CommandClaims } | Refused;
 
 /** Checks a command (compact JWS, RFC 7515). The order is: form, key, signature, content, right, place, counter, time. */
 export async function verifyCommand(jws: string, known: Known): Promise<CommandVerdict> {
-  const parts = split(jws, MAX_COMMAND_CHARS, COMMAND_TYP);
+  const parts = openJws(jws, MAX_COMMAND_CHARS, COMMAND_TYP);
   if ("reason" in parts) return refuse("malformed", parts.reason);
   const claimed = claimedIn(parts.payload);
   const no = (code: Refusal, message: string) => ({ ...refuse(code, message), ...claimed });
@@ -52,10 +32,10 @@ export async function verifyCommand(jws: string, known: Known): Promise<CommandV
       "unknown-key",
       known.keys ? `version ${known.keys.version} of the key list has no such key` : "this device has no key list yet",
     );
-  if (!(await signed(jws, key.key))) return no("bad-signature", "the signature is not of the key it names");
+  if (!(await isSignedBy(jws, key.key))) return no("bad-signature", "the signature is not of the key it names");
 
   const parsed = CommandClaims.safeParse(parts.payload);
-  if (!parsed.success) return no("malformed", `not a command this device knows: ${fields(parsed.error)}`);
+  if (!parsed.success) return no("malformed", `not a command this device knows: ${fieldsOf(parsed.error)}`);
   const claims = parsed.data;
   if (claims.kid !== parts.kid) return no("malformed", "header and claims name different keys");
   if (claims.site !== known.site) return no("other-site", "the command is for another site");
@@ -87,16 +67,16 @@ export async function verifyKeyList(
     readonly current: { readonly jws: string; readonly version: number } | undefined;
   },
 ): Promise<KeysVerdict> {
-  const parts = split(jws, MAX_KEYS_CHARS, KEYS_TYP);
+  const parts = openJws(jws, MAX_KEYS_CHARS, KEYS_TYP);
   if ("reason" in parts) return refuse("malformed", parts.reason, "keys");
   const no = (code: Refusal, message: string) => refuse(code, message, "keys");
 
   const key = [known.anchor.root, known.anchor.recovery].find((pinned) => thumbprint(pinned) === parts.kid);
   if (!key) return no("unknown-key", "the key list is signed by neither the root nor the recovery key this device pinned");
-  if (!(await signed(jws, key))) return no("bad-signature", "the signature is not of the key it names");
+  if (!(await isSignedBy(jws, key))) return no("bad-signature", "the signature is not of the key it names");
 
   const parsed = KeyList.safeParse(parts.payload);
-  if (!parsed.success) return no("malformed", `not a key list: ${fields(parsed.error)}`);
+  if (!parsed.success) return no("malformed", `not a key list: ${fieldsOf(parsed.error)}`);
   const list = parsed.data;
   if (list.site !== known.site) return no("other-site", "the key list is for another site");
   if (list.keys.some((entry) => thumbprint(entry.key) !== entry.kid)) return no("malformed", "a key is listed under another key's id");
@@ -108,38 +88,6 @@ export async function verifyKeyList(
   return { ok: true, list, same: false };
 }
 
-type Parts = { readonly kid: string; readonly payload: unknown };
-
-// Strict: a header with a key of its own (jwk, jku, x5c), `b64` or `crit` is refused, not skipped.
-const Header = (typ: string) =>
-  z.strictObject({ alg: z.literal("EdDSA"), typ: z.literal(typ), kid: z.string().regex(/^[A-Za-z0-9_-]{43}$/) });
-
-function split(jws: string, mostChars: number, typ: string): Parts | { readonly reason: string } {
-  if (typeof jws !== "string" || jws.length > mostChars) return { reason: `longer than ${mostChars} characters` };
-  const parts = jws.split(".", 4);
-  if (parts.length !== 3 || !parts.every((part) => /^[A-Za-z0-9_-]+$/.test(part))) return { reason: "not a compact JWS" };
-  const header = Header(typ).safeParse(json(parts[0]!));
-  if (!header.success) return { reason: `the header must be alg EdDSA, typ ${typ} and a kid, nothing else` };
-  return { kid: header.data.kid, payload: json(parts[1]!) };
-}
-
-function json(part: string): unknown {
-  try {
-    return JSON.parse(Buffer.from(part, "base64url").toString("utf8"));
-  } catch {
-    return undefined;
-  }
-}
-
-async function signed(jws: string, key: PublicKey): Promise<boolean> {
-  try {
-    await compactVerify(jws, await importJWK({ kty: key.kty, crv: key.crv, x: key.x }, "EdDSA"), { algorithms: ["EdDSA"] });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 const Claimed = z.object({ jti: z.uuid().optional().catch(undefined), act: z.enum(acts as [string, ...string[]]).catch("unknown") });
 
 /** Lets the operator's command be answered even when it is refused. Nothing else may be taken from a payload before its signature is checked. */
@@ -148,9 +96,3 @@ function claimedIn(payload: unknown): { act: string; jti?: string } {
   if (!claimed.success) return { act: "unknown" };
   return { act: claimed.data.act, ...(claimed.data.jti === undefined ? {} : { jti: claimed.data.jti }) };
 }
-
-const refuse = (code: Refusal, message: string, act = "unknown"): Refused => ({ ok: false, code, message, act });
-
-/** Names of the wrong fields, never their content. Paths of a list's own making are numbers and our own words. */
-const fields = (error: z.ZodError) =>
-  [...new Set(error.issues.map((issue) => issue.path.join(".") || "its shape"))].slice(0, 8).join(", ").slice(0, 200);
