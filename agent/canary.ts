@@ -31,6 +31,8 @@ export type Canary = Disposable & {
   readonly dir: string;
   /** Begins; call it when the sensor runs. */
   start(): void;
+  /** From now on this often. */
+  every(ms: number): void;
   /**
    * To be told of every draft of the sensor. True when it is of a file or connection that only the canary can have caused, which nobody has to look
    * at. A start of a program is never that: its arguments are anybody's to copy.
@@ -49,6 +51,7 @@ export function createCanary(options: CanaryOptions): Canary {
   let cause: Cause | undefined;
   let expected = new Set<Collector>();
   const timers: NodeJS.Timeout[] = [];
+  let { everyMs } = options;
   const tell = (collector: Collector, level: "live" | "degraded", why: string) =>
     options.emit({ type: "sensor.state", timeMs: Date.now(), body: { collector, level, why } });
 
@@ -71,7 +74,13 @@ export function createCanary(options: CanaryOptions): Canary {
     dir: `${dir}/`,
     start() {
       sing();
-      timers[0] = setInterval(sing, options.everyMs);
+      timers[0] = setInterval(sing, everyMs);
+    },
+    every(ms) {
+      everyMs = ms;
+      if (timers[0] === undefined) return;
+      clearInterval(timers[0]);
+      timers[0] = setInterval(sing, ms);
     },
     saw(draft) {
       const collector = cause && broughtBack(draft, cause);

@@ -23,6 +23,8 @@ export type Recorder = {
   /** Events numbered so far. */
   produced(): number;
   lost(): { shed: number; buffer: number };
+  /** From now on this many events are kept per second, on average. */
+  limit(eventsPerS: number): void;
   /** How much is to be let go of, so that the agent keeps to its share of the machine. */
   strain(strain: Strain): void;
   /** Why the buffer does not work as it should. */
@@ -52,11 +54,12 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
   const onRules = (state: RuleState) =>
     queueMicrotask(() => pipeline.emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "rules", ...state } }));
   const stamp = createStamp(device, epoch);
+  const rates = { eventsPerS: config.eventsPerS, eventsPerProcessPerS: config.eventsPerProcessPerS };
   const pipeline = createPipeline({
     stamp,
     match: config.rules.local ? withinBudget(localRules(), () => performance.now(), onRules) : () => [],
     keeps: createShedder(
-      { eventsPerS: config.eventsPerS, eventsPerProcessPerS: config.eventsPerProcessPerS },
+      rates,
       () => performance.now(),
       () => strain,
     ),
@@ -82,6 +85,9 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
     },
     produced: () => stamp.next,
     lost: () => lost,
+    limit: (eventsPerS) => {
+      rates.eventsPerS = eventsPerS;
+    },
     strain: (now) => {
       strain = now;
     },

@@ -13,6 +13,7 @@ const byType: Record<EventType, 0 | 1 | 2> = {
   "process.exit": 0,
   "process.ptrace": 1,
   "process.memfd": 1,
+  "process.io_uring": 1,
   "process.setuid": 1,
   "file.open": 0,
   "file.create": 0,
@@ -52,8 +53,8 @@ const MAX_PROCESSES = 1024;
 export type Strain = 0 | 1 | 2;
 
 export type Rates = {
-  /** Kept of all, on average. */
-  readonly eventsPerS: number;
+  /** Kept of all, on average. May change. */
+  eventsPerS: number;
   /** Kept of one process, on average: files and connections, of which it can make thousands a second. */
   readonly eventsPerProcessPerS: number;
 };
@@ -75,6 +76,7 @@ export function createShedder(rates: Rates, nowMs: () => number, strain: () => S
   };
   return (event) => {
     const now = nowMs();
+    all.full = rates.eventsPerS * BURST_S;
     const value = worth(event);
     const key = processOf(event);
     const own = key === undefined ? undefined : bucketOf(key, now);
@@ -92,7 +94,7 @@ function processOf({ type, body }: SensorEvent): string | undefined {
   return `${body.process.pid} ${body.process.startTicks}`;
 }
 
-type Bucket = { readonly full: number; left: number; lastMs: number };
+type Bucket = { full: number; left: number; lastMs: number };
 const createBucket = (perS: number, now: number): Bucket => ({ full: perS * BURST_S, left: perS * BURST_S, lastMs: now });
 
 function has(bucket: Bucket, value: 0 | 1, now: number): boolean {

@@ -38,6 +38,7 @@ export const settings = {
   "inventory.suid_files": table("suid_files", HOUR, 15 * MINUTE, DAY),
 } as const satisfies Record<string, Setting>;
 export type SettingKey = keyof typeof settings;
+export type InventoryTable = SettingKey extends infer K ? (K extends `inventory.${infer Name}` ? Name : never) : never;
 export const settingKeys = Object.keys(settings) as readonly SettingKey[];
 
 export const isSettingKey = (key: string): key is SettingKey => Object.hasOwn(settings, key);

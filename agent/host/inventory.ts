@@ -22,7 +22,14 @@ const MEMORY = "";
 
 const Saved = z.record(z.string(), z.array(z.string()));
 
-export type Inventory = Disposable & { capability(): Capability };
+export type Inventory = Disposable & {
+  capability(): Capability;
+  /** From now on one table is looked at this often, counted from its last look. Throws when there is no such table. */
+  every(table: string, seconds: number): void;
+};
+
+/** When a table is looked at next; no timer while it is. */
+type Turn = { readonly table: Table; everyS: number; timer: NodeJS.Timeout | undefined; lastMs: number | undefined };
 
 /** Looks at each table now and then. `path`: where it remembers what it told; a file that cannot be read is begun anew, one that cannot be written is said. */
 export function startInventory(of: {
@@ -33,7 +40,7 @@ export function startInventory(of: {
 }): Inventory {
   const known = new Map(Object.entries(load(of.path)).map(([table, rows]) => [table, new Set(rows)]));
   const problems = new Map<string, string>();
-  const timers = new Set<NodeJS.Timeout>();
+  const turns = new Map<string, Turn>();
   let stopped = false;
   let unsaved = false;
 
@@ -60,23 +67,36 @@ export function startInventory(of: {
       problems.set(MEMORY, `what was told cannot be remembered: ${error instanceof Error ? error.message : error}`);
     }
   };
-  const schedule = (table: Table, afterMs: number) => {
-    const timer = setTimeout(async () => {
-      timers.delete(timer);
-      await look(table);
-      if (!stopped) schedule(table, table.everyS * 1000);
+  const schedule = (turn: Turn, afterMs: number) => {
+    turn.timer = setTimeout(async () => {
+      turn.timer = undefined;
+      await look(turn.table);
+      turn.lastMs = performance.now();
+      if (!stopped) schedule(turn, turn.everyS * 1000);
     }, afterMs);
-    timers.add(timer);
   };
-  for (const [at, table] of of.tables.entries()) schedule(table, (at + 1) * (of.firstS ?? FIRST_S) * 1000);
+  for (const [at, table] of of.tables.entries()) {
+    const turn: Turn = { table, everyS: table.everyS, timer: undefined, lastMs: undefined };
+    turns.set(table.name, turn);
+    schedule(turn, (at + 1) * (of.firstS ?? FIRST_S) * 1000);
+  }
   return {
     capability: () =>
       problems.size === 0
         ? { name: "inventory", level: "live", why: `${of.tables.length} tables` }
         : { name: "inventory", level: "degraded", why: [...problems.values()].join("; ").slice(0, 512) },
+    every: (name, seconds) => {
+      const turn = turns.get(name);
+      if (!turn) throw new Error(`there is no inventory table ${name}`);
+      turn.everyS = seconds;
+      // Its first look comes soon anyway; one that is going on sets the next by itself.
+      if (stopped || turn.lastMs === undefined || turn.timer === undefined) return;
+      clearTimeout(turn.timer);
+      schedule(turn, Math.max(0, turn.lastMs + seconds * 1000 - performance.now()));
+    },
     [Symbol.dispose]: () => {
       stopped = true;
-      for (const timer of timers) clearTimeout(timer);
+      for (const { timer } of turns.values()) clearTimeout(timer);
     },
   };
 }

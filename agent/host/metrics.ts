@@ -40,12 +40,23 @@ export function hostMetrics(roots: Roots = real): () => HostMetrics {
   };
 }
 
+export type Metrics = Disposable & {
+  /** From now on this often. */
+  every(ms: number): void;
+};
+
 /** Emits now and every `everyMs`. */
-export function startMetrics(everyMs: number, emit: (draft: EventDraft) => void, measure = hostMetrics()): Disposable {
+export function startMetrics(everyMs: number, emit: (draft: EventDraft) => void, measure = hostMetrics()): Metrics {
   const tell = () => emit({ type: "host.metrics", timeMs: Date.now(), body: measure() });
   tell();
-  const timer = setInterval(tell, everyMs);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+  let timer = setInterval(tell, everyMs);
+  return {
+    every: (ms) => {
+      clearInterval(timer);
+      timer = setInterval(tell, ms);
+    },
+    [Symbol.dispose]: () => clearInterval(timer),
+  };
 }
 
 function read(path: string): string {

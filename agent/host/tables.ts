@@ -4,30 +4,32 @@ import { closeSync, lstatSync, openSync, readdirSync, readFileSync, readlinkSync
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
+import { type InventoryTable, settings } from "@picket/protocol/settings";
 import type { Row, Table } from "./inventory.ts";
 import { readUserFile } from "./user-file.ts";
 
-const MINUTE_S = 60;
-const HOUR_S = 3600;
-const DAY_S = 86_400;
 const MAX_TEXT = 1024;
 
-/** All of them, each as often as it is worth it. */
-export const tablesOf = (root = "/"): Table[] => [
-  { name: "processes", everyS: MINUTE_S, rows: () => processes(root) },
-  { name: "listening_ports", everyS: MINUTE_S, rows: () => listeningPorts(root) },
-  { name: "crontabs", everyS: 5 * MINUTE_S, rows: () => crontabs(root) },
-  { name: "neighbours", everyS: 5 * MINUTE_S, rows: () => neighbours(root) },
-  { name: "interfaces", everyS: 5 * MINUTE_S, rows: interfaces },
-  { name: "users", everyS: HOUR_S, rows: () => users(root) },
-  { name: "groups", everyS: HOUR_S, rows: () => groups(root) },
-  { name: "authorized_keys", everyS: HOUR_S, rows: () => authorizedKeys(root) },
-  { name: "systemd_units", everyS: HOUR_S, rows: () => systemdUnits(root) },
-  { name: "kernel_modules", everyS: HOUR_S, rows: () => kernelModules(root) },
-  { name: "mounts", everyS: HOUR_S, rows: () => mounts(root) },
-  { name: "packages", everyS: HOUR_S, rows: packages(root) },
-  { name: "suid_files", everyS: DAY_S, rows: () => suidFiles(root) },
-];
+/** How each table is read; `Record`, so that a table that can be set from the site is one that there is. */
+const readers = (root: string): Record<InventoryTable, Table["rows"]> => ({
+  processes: () => processes(root),
+  listening_ports: () => listeningPorts(root),
+  crontabs: () => crontabs(root),
+  neighbours: () => neighbours(root),
+  users: () => users(root),
+  groups: () => groups(root),
+  authorized_keys: () => authorizedKeys(root),
+  systemd_units: () => systemdUnits(root),
+  kernel_modules: () => kernelModules(root),
+  mounts: () => mounts(root),
+  interfaces,
+  packages: packages(root),
+  suid_files: () => suidFiles(root),
+});
+
+/** All of them, each as often as nobody has set it otherwise (protocol/settings.ts). */
+export const tablesOf = (root = "/"): Table[] =>
+  Object.entries(readers(root)).map(([name, rows]) => ({ name, everyS: settings[`inventory.${name as InventoryTable}`].standard, rows }));
 
 const cut = (text: string) => text.slice(0, MAX_TEXT);
 
