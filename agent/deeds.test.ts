@@ -1,6 +1,6 @@
 // Rare and telling system calls, really made on the kernel this runs on, and what becomes of them.
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EventDraft, EventType } from "@picket/protocol/event";
@@ -42,6 +42,16 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
     expect(seen[0]).toMatchObject({ process: { exe: deeds, argv: [deeds, "attach"] }, targetPid: seen[1]!.targetPid });
     const target = seen[0]!.targetPid;
     await it.seen("process.exit", ({ process }) => process.pid === target && process.exe === deeds);
+  });
+
+  test("what was told of a program, or as another user, is told again of the same process", async () => {
+    const twice = (await done("attach-again")).of("process.ptrace");
+    expect(twice.map(({ request, process }) => [request, process.argv[1]])).toEqual([
+      ["PTRACE_ATTACH", "attach-again"],
+      ["PTRACE_ATTACH", "attach-to"],
+    ]);
+    expect(twice[0]!.targetPid).toBe(twice[1]!.targetPid);
+    expect((await done("bpf-as-root-again")).of("kernel.bpf")).toMatchObject([{ cmd: "BPF_PROG_LOAD" }, { cmd: "BPF_PROG_LOAD" }]);
   });
 
   test("writing into another process without ptrace", async () => {
@@ -135,6 +145,37 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
     ).toEqual(["same.example", "Same.example"]);
   });
 
+  test("DNS queries in pieces, and written as to a file", async () => {
+    const names = ["pieces.picket.example", "written.picket.example"];
+    expect((await done("ask-in-pieces", ...names)).of("net.dns").map(({ net }) => net.query)).toEqual(names);
+  });
+
+  test("DNS queries over TCP, the length apart; what is written to a file that took the descriptor is no query", async (context) => {
+    const { server, port } = await listening(53).catch(() => context.skip("something listens at port 53 of 127.0.0.1"));
+    expect(port).toBe(53);
+    const names = ["stream.picket.example", "apart.picket.example"];
+    try {
+      expect((await done("ask-stream", ...names)).of("net.dns").map(({ net }) => net.query)).toEqual(names);
+    } finally {
+      server.close();
+    }
+  });
+
+  test.each([[], ["by the kernel's own thread"]])("a file opened and a connection made by io_uring %s", async (...way) => {
+    const { server, port } = await listening(0);
+    try {
+      const { of } = await done("ring", join(dir, "by-ring"), String(port), ...way);
+      expect(new Set(of("process.io_uring").map(({ op }) => op))).toEqual(new Set(["setup", "openat", "connect"]));
+      // The one by the ring and the one by connect(2), each once.
+      expect(of("net.connect").map(({ net }) => net)).toEqual([
+        { proto: "tcp", dstIp: "127.0.0.1", dstPort: port },
+        { proto: "tcp", dstIp: "127.0.0.1", dstPort: port },
+      ]);
+    } finally {
+      server.close();
+    }
+  });
+
   test("accepted connections, whether the program asks who it is or not", async () => {
     const child = Bun.spawn([deeds, "serve"], { stdin: "ignore", stdout: "ignore", stderr: "ignore" });
     const mine = ({ process }: { process: { pid: number } }) => process.pid === child.pid;
@@ -176,3 +217,10 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
     }
   });
 });
+
+async function listening(at: number): Promise<{ server: Server; port: number }> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(at, "127.0.0.1", resolve));
+  const address = server.address();
+  return { server, port: typeof address === "object" && address ? address.port : 0 };
+}

@@ -355,6 +355,7 @@ describe.skipIf(cannotRun !== "")(`on a kernel that has less${cannotRun}`, () =>
       "sensor.process-tree": "degraded",
       "sensor.exec": "degraded",
       "sensor.exit": "degraded",
+      "sensor.io_uring": "degraded",
       ...Object.fromEntries(["file", "net", "dns", "privilege", "kernel"].map((name) => [`sensor.${name}`, "off"])),
     });
     expect(it.all("sensor.state").map(({ body }) => body.collector)).toEqual(collectorNames);
@@ -437,6 +438,7 @@ const withoutBpf = {
   net: "degraded",
   dns: "off",
   privilege: "off",
+  io_uring: "off",
   kernel: "off",
 };
 const told = (drafts: readonly EventDraft[]) =>

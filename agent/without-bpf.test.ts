@@ -60,6 +60,7 @@ describe.skipIf(cannotRun !== "").each(steps)(`step $step${cannotRun}`, ({ step,
       net: "degraded",
       dns: "off",
       privilege: "off",
+      io_uring: "off",
       kernel: "off",
     });
     for (const one of found)

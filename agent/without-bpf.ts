@@ -243,6 +243,7 @@ function healthOf({ because, connector, files, lacks }: Found): Map<CollectorNam
       ),
       dns: off("names that are looked up are not seen"),
       privilege: off("ptrace, memory files and changes of user are not seen"),
+      io_uring: off("rings of requests (io_uring) are not seen"),
       kernel: off("modules, bpf(2) and mounts are not seen"),
     } satisfies Record<CollectorName, Health>).sort(([a], [b]) => order(a) - order(b)) as [CollectorName, Health][],
   );

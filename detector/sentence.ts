@@ -18,6 +18,7 @@ const did: { readonly [T in EventType]: (body: EventOf<T>["body"]) => string } =
   "process.exit": ({ exitCode, signal }) => (signal ? `ended by signal ${signal}` : `ended with exit code ${exitCode}`),
   "process.ptrace": ({ targetPid, request }) => `traced pid ${targetPid} (${value(request)})`,
   "process.memfd": ({ name }) => `made the anonymous file ${value(name)}`,
+  "process.io_uring": ({ op }) => (op === "setup" ? "made an io_uring" : `asked an io_uring for ${value(op)}`),
   "process.setuid": ({ from, to }) => `changed its user id from ${from} to ${to}`,
   "file.open": ({ file }) => `opened ${value(file.path)}`,
   "file.create": ({ file }) => `created ${value(file.path)}`,

@@ -12,6 +12,8 @@ export function eventWords(event: SensorEvent): string {
       return `${body.process.exe} ${body.request} pid ${body.targetPid}`;
     case "process.memfd":
       return `${body.process.exe} memfd ${body.name}`;
+    case "process.io_uring":
+      return `${body.process.exe} io_uring ${body.op}`;
     case "process.setuid":
       return `${body.process.exe} uid ${body.from} → ${body.to}`;
     case "file.open":

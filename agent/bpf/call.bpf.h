@@ -1,6 +1,7 @@
 // Calls that are rare and telling: one record each as the call begins, and one with its result where only success counts.
 #pragma once
 #include "inflight.bpf.h"
+#include "tree.bpf.h"
 
 #define PTRACE_POKETEXT 4
 #define PTRACE_POKEDATA 5
@@ -15,13 +16,14 @@
 #define FSCONFIG_SET_STRING 1
 #define UNCHANGED 0xffffffffU
 
-// What a process did to whom is told about once a minute: a debugger pokes a thousand times a second, but a number of a process comes back,
-// and what it was refused as a user is news when it does it as root.
+// What a process did to whom is told about once a minute: a debugger pokes a thousand times a second. But a number of a process comes back, the same
+// process runs another program, and what it was refused as one user (real or effective: `turn` knows of both) is news when it does it as another.
 struct told {
   __u32 pid;
   __u32 op;
   __u32 uid;
   __u32 minute;
+  __u64 turn;
   __u64 a;
   __u64 b;
 };
@@ -37,6 +39,8 @@ static __always_inline int told_before(__u32 op, __u64 a, __u64 b) {
   struct told key = {.pid = bpf_get_current_pid_tgid() >> 32, .op = op, .a = a, .b = b};
   key.uid = (__u32)bpf_get_current_uid_gid();
   key.minute = bpf_ktime_get_boot_ns() >> MINUTE_BITS;
+  __u64 *turn = bpf_map_lookup_elem(&turns, &key.pid);
+  if (turn) key.turn = *turn;
   if (bpf_map_lookup_elem(&tolds, &key)) return 1;
   __u32 one = 1;
   bpf_map_update_elem(&tolds, &key, &one, BPF_ANY);
@@ -104,6 +108,7 @@ int enter_memfd_create(struct enter *ctx) {
 CALL_END(memfd_create)
 
 static __always_inline int changes_uid(__u32 to) {
+  take_turn(bpf_get_current_pid_tgid() >> 32);
   if (to == UNCHANGED || to == (__u32)bpf_get_current_uid_gid() || ignored()) return 0;
   struct call call = {.flags = to};
   return enter_call(&call, CALL_SETUID, 1);

@@ -1,5 +1,5 @@
 // net.dns: what is sent to port 53, decoded by user space. Encrypted queries (DoT, DoH) look like any other connection, and a resolver asked through
-// a UNIX socket (nss-resolve) is seen only when it asks the network itself. A query written with write(2) is not seen.
+// a UNIX socket (nss-resolve) is seen only when it asks the network itself. Go's resolver writes with write(2), glibc's over TCP with writev(2).
 #pragma once
 #include "net.bpf.h"
 
@@ -27,35 +27,78 @@ static __always_inline int to_name_server(__s32 fd, __u64 name, __u32 name_len) 
   return socket && socket->dns;
 }
 
-static __noinline int send_dns(__s32 fd, __u64 payload, __u64 len) {
-  struct scratch *s = scratch_of_cpu();
-  if (!s || len < 12) return 0; // less than a header
-  struct dns_record *r = &s->dns;
-  if (len > DNS_BYTES) len = DNS_BYTES;
-  if (bpf_probe_read_user(r->payload, len & (2 * DNS_BYTES - 1), (const void *)payload)) return 0;
+// Appends to what is in the record already. False when nothing more fits, or can be read.
+static __always_inline int add_piece(struct dns_record *r, struct piece *piece) {
+  __u64 at = r->len, len = piece->len;
+  if (at >= DNS_BYTES) return 0;
+  if (len > DNS_BYTES - at) len = DNS_BYTES - at;
+  if (bpf_probe_read_user(&r->payload[at & (DNS_BYTES - 1)], len & (2 * DNS_BYTES - 1), (const void *)piece->base)) return 0;
+  r->len = at + len;
+  return 1;
+}
+
+static __always_inline int send_question(struct dns_record *r, __s32 fd, __u32 written) {
+  __u32 len = r->len;
+  if (len < 12) return 0; // less than a header
   begin(&r->head, RECORD_DNS);
   __u64 key = socket_key(fd);
   struct socket *socket = bpf_map_lookup_elem(&sockets, &key);
   r->stream = socket && !socket->datagram;
-  r->len = len;
+  r->written = written;
   send(r, __builtin_offsetof(struct dns_record, payload) + (len & (2 * DNS_BYTES - 1)), LOSS_NET);
   return 0;
 }
 
+static __noinline int send_dns(__s32 fd, __u64 payload, __u64 size, __u32 written) {
+  struct scratch *s = scratch_of_cpu();
+  if (!s) return 0;
+  struct piece piece = {.base = payload, .len = size};
+  s->dns.len = 0;
+  return add_piece(&s->dns, &piece) ? send_question(&s->dns, fd, written) : 0;
+}
+
+// Header and question, or the length and both, may come in pieces.
+#define PIECES 4
+static __noinline int send_pieces(__s32 fd, __u64 at, __u64 count, __u32 written) {
+  struct scratch *s = scratch_of_cpu();
+  if (!s) return 0;
+  s->dns.len = 0;
+  for (__u64 i = 0; i < PIECES && i < count; i++) {
+    struct piece piece = {};
+    if (bpf_probe_read_user(&piece, sizeof piece, (const void *)(at + i * sizeof piece)) || !add_piece(&s->dns, &piece)) break;
+  }
+  return send_question(&s->dns, fd, written);
+}
+
 static __noinline int send_message(__s32 fd, __u64 at) {
   struct message message = {};
-  struct piece first = {};
   if (bpf_probe_read_user(&message, sizeof message, (const void *)at)) return 0;
-  if (!to_name_server(fd, message.name, (__u32)message.name_len) || !message.iov_len) return 0;
-  if (bpf_probe_read_user(&first, sizeof first, (const void *)message.iov)) return 0;
-  return send_dns(fd, first.base, first.len);
+  return to_name_server(fd, message.name, (__u32)message.name_len) ? send_pieces(fd, message.iov, message.iov_len, 0) : 0;
 }
 
 SEC("tracepoint/syscalls/sys_enter_sendto")
 int enter_sendto(struct enter *ctx) {
   __s32 fd = (__s32)ctx->args[0];
   if (!to_name_server(fd, ctx->args[4], (__u32)ctx->args[5]) || ignored()) return 0;
-  return send_dns(fd, ctx->args[1], ctx->args[2]);
+  return send_dns(fd, ctx->args[1], ctx->args[2], 0);
+}
+
+// One of the most frequent calls there are: nearly all processes are through here after one look.
+static __always_inline int may_ask(__s32 fd) {
+  __u32 *asker = asker_slot();
+  return asker && *asker && to_name_server(fd, 0, 0) && !ignored();
+}
+
+SEC("tracepoint/syscalls/sys_enter_write")
+int enter_write(struct enter *ctx) {
+  __s32 fd = (__s32)ctx->args[0];
+  return may_ask(fd) ? send_dns(fd, ctx->args[1], ctx->args[2], 1) : 0;
+}
+
+SEC("tracepoint/syscalls/sys_enter_writev")
+int enter_writev(struct enter *ctx) {
+  __s32 fd = (__s32)ctx->args[0];
+  return may_ask(fd) ? send_pieces(fd, ctx->args[1], ctx->args[2], 1) : 0;
 }
 
 SEC("tracepoint/syscalls/sys_enter_sendmsg")

@@ -112,6 +112,7 @@ int process_exec(void *ctx) {
   begin(&r->head, RECORD_EXEC);
   forget_fate(r->head.pid); // execve kills the other threads, not the process
   leave_behind(r->head.pid, NEAR_FD); // directories are opened close-on-exec
+  take_turn(r->head.pid);
   if (r->head.pid == config.ignore_pid) return 0;
   __u32 filename = 0;
   field(ctx, config.exec_filename, filename);

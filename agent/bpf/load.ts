@@ -133,7 +133,8 @@ const isRaw = (host: Host, event: string): boolean =>
 
 /** A kernel that traces system calls, but not this one, does not have it: nothing is missed then. */
 function missing(host: Host, event: string): string {
-  const traced = event.startsWith("syscalls/") && idOf(host, ANY_CALL) !== undefined;
+  const call = event.startsWith("io_uring/") ? "syscalls/sys_enter_io_uring_setup" : event;
+  const traced = call.startsWith("syscalls/") && idOf(host, ANY_CALL) !== undefined && idOf(host, call) === undefined;
   return traced ? `${NO_SUCH_CALL} ${event.replace(/^.*sys_(?:enter|exit)_/, "")}` : `this kernel has no tracepoint ${event}`;
 }
 

@@ -19,6 +19,13 @@ struct config {
   __u32 deliver_sig;
   __u32 deliver_handler;
   __u32 module_name;
+  __u32 uring_req_opcode;
+  __u32 uring_sqe_opcode;
+  __u32 state_new;
+  __u32 state_family;
+  __u32 state_port;
+  __u32 state_v4;
+  __u32 state_v6;
 };
 const volatile struct config config = {};
 

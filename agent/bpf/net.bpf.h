@@ -14,6 +14,7 @@
 #define CALL_LISTEN 103
 #define CALL_ACCEPT 104
 #define DNS_PORT 53
+#define TCP_SYN_SENT 2
 #define CANARY_PORT 9
 
 struct socket {
@@ -31,6 +32,47 @@ struct {
   __type(key, __u64);
   __type(value, struct socket);
 } sockets SEC(".maps");
+
+// Processes that ever connected to a name server, by the lower bits of their number: what others write(2) is looked at no further.
+#define ASKER_SLOTS 4096
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, ASKER_SLOTS);
+  __type(key, __u32);
+  __type(value, __u32);
+} askers SEC(".maps");
+
+static __always_inline __u32 *asker_slot(void) {
+  __u32 slot = bpf_get_current_pid_tgid() >> 32 & (ASKER_SLOTS - 1);
+  return bpf_map_lookup_elem(&askers, &slot);
+}
+
+// Where the connect(2) goes that a thread is in, or was in last. Of processes only that connect by io_uring too (uring.bpf.h), which is told from the state of
+// the socket: without this, connect(2) of theirs would be told twice.
+struct target {
+  __u32 family;
+  __u32 port;
+  union {
+    __u8 addr[16];
+    __u64 halves[2];
+  };
+};
+static __always_inline int same_target(const struct target *a, const struct target *b) {
+  return a->family == b->family && a->port == b->port && a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
+}
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 1024);
+  __type(key, __u32); // tid
+  __type(value, struct target);
+} connecting SEC(".maps");
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 1024);
+  __type(key, __u32); // pid
+  __type(value, __u32);
+} connectors SEC(".maps");
 
 // struct sockaddr_in and sockaddr_in6, RFC 3493.
 struct address {
@@ -82,6 +124,22 @@ static __always_inline int is_canary(const struct address *to) {
   return to->family == AF_INET && to->v4[0] == 127 && to->port == bpf_htons(CANARY_PORT);
 }
 
+static __always_inline int send_connect(__s32 fd, __u32 datagram, const struct target *to) {
+  struct connect_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
+  if (!r) {
+    count_loss(LOSS_NET);
+    return 0;
+  }
+  begin(&r->head, RECORD_CONNECT);
+  r->fd = fd;
+  r->datagram = datagram;
+  r->family = to->family;
+  r->port = to->port;
+  __builtin_memcpy(r->addr, to->addr, sizeof r->addr);
+  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+  return 0;
+}
+
 SEC("tracepoint/syscalls/sys_enter_connect")
 int enter_connect(struct enter *ctx) {
   struct address address = {};
@@ -97,22 +155,39 @@ int enter_connect(struct enter *ctx) {
     if (socket) peer = *socket;
     peer.dns = 1;
     bpf_map_update_elem(&sockets, &key, &peer, BPF_ANY);
+    __u32 *asker = asker_slot();
+    if (asker) *asker = 1;
   }
+  struct target target = {.family = address.family, .port = bpf_ntohs(address.port)};
+  copy_address(target.addr, &address);
+  __u64 id = bpf_get_current_pid_tgid();
+  __u32 pid = id >> 32, tid = (__u32)id;
+  if (bpf_map_lookup_elem(&connectors, &pid)) bpf_map_update_elem(&connecting, &tid, &target, BPF_ANY);
+  return send_connect((__s32)ctx->args[0], datagram, &target);
+}
 
-  struct connect_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
-  if (!r) {
-    count_loss(LOSS_NET);
-    return 0;
+// A request of a ring is no system call, but its socket begins to connect in the same thread, or in one that works for the process.
+SEC("tracepoint/sock/inet_sock_set_state")
+int sock_set_state(void *ctx) {
+  __u32 state = 0;
+  field(ctx, config.state_new, state);
+  if (state != TCP_SYN_SENT || ignored()) return 0;
+  __u64 id = bpf_get_current_pid_tgid();
+  __u32 pid = id >> 32, tid = (__u32)id;
+  if (!bpf_map_lookup_elem(&connectors, &pid)) return 0;
+  __u16 family = 0, port = 0;
+  field(ctx, config.state_family, family);
+  field(ctx, config.state_port, port);
+  struct target target = {.family = family, .port = port};
+  if (family == AF_INET) {
+    bpf_probe_read_kernel(target.addr, 4, (const char *)ctx + config.state_v4);
+  } else if (config.state_v6) {
+    field(ctx, config.state_v6, target.addr);
   }
-  begin(&r->head, RECORD_CONNECT);
-  r->fd = (__s32)ctx->args[0];
-  r->datagram = datagram;
-  r->family = address.family;
-  r->port = bpf_ntohs(address.port);
-  __builtin_memset(r->addr, 0, sizeof r->addr);
-  copy_address(r->addr, &address);
-  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
-  return 0;
+  struct target *called = bpf_map_lookup_elem(&connecting, &tid);
+  int told = called && same_target(called, &target);
+  if (called) bpf_map_delete_elem(&connecting, &tid);
+  return told ? 0 : send_connect(-1, 0, &target);
 }
 
 static __always_inline int send_listen(__s32 fd, const struct socket *socket) {

@@ -49,3 +49,12 @@ test("what the protocol says of capabilities is what collectors are called", () 
     new Set(collectorNames.filter((name) => name !== "process-tree")),
   );
 });
+
+test("what one of two programs does on another kernel is not missed", () => {
+  const absent = (name: string) => [name, `this kernel has no tracepoint io_uring/${name}`] as const;
+  expect(healthOf("io_uring", new Map([absent("uring_submit_sqe")])).level).toBe("live");
+  expect(healthOf("io_uring", new Map([absent("uring_submit_req"), absent("uring_submit_sqe")]))).toMatchObject({
+    level: "degraded",
+    why: expect.stringContaining("asked for"),
+  });
+});

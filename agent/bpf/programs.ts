@@ -1,11 +1,13 @@
 // Which programs make up which collector, and what is missing without each.
 
-export type CollectorName = "process-tree" | "exec" | "exit" | "file" | "net" | "dns" | "privilege" | "kernel";
+export type CollectorName = "process-tree" | "exec" | "exit" | "file" | "net" | "dns" | "privilege" | "io_uring" | "kernel";
 
 export type Part = {
   readonly collector: CollectorName;
   /** What the collector cannot do without this program. `true`: nothing works. `false`: nothing is missing, it is only cheaper or more exact with it. */
   readonly without: true | false | string;
+  /** Another program for the same, on other kernels: one of both is enough. */
+  readonly or?: string;
 };
 
 const x64 = process.arch === "x64";
@@ -45,11 +47,16 @@ export const programs: Readonly<Record<string, Part>> = {
   ...all("net", "addresses of listening sockets come from /proc only", both(["bind"])),
   ...all("net", "accepted connections are not seen", both(["accept", "accept4"])),
   ...all("dns", "queries sent with sendto are not seen", ["enter_sendto"]),
+  ...all("net", "connections by io_uring are told without their address", ["sock_set_state"]),
   ...all("dns", "queries sent with sendmsg are not seen", ["enter_sendmsg", "enter_sendmmsg"]),
+  ...all("dns", "queries sent with write, as Go programs do, are not seen", ["enter_write", "enter_writev"]),
   ...all("privilege", "ptrace is not seen", ["enter_ptrace"]),
   ...all("privilege", "writing into other processes is not seen", ["enter_process_vm_writev"]),
   ...all("privilege", "memory files are not seen", both(["memfd_create"])),
   ...all("privilege", "changes of user are not seen", both(["setuid", "setreuid", "setresuid"])),
+  ...all("io_uring", "rings that are made are not seen", both(["io_uring_setup"])),
+  uring_submit_req: { collector: "io_uring", without: "what rings are asked for is not seen", or: "uring_submit_sqe" }, // Linux 6.3
+  uring_submit_sqe: { collector: "io_uring", without: "what rings are asked for is not seen", or: "uring_submit_req" },
   ...all("kernel", "loading of modules is not seen", both(["init_module", "finit_module"])),
   ...all("kernel", false, ["module_load"]), // without it, a module has its file's name
   ...all("kernel", "bpf(2) is not seen", ["enter_bpf"]),
@@ -78,6 +85,15 @@ export const fields: Readonly<Record<string, readonly (readonly [key: string, fi
     ["generateResult", "result", true],
   ],
   module_load: [["moduleName", "name", true]],
+  uring_submit_req: [["uringReqOpcode", "opcode", true]],
+  uring_submit_sqe: [["uringSqeOpcode", "opcode", true]],
+  sock_set_state: [
+    ["stateNew", "newstate", true],
+    ["stateFamily", "family", true],
+    ["statePort", "dport", true],
+    ["stateV4", "daddr", true],
+    ["stateV6", "daddr_v6", false], // a kernel without IPv6
+  ],
   signal_deliver: [
     ["deliverSig", "sig", true],
     ["deliverHandler", "sa_handler", true],
@@ -99,7 +115,7 @@ export function healthOf(collector: CollectorName, failures: ReadonlyMap<string,
   for (const [program, part] of Object.entries(programs)) {
     const failure = failures.get(program);
     if (part.collector !== collector || part.without === false) continue;
-    if (failure === undefined || failure.startsWith(NO_SUCH_CALL)) {
+    if (failure === undefined || failure.startsWith(NO_SUCH_CALL) || (part.or !== undefined && !failures.has(part.or))) {
       running++;
       continue;
     }
@@ -112,4 +128,14 @@ export function healthOf(collector: CollectorName, failures: ReadonlyMap<string,
 }
 
 const todoOf = (failure: string) => (failure.includes("no tracepoint syscalls/") ? { todo: todoForSyscalls } : {});
-export const collectorNames: readonly CollectorName[] = ["process-tree", "exec", "exit", "file", "net", "dns", "privilege", "kernel"];
+export const collectorNames: readonly CollectorName[] = [
+  "process-tree",
+  "exec",
+  "exit",
+  "file",
+  "net",
+  "dns",
+  "privilege",
+  "io_uring",
+  "kernel",
+];

@@ -148,10 +148,13 @@ enum call_op {
   CALL_FSCONFIG = 209,
   CALL_MOVE_MOUNT = 210,
   CALL_PRELOAD = 211, // of the execve this thread is in
+  CALL_URING = 212, // `a`: what a ring is asked for (enum io_uring_op), or URING_SETUP
 };
 
 // Beside the numbers of ptrace(2).
 #define REQUEST_VM_WRITE 0x10000
+// Beside enum io_uring_op.
+#define URING_SETUP 0x100
 
 #define CALL_TEXT_BYTES 256
 struct call_record {
@@ -178,8 +181,9 @@ struct accept_record {
 struct dns_record {
   struct record head;
   __u32 stream; // over TCP: two bytes of length come first
+  __u32 written; // with write(2) or writev(2): the descriptor may be another's by now
   __u32 len;
-  char payload[DNS_BYTES];
+  char payload[DNS_BYTES * 3]; // all but the first of it is room that lets the verifier see every copy fit
 };
 
 struct connect_record {

@@ -6,6 +6,7 @@
 #include "net.bpf.h"
 #include "dns.bpf.h"
 #include "call.bpf.h"
+#include "uring.bpf.h"
 #include "raw.bpf.h"
 
 // bpf_probe_read_user, bpf_probe_read_kernel and the signal of a task are for GPL-compatible programs only.

@@ -2,7 +2,6 @@
 #pragma once
 #include "maps.bpf.h"
 
-
 // Absent, or 0, for nearly every process. User space clears NEAR_CWD again when it has looked.
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -52,6 +51,19 @@ struct {
   __type(value, __u32);
 } leaderless SEC(".maps");
 
+// When a process last began, ran another program or asked to be another user: what was told of it before says nothing of what it does since.
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 8192);
+  __type(key, __u32); // pid
+  __type(value, __u64); // boot_ns
+} turns SEC(".maps");
+
+static __always_inline void take_turn(__u32 pid) {
+  __u64 now = bpf_ktime_get_boot_ns();
+  bpf_map_update_elem(&turns, &pid, &now, BPF_ANY);
+}
+
 static __always_inline void forget_fate(__u32 pid) { bpf_map_delete_elem(&fates, &pid); }
 
 #define CLONE_THREAD 0x10000
@@ -67,6 +79,7 @@ int task_newtask(void *ctx) {
   // Numbers come back: nothing of the last process that had this one may stay.
   forget_fate(child);
   forget_process(child);
+  take_turn(child);
   bpf_map_delete_elem(&killers, &child);
   bpf_map_delete_elem(&leaderless, &child);
 

@@ -1,4 +1,4 @@
-// process.ptrace, process.memfd, process.setuid, kernel.module, kernel.bpf and kernel.mount. Kernel side: bpf/call.bpf.h.
+// process.ptrace, process.memfd, process.io_uring, process.setuid, kernel.module, kernel.bpf and kernel.mount. Kernel side: bpf/call.bpf.h, bpf/uring.bpf.h.
 import { callOp, callRecord, resultRecord } from "../bpf/layout.gen.ts";
 import { AT_FDCWD, type Head } from "../processes.ts";
 import type { Context, Handler } from "./collector.ts";
@@ -45,6 +45,7 @@ export function callCollector(of: {
         remember(pending, head.tid, begun, MAX_PENDING);
       } else if (call.op === callOp.ptrace) traced(head, call, context);
       else if (call.op === callOp.bpf) usedBpf(head, call, context);
+      else if (call.op === callOp.uring) usedRing(head, call, context);
       else if (call.op === callOp.preload) of.onPreload(head.tid, call.text);
       else if (call.op === callOp.fsopen) remember(fileSystems, head.pid, { type: call.text }, MAX_FILE_SYSTEMS);
       else if (call.op === callOp.fsconfig && call.text === "source") fileSystemOf(head.pid).source = call.second;
@@ -116,6 +117,27 @@ function usedBpf(head: Head, { a: command }: Call, { processes, wallTime, emit }
   emit({ type: "kernel.bpf", timeMs: wallTime(head.bootNs), body: { process: processes.describe(head), cmd } });
 }
 
+const URING_SETUP = 0x100;
+/** enum io_uring_op of <linux/io_uring.h>, those that bpf/uring.bpf.h hands over. */
+const ringOperations: Readonly<Record<number, string>> = {
+  13: "accept",
+  16: "connect",
+  18: "openat",
+  28: "openat2",
+  35: "renameat",
+  36: "unlinkat",
+  38: "symlinkat",
+  39: "linkat",
+  56: "bind",
+  57: "listen",
+  [URING_SETUP]: "setup",
+};
+
+function usedRing(head: Head, { a: operation }: Call, { processes, wallTime, emit }: Context): void {
+  const op = ringOperations[operation] ?? String(operation);
+  emit({ type: "process.io_uring", timeMs: wallTime(head.bootNs), body: { process: processes.describe(head), op } });
+}
+
 /** An attempt that fails is told too: most of interest about a module is that somebody wants one. */
 function loadedModule({ head, module }: Begun, { processes, wallTime, emit }: Context): void {
   const name = module ?? "(from memory)";
@@ -140,6 +162,8 @@ function succeeded({ head, call }: Begun, value: number, fileSystemOf: (pid: num
   if (call.op === callOp.memfd) {
     processes.openedFile(head, value, `/memfd:${call.text} (deleted)`);
     emit({ type: "process.memfd", timeMs, body: { process: process(), name: call.text } });
+  } else if (call.op === callOp.uring) {
+    usedRing(head, call, context);
   } else if (call.op === callOp.setuid) {
     emit({ type: "process.setuid", timeMs, body: { process: process(), from: head.uid, to: call.a } });
   } else if (call.op === callOp.mount && (call.a & MS_PROPAGATION) === 0) {

@@ -56,3 +56,36 @@ test("the same question within a minute is one event, over TCP too", () => {
   handle(asks("b", 61_000_000_000n), context);
   expect(context.drafts.map(({ body }) => "net" in body && "query" in body.net && body.net.query)).toEqual(["a", "a", "b"]);
 });
+
+test("what was written and is no plain query is not looked into", () => {
+  const context = contextOf({});
+  const handle = dnsCollector();
+  const written = (payload: Buffer) =>
+    recordOf(dnsRecord.size, { pid: 4 }, (view, bytes) => {
+      view.setUint32(dnsRecord.written, 1, true);
+      view.setUint32(dnsRecord.len, payload.length, true);
+      bytes.set(payload, dnsRecord.payload);
+    });
+  for (const [at, byte] of [
+    [2, 0x28],
+    [5, 2],
+    [7, 1],
+    [9, 1],
+    [11, 3],
+  ] as const)
+    handle(written(Buffer.from(question(["no"])).fill(byte, at, at + 1)), context);
+  handle(written(Buffer.from("a\x01\x01a\x01\x02a\x01a\x01a\x01\x05token\x03xyz\0", "latin1")), context);
+  expect(context.drafts).toEqual([]);
+  handle(written(question(["yes"])), context);
+  expect(context.drafts).toHaveLength(1);
+});
+
+test("the same name of another program that the process became is asked again", () => {
+  let exe = "/bin/x";
+  const context = contextOf({ describe: ({ pid, uid }) => ({ pid, startTicks: 0, ppid: 0, uid, exe, argv: [] }) });
+  const handle = dnsCollector();
+  handle(asks("a", 0n), context);
+  exe = "/bin/y";
+  handle(asks("a", 1n), context);
+  expect(context.drafts).toHaveLength(2);
+});

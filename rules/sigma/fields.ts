@@ -60,6 +60,7 @@ const table: { readonly [T in EventType]: Fields<EventOf<T>> } = {
   }),
   "process.ptrace": ofProcess<"process.ptrace">({ TargetProcessId: ({ body }) => body.targetPid, Request: ({ body }) => body.request }),
   "process.memfd": ofProcess<"process.memfd">({ Name: ({ body }) => body.name }),
+  "process.io_uring": ofProcess<"process.io_uring">({ Operation: ({ body }) => body.op }),
   "process.setuid": ofProcess<"process.setuid">({ FromUserId: ({ body }) => body.from, ToUserId: ({ body }) => body.to }),
   "file.open": ofProcess<"file.open">({
     TargetFilename: ({ body }) => body.file.path,

@@ -21,6 +21,7 @@ export const sigmaCategories: Record<string, readonly EventType[]> = {
 /** What Sigma has no category for: `product: picket` only. */
 export const picketCategories: Record<string, readonly EventType[]> = {
   process_memfd: ["process.memfd"],
+  process_io_uring: ["process.io_uring"],
   process_setuid: ["process.setuid"],
   file_permission: ["file.chmod"],
   file_hash: ["file.hash"],

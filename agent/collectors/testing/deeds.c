@@ -2,7 +2,9 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -35,6 +37,31 @@ static int attach(void) {
   waitpid(pid, 0, 0);
   for (int again = 0; again < 100; again++) ptrace(PTRACE_POKEDATA, pid, 0, 0);
   return end(pid);
+}
+
+// The same process attaches to the same one a second time, as another program.
+static int attach_again(const char *self) {
+  int pid = child();
+  if (ptrace(PTRACE_ATTACH, pid, 0, 0)) return 1;
+  waitpid(pid, 0, 0);
+  ptrace(PTRACE_DETACH, pid, 0, 0);
+  char number[16];
+  snprintf(number, sizeof number, "%d", pid);
+  execl(self, self, "attach-to", number, (char *)0);
+  return 1;
+}
+
+static int attach_to(int pid) {
+  if (ptrace(PTRACE_ATTACH, pid, 0, 0)) return 1;
+  waitpid(pid, 0, 0);
+  return end(pid);
+}
+
+// As nobody by the effective user id, then as root; the real one is root's all the time.
+static int bpf_as_root_again(void) {
+  if (syscall(SYS_setresuid, -1, 65534, -1) || !syscall(SYS_bpf, 5, 0, 0)) return 1;
+  if (syscall(SYS_setresuid, -1, 0, -1)) return 1;
+  return syscall(SYS_bpf, 5, 0, 0) == 0;
 }
 
 static char shared[8];
@@ -92,6 +119,67 @@ static int ask(char **names) {
   return 0;
 }
 
+// Header and question apart; then over a descriptor that is connected, with write and with writev; and over TCP, with the length apart.
+static int ask_in_pieces(char **names) {
+  struct sockaddr_in to = loopback(53);
+  char text[512];
+  int loose = socket(AF_INET, SOCK_DGRAM, 0);
+  int size = question(text, names[0]);
+  struct iovec two[] = {{text, 12}, {text + 12, size - 12}};
+  struct msghdr message = {.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = two, .msg_iovlen = 2};
+  sendmsg(loose, &message, 0);
+  int bound = socket(AF_INET, SOCK_DGRAM, 0);
+  if (connect(bound, (struct sockaddr *)&to, sizeof to)) return 1;
+  size = question(text, names[1]);
+  if (write(bound, text, size) < 0) return 1;
+  return 0;
+}
+
+// Over TCP to whoever listens at port 53: as glibc does, with writev, and with the length in a call of its own. Then the descriptor becomes a file's.
+static int ask_stream(char **names) {
+  struct sockaddr_in to = loopback(53);
+  char text[512], length[2];
+  int stream = socket(AF_INET, SOCK_STREAM, 0);
+  if (connect(stream, (struct sockaddr *)&to, sizeof to)) return 1;
+  int size = question(text, names[0]);
+  length[0] = size >> 8, length[1] = size;
+  struct iovec two[] = {{length, 2}, {text, size}};
+  if (writev(stream, two, 2) < 0) return 1;
+  size = question(text, names[1]);
+  length[0] = size >> 8, length[1] = size;
+  if (write(stream, length, 2) < 0 || write(stream, text, size) < 0) return 1;
+  int file = open("/dev/null", O_WRONLY);
+  if (dup2(file, stream) < 0) return 1;
+  const char secret[] = "a\1\1a\1\2a\1a\1a\1\5token\3xyz\0secret text in a file";
+  return write(stream, secret, sizeof secret) < 0;
+}
+
+// A ring by which a file is opened and a connection made, as no system call of that name; and a connect(2) between.
+static int ring(const char *path, int port, unsigned flags) {
+  struct io_uring_params params = {.flags = flags, .sq_thread_idle = 1000};
+  int fd = syscall(SYS_io_uring_setup, 4, &params);
+  if (fd < 0) return 3;
+  char *queue = mmap(0, params.sq_off.array + params.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_SQ_RING);
+  char *done = mmap(0, params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_CQ_RING);
+  struct io_uring_sqe *entries = mmap(0, params.sq_entries * sizeof *entries, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_SQES);
+  if (queue == MAP_FAILED || done == MAP_FAILED || entries == MAP_FAILED) return 1;
+  struct sockaddr_in to = loopback(port);
+  int stream = socket(AF_INET, SOCK_STREAM, 0), other = socket(AF_INET, SOCK_STREAM, 0);
+  struct io_uring_sqe open = {.opcode = IORING_OP_OPENAT, .fd = AT_FDCWD, .addr = (unsigned long)path, .open_flags = O_CREAT | O_WRONLY, .len = 0600};
+  struct io_uring_sqe connects = {.opcode = IORING_OP_CONNECT, .fd = stream, .addr = (unsigned long)&to, .off = sizeof to};
+  entries[0] = open;
+  entries[1] = connects;
+  unsigned *index = (unsigned *)(queue + params.sq_off.array), *tail = (unsigned *)(queue + params.sq_off.tail), *ended = (unsigned *)(done + params.cq_off.tail);
+  index[0] = 0, index[1] = 1;
+  __atomic_store_n(tail, 2, __ATOMIC_RELEASE);
+  int wakes = flags & IORING_SETUP_SQPOLL ? IORING_ENTER_SQ_WAKEUP : 0;
+  while (__atomic_load_n(ended, __ATOMIC_ACQUIRE) < 2)
+    if (syscall(SYS_io_uring_enter, fd, 2, 2, IORING_ENTER_GETEVENTS | wakes, 0, 0) < 0) return 1;
+  struct io_uring_cqe *results = (struct io_uring_cqe *)(done + params.cq_off.cqes);
+  if (results[0].res < 0 || results[1].res < 0) return 1;
+  return connect(other, (struct sockaddr *)&to, sizeof to);
+}
+
 // Accepts one connection asking who it is, and one without; its own name is what the connections come to.
 static int serve(void) {
   int listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -114,6 +202,9 @@ int main(int argc, char **argv) {
   if (argc < 2) return 2;
   const char *deed = argv[1];
   if (!strcmp(deed, "attach")) return attach();
+  if (!strcmp(deed, "attach-again")) return attach_again(argv[0]);
+  if (!strcmp(deed, "attach-to")) return attach_to(atoi(argv[2]));
+  if (!strcmp(deed, "bpf-as-root-again")) return bpf_as_root_again();
   if (!strcmp(deed, "inject")) return inject();
   if (!strcmp(deed, "fileless")) return fileless(argv[2]);
   if (!strcmp(deed, "setuid")) return setuid(atoi(argv[2]));
@@ -123,6 +214,9 @@ int main(int argc, char **argv) {
   if (!strcmp(deed, "bpf")) return syscall(SYS_bpf, 5, argv, 0) == 0;
   if (!strcmp(deed, "fchmod")) return fchmod(open(argv[2], O_RDONLY), strtol(argv[3], 0, 8));
   if (!strcmp(deed, "ask")) return ask(argv + 2);
+  if (!strcmp(deed, "ask-in-pieces")) return ask_in_pieces(argv + 2);
+  if (!strcmp(deed, "ask-stream")) return ask_stream(argv + 2);
+  if (!strcmp(deed, "ring")) return ring(argv[2], atoi(argv[3]), argv[4] ? IORING_SETUP_SQPOLL : 0);
   if (!strcmp(deed, "serve")) return serve();
   return 2;
 }
