@@ -12,7 +12,7 @@ import type { Capability } from "@picket/protocol/status";
 export const watchedCollectors = ["exec", "file", "net"] as const;
 type Collector = (typeof watchedCollectors)[number];
 
-/** The sensor looks at the ring 25 times a second; a host so busy that this is too short is blind as well. */
+/** The sensor looks at the ring 20 times a second; a host so busy that this is too short is blind as well. */
 const EXPECTED_WITHIN_MS = 10_000;
 /** The kernel side lets the agent's own connections to this port of 127.0.0.0/8 through (bpf/net.bpf.h). Discard, RFC 863: connecting a datagram socket sends nothing. */
 export const CANARY_PORT = 9;

@@ -57,9 +57,9 @@ export type Sensor = Disposable & {
 };
 
 const RING_BYTES = 4 << 20;
-// How often the ring is looked at: soon after there was something, seldom when there is nothing, for every look costs about 70 us.
+// How often the ring is looked at: soon after there was something, seldom when there is nothing, for every look costs about 90 us, nearly all of it waking up.
 const BUSY_MS = 10;
-const IDLE_MS = 40;
+const IDLE_MS = 50;
 const SLOW_DOWN = 1.4;
 const LOSS_CHECK_MS = 1_000;
 /** Records taken before anything else in the process gets a turn: about 10 ms. */
