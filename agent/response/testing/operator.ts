@@ -1,5 +1,5 @@
 // Operators for tests: keys in memory, signed with jose directly so that wrong things can be signed too.
-import { type Action, type Anchor, acts, COMMAND_TYP, KEYS_TYP, type KeyList, type PublicKey, thumbprint } from "@picket/protocol/command";
+import { type Action, type Anchor, COMMAND_TYP, KEYS_TYP, type KeyList, type PublicKey, rights, thumbprint } from "@picket/protocol/command";
 import { CompactSign, exportJWK, generateKeyPair } from "jose";
 
 export type Pair = { readonly secret: CryptoKey; readonly key: PublicKey; readonly kid: string };
@@ -31,7 +31,7 @@ export type TestOperators = {
 export async function newOperators(nowMs: () => number = Date.now): Promise<TestOperators> {
   const [root, recovery, anna] = [await newPair(), await newPair(), await newPair()];
   const seconds = () => Math.floor(nowMs() / 1000);
-  const entries: KeyList["keys"] = [{ kid: anna.kid, key: anna.key, name: "anna", may: [...acts] }];
+  const entries: KeyList["keys"] = [{ kid: anna.kid, key: anna.key, name: "anna", may: [...rights] }];
   const list = (version: number, keys = entries, by = root) => sign({ site: "lab", version, iat: seconds(), keys }, by, { typ: KEYS_TYP });
   let ctr = 100;
   return {
