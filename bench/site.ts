@@ -61,7 +61,8 @@ export async function createSite(): Promise<BenchSite> {
   };
 }
 
-async function addDevices(dir: string, names: readonly string[]): Promise<DeviceIdentity[]> {
+/** Enrols devices by the store of the site in `dir`, whose broker must not run. */
+export async function addDevices(dir: string, names: readonly string[]): Promise<DeviceIdentity[]> {
   const read = (file: string) => readFileSync(join(dir, file), "utf8");
   const authority = await readAuthority({ key: read("ca.key.pem"), certificate: read("ca.crt.pem") });
   const nowMs = Date.now();

@@ -7,10 +7,15 @@ export type Program = AsyncDisposable & {
   /** The first line, past or future, that matches. Rejects, with what was printed, when none comes. */
   line(pattern: RegExp): Promise<string>;
   kill(signal?: NodeJS.Signals): Promise<number>;
+  /** Its exit code, once it has ended and all it printed was read. */
+  readonly exited: Promise<number>;
 };
 
-/** Starts `argv`; stdout and stderr are read line by line. Disposing kills it. */
-export function start(argv: readonly string[], options: { cwd?: string; env?: Record<string, string> } = {}): Program {
+/** Starts `argv`; stdout and stderr are read line by line, and kept unless `heard` takes them. Disposing kills it. */
+export function start(
+  argv: readonly string[],
+  options: { cwd?: string; env?: Record<string, string>; heard?: (line: string) => void } = {},
+): Program {
   const child = Bun.spawn([...argv], {
     stdin: "ignore",
     stdout: "pipe",
@@ -27,7 +32,8 @@ export function start(argv: readonly string[], options: { cwd?: string; env?: Re
       const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
       rest = parts.pop() ?? "";
       for (const part of parts) {
-        lines.push(part);
+        if (options.heard) options.heard(part);
+        else lines.push(part);
         for (const listener of listeners) listener(part);
       }
     }
@@ -43,6 +49,7 @@ export function start(argv: readonly string[], options: { cwd?: string; env?: Re
     pid: child.pid,
     lines,
     kill,
+    exited: Promise.all([child.exited, reading]).then(([code]) => code),
     line(pattern) {
       const before = lines.find((line) => pattern.test(line));
       if (before !== undefined) return Promise.resolve(before);

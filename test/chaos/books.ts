@@ -1,0 +1,62 @@
+// What the site has, read from its database as it lies on disk: every event of the log as often as it is there, and every alert.
+import { join } from "node:path";
+import { listAlerts } from "../../broker/store/alerts.ts";
+import { detectorState } from "../../broker/store/detector.ts";
+import { listDeadLetters } from "../../broker/store/dead-letters.ts";
+import { nextOffset, readBatches } from "../../broker/store/log.ts";
+import { coverage } from "../../broker/store/received.ts";
+import { openStore } from "../../broker/store/schema.ts";
+import type { Alert } from "../../protocol/alert.ts";
+import { decodeBatch } from "../../protocol/batch.ts";
+import type { SensorEvent } from "../../protocol/event.ts";
+
+export type Books = {
+  /** By device, in the order of the log. */
+  readonly events: ReadonlyMap<string, readonly SensorEvent[]>;
+  /** Lines of the log that are no event. */
+  readonly unreadable: number;
+  readonly alerts: readonly Alert[];
+  readonly cursor: number;
+  readonly nextOffset: number;
+  readonly deadLetters: readonly string[];
+  /** What the site itself says of a device's losses: all of them, and those the device did not tell of. */
+  coverage(device: string): { readonly lost: number; readonly unexplained: number };
+};
+
+const PAGE = 200;
+const MAX_ALERTS = 1_000_000;
+
+/** Reads the books of the site in `dir`; its broker may run. */
+export function readBooks(dir: string): Books {
+  using store = openStore(join(dir, "site.db"));
+  const events = new Map<string, SensorEvent[]>();
+  let unreadable = 0;
+  for (let offset = 0; ; ) {
+    const rows = readBatches(store, offset, PAGE);
+    for (const row of rows) {
+      const decoded = decodeBatch(row.batch);
+      unreadable += decoded.refused;
+      const list = events.get(row.device) ?? [];
+      events.set(row.device, list);
+      list.push(...decoded.events);
+      offset = row.offset + 1;
+    }
+    if (rows.length === 0) break;
+  }
+  const known = new Map([...events.keys()].map((device) => [device, coverage(store, device)]));
+  return {
+    events,
+    unreadable,
+    alerts: listAlerts(store, { origin: "own", limit: MAX_ALERTS }),
+    cursor: detectorState(store).cursor,
+    nextOffset: nextOffset(store),
+    deadLetters: listDeadLetters(store, 20).map(({ device, reason }) => `${device}: ${reason}`),
+    coverage: (device) => known.get(device) ?? { lost: 0, unexplained: 0 },
+  };
+}
+
+/** How many batches the detector has not decided, by the database of a running site. */
+export function undecided(dir: string): number {
+  using store = openStore(join(dir, "site.db"));
+  return nextOffset(store) - detectorState(store).cursor;
+}

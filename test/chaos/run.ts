@@ -1,0 +1,94 @@
+// One run: a world, a plan played in it, and the balance once everybody has come to rest.
+import { readBooks, undecided } from "./books.ts";
+import { readDiary } from "./diary.ts";
+import { calm, play } from "./faults.ts";
+import type { Step } from "./plan.ts";
+import { steadyMs } from "./programs.ts";
+import { type Account, account, type Difference, type Row } from "./sheet.ts";
+import type { World } from "./world.ts";
+
+/** Until every device has handed over what it holds, and until the detector has judged it. */
+const DRAIN_MS = 180_000;
+const STOP_MS = 30_000;
+
+export type Sheet = {
+  readonly rows: readonly Row[];
+  readonly differences: readonly Difference[];
+  /** Programs that ended without being asked to, and why. */
+  readonly ended: readonly { readonly program: string; readonly why: string }[];
+  readonly seconds: number;
+  readonly balanced: boolean;
+};
+
+/** Plays the plan and waits until all is quiet and the site's programs have ended. Rejects when something does not come to rest, or when aborted. */
+export async function runPlan(
+  world: World,
+  plan: readonly Step[],
+  of: { signal: AbortSignal; tell: (what: string | Step) => void },
+): Promise<{ seconds: number }> {
+  const startMs = steadyMs();
+  await play(world, plan, of);
+  calm(world);
+  of.tell("no more faults: waiting for the devices");
+  const producers = [...world.programs.values()].filter(({ name }) => /^(fleet-|agent)/.test(name));
+  await Promise.all(
+    producers.map(async (program) => {
+      const isDrained = program.name === "agent" ? program.ready : program.asked("SIGUSR1", /^drained$/);
+      await until(`${program.name} has handed over all it has`, DRAIN_MS, of.signal, isDrained, program.tail);
+      const code = await program.stop(STOP_MS);
+      if (code !== 0)
+        throw new Error(`${program.name} did not end by itself within ${STOP_MS} ms of SIGTERM:\n${program.tail().join("\n")}`);
+    }),
+  );
+  of.tell("all devices are empty: waiting for the detector");
+  await until(
+    "the detector has judged all",
+    DRAIN_MS,
+    of.signal,
+    () => undecided(world.site) === 0,
+    () => world.programs.get("detector")!.tail(),
+  );
+  for (const name of ["detector", "broker"]) await world.programs.get(name)!.stop(STOP_MS);
+  return { seconds: Math.round((steadyMs() - startMs) / 1000) };
+}
+
+export async function until(
+  what: string,
+  patienceMs: number,
+  signal: AbortSignal,
+  isTrue: () => boolean,
+  tail: () => readonly string[],
+): Promise<void> {
+  const endMs = steadyMs() + patienceMs;
+  while (!isTrue()) {
+    signal.throwIfAborted();
+    if (steadyMs() > endMs) throw new Error(`${what}: not within ${patienceMs / 1000} s\n${tail().slice(-15).join("\n")}`);
+    await Bun.sleep(100);
+  }
+}
+
+/** The balance of a world at rest, whose programs have ended. */
+export function balance(world: World, seconds: number): Sheet {
+  const books = readBooks(world.site);
+  const accounts: Account[] = world.devices.map(({ name, fleet, diary }) =>
+    account(
+      {
+        device: name,
+        runs: readDiary(diary),
+        ends: world.programs.get(fleet)!.ends,
+        jumped: ["broker", fleet].some((host) => (world.clocks.get(host)?.jumps() ?? 0) > 0),
+      },
+      books,
+    ),
+  );
+  const site: Difference[] = [
+    ...(books.cursor === books.nextOffset ? [] : [{ device: "site", what: `the detector is at ${books.cursor} of ${books.nextOffset}` }]),
+    ...(books.unreadable === 0 ? [] : [{ device: "site", what: `${books.unreadable} lines of the log are no events` }]),
+    ...books.deadLetters.map((what) => ({ device: "site", what: `dead letter of ${what}` })),
+  ];
+  const differences = [...accounts.flatMap((one) => one.differences), ...site];
+  const ended = [...world.programs.values()].flatMap(({ name, ends }) =>
+    ends.filter(({ asked }) => !asked).map(({ why }) => ({ program: name, why })),
+  );
+  return { rows: accounts.map(({ row }) => row), differences, ended, seconds, balanced: differences.length === 0 };
+}
