@@ -1,5 +1,5 @@
 // What really ran, whatever those who start it do: paths that change under way, threads, storms, and names that are no text.
-import { chmodSync, copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EventDraft } from "@picket/protocol/event";
@@ -110,12 +110,38 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
       expect((await last([path])).process).toMatchObject({ exe: "/bin/sh", argv: ["/bin/sh", path] });
     });
 
-    test("whose interpreter is a script: the program at the end of the chain ran", async () => {
-      const interpreter = script("interpreter", "#!/bin/sh\n:\n");
-      const path = script("nested", `#!${interpreter}\n:\n`);
-      const { process } = await last([path, "one"]);
-      expect(process.exe).toBe("/bin/sh");
-      expect(process.argv).toEqual(expect.arrayContaining([path, "one"]));
+    /** Five scripts, each the next one's interpreter: as many as the kernel follows. What the last one prints is what it was given. */
+    const chain = () => {
+      const first = script("chain-1", '#!/bin/sh -e\nfor word in /bin/sh -e "$0" "$@"; do printf "%s\\n" "$word"; done\n');
+      return [2, 3, 4, 5].reduce((interpreter, at) => script(`chain-${at}`, `#!${interpreter} of ${at}\n:\n`), first);
+    };
+
+    test.each([[[]], [["prepare_exec"]]])(
+      "that are each other's interpreters: the program at the end ran, with all of them (without %j)",
+      async (without) => {
+        const path = chain();
+        using its = rig({ without });
+        const child = Bun.spawn([path, "one"], { stdin: "ignore", stdout: "pipe", stderr: "ignore" });
+        const given = (await new Response(child.stdout).text()).trimEnd().split("\n");
+        expect(given).toHaveLength(12);
+        const { body } = await its.seen("process.exec", ({ process }) => process.pid === child.pid);
+        expect(body.process).toMatchObject({ exe: "/bin/sh", argv: given });
+        expect(body.process.argvTruncated).toBeUndefined();
+      },
+    );
+
+    test("of which the middle is gone by the time anybody looks: what is known, and that it is not all", async () => {
+      const middle = script("middle", "#!/bin/sh\nrm $0\n");
+      const path = script("with-middle", `#!${middle}\n:\n`);
+      const its = rig({ polling: false });
+      try {
+        const { pid } = await run([path, "one"]);
+        its.sensor.poll();
+        const { process } = (await its.seen("process.exec", (body) => body.process.pid === pid)).body;
+        expect(process).toMatchObject({ exe: "/bin/sh", argv: ["/bin/sh", path, "one"], argvTruncated: true });
+      } finally {
+        its[Symbol.dispose]();
+      }
     });
 
     test("by descriptor", async () => {
@@ -123,6 +149,26 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
       const { process } = await last([races, "descriptor", path, "one"]);
       expect(process.exe).toBe("/bin/sh");
       expect(process.argv.slice(-2)).toEqual([path, "one"]);
+    });
+
+    test("by descriptor, gone or with another file under its number when somebody looks: the number, and no path", async () => {
+      const other = join(dir, "other");
+      writeFileSync(other, "no script");
+      for (const rest of ["exit", `exec 3< ${other}; sleep 30`]) {
+        using its = rig({ polling: false });
+        const path = script("by-descriptor-gone", `#!/bin/sh\n: > ${dir}/ran\n${rest}\n`);
+        rmSync(join(dir, "ran"), { force: true });
+        const child = Bun.spawn([races, "descriptor", path, "one"], { stdin: "ignore", stdout: "ignore", stderr: "ignore" });
+        await expect.poll(() => existsSync(join(dir, "ran"))).toBe(true);
+        if (rest === "exit") await child.exited;
+        else await expect.poll(() => readlinkSync(`/proc/${child.pid}/fd/3`)).toBe(other);
+        its.sensor.poll();
+        child.kill("SIGKILL");
+        const { process } = its.all("process.exec", (body) => body.process.pid === child.pid).at(-1)!.body;
+        expect(process.exe).toBe("/bin/sh");
+        expect(process.argv).toEqual(["/bin/sh", "/dev/fd/3", "one"]);
+        expect(process.argvTruncated).toBe(rest === "exit" ? true : undefined);
+      }
     });
   });
 
@@ -175,6 +221,28 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
         ({ process }) => process.pid === child.pid && process.argv.at(-1) === "30" && process.argv.length === 2,
       );
       expect(body.process.exe).toBe(`${path} (deleted)`);
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+
+  test("a program run by its descriptor that is another one when somebody looks: the number, and no path", async () => {
+    using its = rig({ polling: false });
+    const child = Bun.spawn([races, "descriptor", "/bin/sh", "-c", "exec sleep 30"], {
+      stdin: "ignore",
+      stdout: "ignore",
+      stderr: "ignore",
+    });
+    try {
+      await expect.poll(() => readFileSync(`/proc/${child.pid}/comm`, "utf8")).toBe("sleep\n");
+      its.sensor.poll();
+      const seen = its
+        .all("process.exec", ({ process }) => process.pid === child.pid)
+        .map(({ body: { process } }) => [process.exe, ...process.argv]);
+      expect(seen.slice(-2)).toEqual([
+        ["/dev/fd/3", "/bin/sh", "-c", "exec sleep 30"],
+        [expect.stringMatching(/\/sleep$/), "sleep", "30"],
+      ]);
     } finally {
       child.kill("SIGKILL");
     }

@@ -13,6 +13,28 @@ export function parseShebang(head: Uint8Array): Shebang | undefined {
   return { interpreter: match[1]!, argument: match[2] === "" ? undefined : match[2] };
 }
 
+/** Scripts that the kernel follows until there has to be a program (exec_binprm in fs/exec.c). */
+const MAX_SCRIPTS = 5;
+
+/** `argv`: what the program is given in place of the first argument of the call. */
+export type Chain = { readonly program: string; readonly argv: readonly string[] };
+
+/**
+ * Follows a script to the program at its end: the interpreter of a script may be a script itself. `read` reads the first line of a file. With `end`, the program that
+ * the kernel named, only a chain that leads there. Undefined for what is no script, and where files are gone or have changed since.
+ */
+export function followScripts(path: string, read: (path: string) => Shebang | undefined, end?: string): Chain | undefined {
+  let argv = [path];
+  let program = path;
+  for (let scripts = 0; scripts < MAX_SCRIPTS && (program === path || program !== end); scripts++) {
+    const line = read(program);
+    if (!line) break;
+    argv = [line.interpreter, ...(line.argument === undefined ? [] : [line.argument]), ...argv];
+    program = line.interpreter;
+  }
+  return program === path || (end !== undefined && program !== end) ? undefined : { program, argv };
+}
+
 /** Reads a script's first line; undefined when the file is gone, cannot be read or is no script. Never waits: what is not a plain file is not opened for long. */
 export function readShebang(path: string): Shebang | undefined {
   let fd: number;

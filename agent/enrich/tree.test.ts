@@ -160,6 +160,25 @@ test("/dev/fd/N of fexecve is the file behind it, also one without a name", () =
   expect(tree.executed({ ...head(10) }, { path: "/dev/fd/6/tool", argv: ["x"], truncated: false }).exe).toBe("/opt/tool");
 });
 
+test("a process that is not any more what it was is not taken for what it ran by descriptor: the number stays", () => {
+  const exe = "/usr/bin/other";
+  const ran = { path: "/dev/fd/5", argv: ["x"], truncated: false };
+  const later = treeOf({ 1: init, 10: { ...shell, exe } });
+  expect(later.executed({ ...head(10), comm: "5" }, ran).exe).toBe("/dev/fd/5");
+  const processes: Record<number, Fake> = { 1: init, 10: { ...shell, exe } };
+  const reborn = treeOf(processes);
+  processes[10] = { ...shell, startTicks: 900, exe, fds: { "fd/5": "/etc/hosts" } };
+  expect(reborn.executed(head(10), ran).exe).toBe("/dev/fd/5");
+  expect(reborn.executed(head(10), { ...ran, interpreter: "/bin/sh" })).toMatchObject({
+    exe: "/bin/sh",
+    argv: ["/bin/sh", "/dev/fd/5"],
+    argvTruncated: true,
+  });
+  const memory = treeOf({ 1: init, 10: { ...shell, startTicks: 1 } });
+  memory.openedFile(head(10), 5, "/memfd:payload (deleted)");
+  expect(memory.executed({ ...head(10), comm: "true" }, ran).exe).toBe("/dev/fd/5");
+});
+
 test("a script: its interpreter ran, with the arguments the kernel gave it", () => {
   const dir = mkdtempSync(join(tmpdir(), "pksens-tree-"));
   try {
@@ -174,7 +193,7 @@ test("a script: its interpreter ran, with the arguments the kernel gave it", () 
     );
     rmSync(script);
     const gone = tree.executed(head(10), { path: script, interpreter: "/usr/bin/env", argv: ["job", "one"], truncated: false });
-    expect(gone).toMatchObject({ exe: "/usr/bin/env", argv: ["/usr/bin/env", script, "one"] });
+    expect(gone).toMatchObject({ exe: "/usr/bin/env", argv: ["/usr/bin/env", script, "one"], argvTruncated: true });
   } finally {
     rmSync(dir, { recursive: true });
   }

@@ -5,7 +5,7 @@ import { AT_FDCWD, type Executed, type Head, type Processes } from "../processes
 import type { Container } from "./containers.ts";
 import { resolvePath } from "./paths.ts";
 import type { Proc } from "./proc.ts";
-import { readShebang, type Shebang } from "./script.ts";
+import { type Chain, followScripts, readShebang } from "./script.ts";
 
 const TICK_NS = 10_000_000n; // USER_HZ is 100 on every architecture Linux has for user space.
 /** Ancestors reported, and kept after they are gone. */
@@ -27,6 +27,8 @@ type Node = {
   container: Container | undefined;
   kernelThread: boolean;
 };
+
+type MaybeChain = Pick<Chain, "program"> & { readonly argv: Chain["argv"] | undefined };
 
 export type TreeOptions = {
   readonly proc: Proc;
@@ -85,15 +87,11 @@ export class ProcessTree implements Processes {
 
   executed(head: Head, executed: Executed): Process {
     const node = this.#node(head);
-    const path = executed.onlyName ? executed.path : this.#ranPath(head, node, executed.path, executed.interpreter !== undefined);
-    const script = executed.onlyName ? undefined : this.#script(head, path, executed.interpreter);
-    const given = executed.argv ?? this.#options.proc.argv(node.pid);
-    node.exe = (script?.interpreter ?? path).slice(0, MAX_TEXT);
-    // A script's interpreter gets its own name, its argument and the script's path in place of argv[0].
-    const argv =
-      script && executed.argv ? [script.interpreter, ...optional(script.argument), path, ...executed.argv.slice(1)] : (given ?? []);
-    node.argv = argv.slice(0, MAX_ARGS).map((text) => text.slice(0, MAX_TEXT));
-    node.argvTruncated = executed.truncated || argv.length > MAX_ARGS || given === undefined;
+    const { path, chain } = executed.onlyName ? { path: executed.path, chain: undefined } : this.#ran(head, node, executed);
+    const given = this.#given(head, path, chain, executed);
+    node.exe = (chain ? (this.resolve(head, AT_FDCWD, chain.program) ?? chain.program) : path).slice(0, MAX_TEXT);
+    node.argv = given.argv.slice(0, MAX_ARGS).map((text) => text.slice(0, MAX_TEXT));
+    node.argvTruncated = executed.truncated || given.argv.length > MAX_ARGS || !given.whole;
     node.kernelThread = false;
     node.directories = undefined;
     node.container = this.#options.container(head.cgroup, node.pid) ?? node.container;
@@ -223,21 +221,52 @@ export class ProcessTree implements Processes {
     return forkNs % TICK_NS < 300_000n ? (this.#options.proc.stat(pid)?.startTicks ?? derived) : derived;
   }
 
-  /** `script`: the kernel went on to an interpreter, so what runs by then is not what was named. */
-  #ranPath(head: Head, node: Node, path: string, script: boolean): string {
-    // fexecve(3): the kernel knows a number only; the link tells the file, also of one without a name (memfd), and what was opened does when the process is gone.
-    const byFd = /^\/(?:dev|proc\/(?:self|thread-self|\d+))\/fd\/(\d+)(\/.*)?$/.exec(path);
-    if (!byFd) return this.resolve(head, AT_FDCWD, path) ?? path;
-    if (byFd[2]) return this.resolve(head, Number(byFd[1]), `.${byFd[2]}`) ?? path;
-    return this.#options.proc.link(node.pid, script ? `fd/${byFd[1]}` : "exe") ?? node.directories?.get(Number(byFd[1])) ?? path;
+  /** The file that was run and, for a script, what became of it; `argv` is undefined in there when the files do not tell any more. */
+  #ran(head: Head, node: Node, { path, interpreter }: Executed): { path: string; chain: MaybeChain | undefined } {
+    const [, fd, below] = /^\/(?:dev|proc\/(?:self|thread-self|\d+))\/fd\/(\d+)(\/.*)?$/.exec(path) ?? [];
+    if (fd !== undefined && below === undefined) return this.#ranByDescriptor(head, node, path, fd, interpreter);
+    const named = (fd === undefined ? this.resolve(head, AT_FDCWD, path) : this.resolve(head, Number(fd), `.${below}`)) ?? path;
+    return { path: named, chain: this.#chain(head, named, interpreter) };
   }
 
-  #script(head: Head, path: string, interpreter: string | undefined): Shebang | undefined {
+  #chain(head: Head, path: string, interpreter: string | undefined): MaybeChain | undefined {
     if (this.#options.namesInterpreter && interpreter === undefined) return undefined;
-    const written = readShebang(this.visible(head, path));
-    if (interpreter === undefined) return written;
-    const resolved = this.resolve(head, AT_FDCWD, interpreter) ?? interpreter;
-    return { interpreter: resolved, argument: written?.interpreter === interpreter ? written.argument : undefined };
+    const read = (at: string) => readShebang(this.visible(head, this.resolve(head, AT_FDCWD, at) ?? at));
+    return followScripts(path, read, interpreter) ?? (interpreter === undefined ? undefined : { program: interpreter, argv: undefined });
+  }
+
+  /**
+   * fexecve(3): the kernel knows a number only, and /proc tells the file, also of one without a name (memfd). But by now the process may have ended, run another
+   * program, or opened another file under that number. So what is there has to fit what the kernel said of the moment; else the number stays.
+   */
+  #ranByDescriptor(
+    head: Head,
+    node: Node,
+    path: string,
+    fd: string,
+    interpreter: string | undefined,
+  ): { path: string; chain: MaybeChain | undefined } {
+    const { proc } = this.#options;
+    const now = proc.stat(node.pid);
+    const lives = now?.startTicks === node.startTicks;
+    if (interpreter !== undefined) {
+      const file = lives ? plain(proc.link(node.pid, `fd/${fd}`)) : undefined;
+      const chain = file === undefined ? undefined : this.#chain(head, file, interpreter);
+      return file !== undefined && chain?.argv ? { path: file, chain } : { path, chain: { program: interpreter, argv: undefined } };
+    }
+    const exe = lives && now.comm === head.comm ? proc.link(node.pid, "exe") : undefined;
+    return { path: exe ?? fitting(node.directories?.get(Number(fd)), head.comm) ?? path, chain: undefined };
+  }
+
+  /** A script's interpreter gets its own name, its argument and the script's path in place of argv[0]. `whole` is false when something is missing. */
+  #given(head: Head, path: string, chain: MaybeChain | undefined, { argv: asked }: Executed): { argv: readonly string[]; whole: boolean } {
+    const shown = asked && (!chain || chain.argv) ? undefined : this.#options.proc.argv(head.pid);
+    if (!asked) return { argv: shown ?? [], whole: shown !== undefined };
+    if (!chain) return { argv: asked, whole: true };
+    const [, ...rest] = asked;
+    if (chain.argv) return { argv: [...chain.argv, ...rest], whole: true };
+    const fits = shown?.[0] === chain.program && rest.every((text, index) => shown.at(index - rest.length) === text);
+    return fits ? { argv: shown, whole: true } : { argv: [chain.program, path, ...rest], whole: false };
   }
 
   #describe(node: Node, head: Head): Process {
@@ -276,4 +305,5 @@ function forgetAfter(node: Node, generations: number): void {
 
 /** A link of /proc that names a directory, not a pipe or something deleted. */
 const plain = (link: string | undefined) => (link?.startsWith("/") ? link.replace(/ \(deleted\)$/, "") : undefined);
-const optional = (text: string | undefined) => (text === undefined ? [] : [text]);
+/** A file without a path that was opened under the number, unless the kernel (Linux 6.14) says that it ran one of another name. */
+const fitting = (name: string | undefined, comm: string) => (/^\d+$/.test(comm) || name?.startsWith(`/${comm}`) ? name : undefined);

@@ -56,6 +56,16 @@ export const withBpf: readonly Deed[] = [
   deed("a DNS query by sendto", "net.dns", ({ net }) => net.query === "one.marked-dns.example"),
   deed("a DNS query by sendmsg", "net.dns", ({ net }) => net.query === "two.marked-dns.example"),
   deed("DNS queries by sendmmsg", "net.dns", ({ net }) => net.query === "four.marked-dns.example"),
+  deed("a DNS query in pieces", "net.dns", ({ net }) => net.query === "pieces.marked-dns.example"),
+  deed("a DNS query by write", "net.dns", ({ net }) => net.query === "written.marked-dns.example"),
+  deed("a file opened by io_uring", "process.io_uring", ({ process, op }) => marked("ring")(process) && op === "openat"),
+  {
+    what: "a connection by io_uring, beside one by connect",
+    type: "net.connect",
+    seenIn: (events) =>
+      events.filter(({ type, body }) => type === "net.connect" && "process" in body && body.process && marked("ring")(body.process))
+        .length === 2,
+  },
   deed("a listening port", "net.listen", ({ process, net }) => marked("serve")(process) && net.ip === "127.0.0.1" && net.port > 0),
   deed(
     "an accepted connection",

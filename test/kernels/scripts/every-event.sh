@@ -42,6 +42,8 @@ doings() {
   bash -c 'exec 3<>/dev/tcp/127.0.0.1/4444; bash -c "read -t 8 line" marked-shell <&3 >&3 2> /dev/null' marked-connect
   deed dns ask one.marked-dns.example two.marked-dns.example three.marked-dns.example four.marked-dns.example
   deed serve serve
+  deed pieces ask-in-pieces pieces.marked-dns.example written.marked-dns.example
+  deed ring ring /tmp/marked-by-ring 4444
   deed ptrace attach
   deed inject inject
   deed fileless fileless marked-memory
