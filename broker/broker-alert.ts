@@ -1,5 +1,5 @@
 // Alerts the broker itself raises: about silence, loss and misuse, which no event tells. Deterministic, like all others: the id comes from the start of the interval.
-import type { Detection, Severity } from "@picket/protocol/alert";
+import { type Detection, type Severity, severities } from "@picket/protocol/alert";
 import { alertId } from "@picket/protocol/uuid5";
 import { getAlert, type Upserted, upsertAlert } from "./store/alerts.ts";
 import type { Store } from "./store/database.ts";
@@ -20,6 +20,22 @@ export const brokerRules = {
     score: 60,
     tactics: ["defense-evasion"],
     techniques: ["T1562"],
+  },
+  killed: {
+    id: "picket-broker-killed",
+    title: "Agent was killed",
+    severity: "high",
+    score: 65,
+    tactics: ["defense-evasion"],
+    techniques: ["T1562"],
+  },
+  blackout: {
+    id: "picket-broker-blackout",
+    title: "Many devices went silent at once",
+    severity: "high",
+    score: 70,
+    tactics: ["defense-evasion", "impact"],
+    techniques: ["T1562", "T1499"],
   },
   loss: { id: "picket-broker-loss", title: "Events were lost", severity: "medium", score: 35, tactics: [], techniques: [] },
   deadLetter: {
@@ -46,6 +62,15 @@ export const brokerRules = {
     tactics: [],
     techniques: [],
   },
+  flood: {
+    id: "picket-broker-flood",
+    title: "Device sends more than it may",
+    severity: "medium",
+    score: 40,
+    tactics: ["impact"],
+    techniques: ["T1499"],
+  },
+  disk: { id: "picket-broker-disk", title: "The site's disk takes no events", severity: "high", score: 60, tactics: [], techniques: [] },
 } as const satisfies Record<
   string,
   { id: string; title: string; severity: Severity; score: number; tactics: readonly string[]; techniques: readonly string[] }
@@ -61,7 +86,18 @@ export const hourOf = (ms: number) => Math.floor(ms / 3600_000) * 3600_000;
  */
 export function raise(
   store: Store,
-  of: { site: string; rule: BrokerRule; device: string; anchorMs: number; nowMs: number; add: number; summary: (count: number) => string },
+  of: {
+    site: string;
+    rule: BrokerRule;
+    device: string;
+    anchorMs: number;
+    nowMs: number;
+    add: number;
+    summary: (count: number) => string;
+    /** Where it is not that of the rule; what an alert once was, it stays. */
+    severity?: Severity;
+    score?: number;
+  },
 ): { id: string; change: Upserted } {
   const rule = brokerRules[of.rule];
   const id = alertId({ site: of.site, rule: rule.id, device: of.device, group: "", anchor: String(of.anchorMs) });
@@ -74,8 +110,8 @@ export function raise(
     device: of.device,
     timeMs: before?.timeMs ?? of.anchorMs,
     rule: { id: rule.id, title: rule.title, engine: "broker" },
-    severity: rule.severity,
-    score: rule.score,
+    severity: worst(of.severity ?? rule.severity, before?.severity),
+    score: Math.max(of.score ?? rule.score, before?.score ?? 0),
     attack: { tactics: [...rule.tactics], techniques: [...rule.techniques] },
     events: [],
     tree: [],
@@ -87,3 +123,5 @@ export function raise(
   };
   return { id, change: upsertAlert(store, detection, "", of.nowMs) };
 }
+
+const worst = (a: Severity, b: Severity = a): Severity => (severities.indexOf(a) > severities.indexOf(b) ? a : b);

@@ -29,6 +29,35 @@ export const BrokerConfig = z.strictObject({
         .min(1 << 20)
         .default(4 * 2 ** 30)
         .meta({ description: "Bytes of batches kept in the log; the oldest go first" }),
+      reserveBytes: z
+        .int()
+        .min(1 << 20)
+        .max(2 ** 34)
+        .default(128 << 20)
+        .meta({ description: "Free space kept for alerts and commands: below it events wait on their devices" }),
+    })
+    .prefault({}),
+  quota: z
+    .strictObject({
+      messagesPerS: z.number().positive().default(200).meta({ description: "Messages a device may send each second in the long run" }),
+      eventsPerS: z.number().positive().default(10_000).meta({ description: "Events a device may send each second in the long run" }),
+      bytesPerS: z
+        .number()
+        .min(64 << 10)
+        .default(2 << 20)
+        .meta({ description: "Bytes a device may send each second in the long run" }),
+      connectionsPerMinute: z.number().min(1).default(60).meta({ description: "How often a device, detector or peer site may connect" }),
+    })
+    .prefault({})
+    .meta({ description: "For each device; what is above it waits there" }),
+  alerts: z
+    .strictObject({
+      keepDays: z.number().positive().max(DAYS_MAX).default(365).meta({ description: "Days a closed alert is kept; open ones stay" }),
+      keepCount: z
+        .int()
+        .min(1000)
+        .default(100_000)
+        .meta({ description: "Alerts kept; above it the oldest closed ones go first, and no open one does" }),
     })
     .prefault({}),
   samples: z

@@ -2,9 +2,10 @@
 import type { SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import { alertCounts } from "./store/alerts.ts";
 import type { Store } from "./store/database.ts";
+import { countDeadLetters } from "./store/dead-letters.ts";
 import { detectorState } from "./store/detector.ts";
 import { deviceCounts } from "./store/devices.ts";
-import { batchesFrom, countDeadLetters, logTotals } from "./store/log.ts";
+import { batchesFrom, logTotals } from "./store/log.ts";
 import { sampleTotals } from "./store/samples.ts";
 
 /** Everything is read from the store, but what only the running broker knows. */

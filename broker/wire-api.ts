@@ -10,15 +10,22 @@ import type { Outbox } from "./outbox.ts";
 import pkg from "./package.json" with { type: "json" };
 import { readCertificateEnd } from "./pki/peer.ts";
 import type { Sinks } from "./sinks/sinks.ts";
-import { getAlert, judgeAlert, listAlerts } from "./store/alerts.ts";
+import { countAlerts, getAlert, judgeAlert, listAlerts } from "./store/alerts.ts";
 import type { Commands } from "./store/commands.ts";
 import { Credentials } from "./store/credentials.ts";
+import { deadLetterCounts } from "./store/dead-letters.ts";
 import { getDevice, listDevices } from "./store/devices.ts";
+import { ledgerHours, ledgerTotals } from "./store/ledger.ts";
 import type { Keys } from "./store/keys.ts";
-import { batchesWith, offsetSince, readBatches, readBatchesOf } from "./store/log.ts";
+import { batchesWith, logLetGo, offsetSince, readBatches, readBatchesOf } from "./store/log.ts";
 import type { Packs } from "./store/packs.ts";
+import type { Intake } from "./wire-ingest.ts";
+
+/** Devices that `picket doctor` may hear of; more are counted. */
+const MAX_DEAD_DEVICES = 1000;
 
 type ApiParts = {
+  readonly intake: Intake;
   readonly enrolment: Enrolment;
   readonly commands: Commands;
   readonly keys: Keys;
@@ -32,7 +39,7 @@ type ApiParts = {
 };
 
 export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts): ApiDeps {
-  const { enrolment, commands, keys, packs, outbox, sinks, mesh, changes, status, report } = parts;
+  const { intake, enrolment, commands, keys, packs, outbox, sinks, mesh, changes, status, report } = parts;
   return {
     version: pkg.version,
     nowMs,
@@ -44,11 +51,19 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
       const size = { freeBytes: disk.bavail * disk.bsize, totalBytes: disk.blocks * disk.bsize };
       return { certificateExpiresMs: readCertificateEnd(site.broker.certificate), disk: size };
     },
+    intake: () => ({
+      outage: intake.disk.outage,
+      throttled: intake.quotas.throttled(),
+      deadLetters: deadLetterCounts(store, MAX_DEAD_DEVICES),
+      letGo: logLetGo(store),
+      alerts: countAlerts(store),
+    }),
     enrolment: { ...enrolment, ca: () => site.ca.certificate },
     installer: { ...openDist(config.dist), trust: () => ({ anchor: site.anchor, keys: keys.current()?.jws }) },
     devices: {
       list: () => listDevices(store),
       get: (id) => getDevice(store, id),
+      ledger: (id, sinceMs) => ({ totals: ledgerTotals(store, id), hours: ledgerHours(store, id, sinceMs) }),
       revoke: (id) => void enrolment.revoke(id),
     },
     alerts: {

@@ -4,6 +4,7 @@ import * as z from "zod";
 import { type Accept, accepter, objectAccepter } from "./accept.ts";
 import { BadBatch, BatchHeader, MAX_BATCH_EVENTS } from "./batch-encode.ts";
 import { Hit, Process, SensorEvent } from "./event.ts";
+import { BadFrame, readFrame } from "./zstd-frame.ts";
 
 export { BadBatch, BatchHeader, encodeBatch, MAX_BATCH_BYTES, MAX_BATCH_EVENTS } from "./batch-encode.ts";
 
@@ -37,15 +38,38 @@ export function openBatch(bytes: Uint8Array): { header: BatchHeader; body: Uint8
   return { header: header.data, body: bytes.subarray(end + 1) };
 }
 
-/** Inflates the body, bounded. Throws `BadBatch`; a zip bomb costs at most `MAX_INFLATED_BYTES`. */
-export function inflateBatch(body: Uint8Array): Buffer {
-  // An empty input inflates to nothing without complaint; no batch is empty.
-  if (body.length === 0) throw new BadBatch("body: empty");
+/** What the body unfolds into, as it says itself; undefined when it is no batch. Nothing is inflated for it. */
+export function inflatedBytesOf(bytes: Uint8Array): number | undefined {
+  const end = bytes.subarray(0, MAX_HEADER_BYTES).indexOf(0x0a);
   try {
-    return zstdDecompressSync(body, { maxOutputLength: MAX_INFLATED_BYTES });
+    return end < 0 ? undefined : sizeOf(bytes.subarray(end + 1));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Throws `BadBatch`. */
+function sizeOf(body: Uint8Array): number {
+  try {
+    const { contentBytes } = readFrame(body);
+    if (contentBytes > 0 && contentBytes <= MAX_INFLATED_BYTES) return contentBytes;
+    throw new BadBatch(`body: unfolds into ${contentBytes} bytes, 1 to ${MAX_INFLATED_BYTES} are allowed`);
+  } catch (error) {
+    throw error instanceof BadFrame ? new BadBatch(`body: ${error.message}`) : error;
+  }
+}
+
+/** Inflates the body. Throws `BadBatch`; a zip bomb is refused by what it says of itself, and held to it. */
+export function inflateBatch(body: Uint8Array): Buffer {
+  const size = sizeOf(body);
+  let inflated: Buffer;
+  try {
+    inflated = zstdDecompressSync(body, { maxOutputLength: size });
   } catch (error) {
     throw new BadBatch(`body: ${error instanceof Error ? error.message : "not zstd"}`);
   }
+  if (inflated.length !== size) throw new BadBatch(`body: ${size} bytes announced, ${inflated.length} unfolded`);
+  return inflated;
 }
 
 /** Lines in an inflated body, counted without making strings. */
@@ -54,6 +78,20 @@ export function countLines(inflated: Uint8Array): number {
   let count = 1;
   for (let at = inflated.indexOf(0x0a); at >= 0; at = inflated.indexOf(0x0a, at + 1)) count++;
   return count;
+}
+
+// A key, since a quote inside of a string would be escaped.
+const timeKey = /"timeMs":(-?\d{1,16})/;
+/** `timeMs` of a line as it stands there: the difference to the line before. Found without parsing the line; undefined when it has none. */
+export const timeIn = (line: string): number | undefined => {
+  const digits = timeKey.exec(line)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+};
+
+/** The time of the first event of an inflated batch, which is told in full. */
+export function firstTime(inflated: Buffer): number | undefined {
+  const end = inflated.indexOf(0x0a);
+  return timeIn(inflated.toString("utf8", 0, end < 0 ? inflated.length : end));
 }
 
 /**

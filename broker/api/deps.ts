@@ -3,6 +3,7 @@ import type { Alert, AlertStatus, Severity } from "@picket/protocol/alert";
 import type { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "@picket/protocol/enroll";
 import type { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "@picket/protocol/mesh";
 import type { PackRecord } from "@picket/protocol/pack";
+import type { Ledger } from "@picket/protocol/ledger";
 import type { ReleaseFile, Trust } from "@picket/protocol/release";
 import type { CommandRecord, Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { Change } from "../changes.ts";
@@ -39,6 +40,31 @@ export type HostFacts = {
   readonly disk: { readonly freeBytes: number; readonly totalBytes: number };
 };
 
+/** How what devices send comes in, or does not. */
+export type IntakeFacts = {
+  /** Since when events wait on their devices, and why. */
+  readonly outage: { readonly sinceMs: number; readonly why: string } | undefined;
+  /** Devices above their quota, or that connect too often; counts since the broker started. */
+  readonly throttled: readonly {
+    readonly device: string;
+    readonly forMs: number;
+    readonly delayed: number;
+    readonly refusedConnections: number;
+  }[];
+  /** Devices that sent something unreadable, the latest first. */
+  readonly deadLetters: readonly {
+    readonly device: string;
+    readonly count: number;
+    readonly lastMs: number;
+    readonly lastTopic: string;
+    readonly lastReason: string;
+  }[];
+  /** Events that retention let go, and of them those the detector had not read. */
+  readonly letGo: { readonly events: number; readonly unread: number };
+  /** Alerts kept, open and closed. */
+  readonly alerts: number;
+};
+
 /** Peers of this site, and what came from them. */
 export type MeshPort = {
   status(): MeshStatus;
@@ -62,6 +88,7 @@ export type ApiDeps = {
   readonly credentials: { find(token: string): Operator | undefined; isValid(id: number): boolean };
   readonly siteStatus: () => SiteStatus;
   readonly hostFacts: () => Awaitable<HostFacts>;
+  readonly intake: () => IntakeFacts;
   readonly enrolment: {
     /** The site CA, PEM. */
     ca(): string;
@@ -80,6 +107,8 @@ export type ApiDeps = {
   readonly devices: {
     list(): Device[];
     get(id: string): Device | undefined;
+    /** What became of everything the device caused, with the hours since then. */
+    ledger(id: string, sinceMs: number): Ledger;
     /** Revokes the certificates and closes the connection. */
     revoke(id: string, operator: string): Awaitable<void>;
   };

@@ -61,12 +61,19 @@ const peer: MeshPeer = {
   ...{ site: "south", state: "connected", ca: "x".repeat(43), joinedMs: 0, by: "anna", lastSeenMs: nowMs },
   ...{ lag: 3, sent: 1, received: 1, lost: 0, refused: { replayed: 1 }, muted: false },
 };
-type Change = { site?: Partial<SiteStatus>; device?: Partial<Device>; host?: Partial<DoctorFacts["host"]>; peer?: Partial<MeshPeer> };
+type Change = {
+  intake?: Partial<DoctorFacts["intake"]>;
+  site?: Partial<SiteStatus>;
+  device?: Partial<Device>;
+  host?: Partial<DoctorFacts["host"]>;
+  peer?: Partial<MeshPeer>;
+};
 const facts = (change: Change): DoctorFacts => ({
   nowMs,
   site: site(change.site),
   devices: [device(change.device)],
   host: { certificateExpiresMs: nowMs + 900 * DAY_MS, disk: { freeBytes: 2 ** 35, totalBytes: 2 ** 36 }, ...change.host },
+  intake: { outage: undefined, throttled: [], deadLetters: [], letGo: { events: 0, unread: 0 }, alerts: 0, ...change.intake },
   peers: [{ ...peer, ...change.peer }],
 });
 
@@ -74,6 +81,8 @@ test("a site with nothing wrong says so", () => {
   expect(diagnose(facts({}))).toEqual([{ level: "ok", what: "Nothing is wrong: 1 device, all covered." }]);
 });
 
+const garbage = { device: "gw-014", count: 2, lastMs: 0, lastTopic: "events", lastReason: "no header" };
+const flood = { device: "gw-014", forMs: 130_000, delayed: 7, refusedConnections: 0 };
 const isolated = { ...status, isolation: { state: "isolated" as const } };
 const weak = { ...status, capabilities: [{ name: "dns", level: "off" as const, why: "no tracepoint", todo: "update the kernel" }] };
 
@@ -86,7 +95,17 @@ test.each([
     "warning",
     "could not read 3 events",
   ],
-  ["dead letters", { site: { deadLetters: 2 } }, "warning", "2 messages from devices"],
+  ["dead letters", { intake: { deadLetters: [garbage] } }, "warning", "2 messages from gw-014 could not be read"],
+  [
+    "a disk that takes no events",
+    { intake: { outage: { sinceMs: 0, why: "only 3 MiB are free" } } },
+    "error",
+    "events wait on their devices: only 3 MiB are free",
+  ],
+  ["a device that floods", { intake: { throttled: [flood] } }, "warning", "gw-014 sends more than it may for 2 min: 7"],
+  ["a device that dials", { intake: { throttled: [{ ...flood, forMs: 0, refusedConnections: 3 }] } }, "warning", "refused 3 times"],
+  ["events let go unread", { intake: { letGo: { events: 9, unread: 4 } } }, "warning", "4 events left the log before"],
+  ["alerts nobody closes", { intake: { alerts: 60_000 } }, "warning", "60000 alerts are kept"],
   ["no keys", { site: { keysVersion: 0 } }, "warning", "published no key list"],
   ["a device with old keys", { device: { status: { ...status, keysVersion: 3 } } }, "warning", "gw-014 obeys key list 3, the site has 4"],
   [
@@ -137,7 +156,7 @@ test("an isolated device as ordered is as it should be", () => {
 });
 
 test("the worst comes first", () => {
-  const findings = diagnose(facts({ site: { keysVersion: 0, deadLetters: 1 }, device: { presence: "offline" } }));
+  const findings = diagnose(facts({ site: { keysVersion: 0 }, intake: { deadLetters: [garbage] }, device: { presence: "offline" } }));
   expect(findings.map(({ level }) => level)).toEqual(["error", "warning", "warning"]);
 });
 

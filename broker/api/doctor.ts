@@ -1,7 +1,8 @@
 // What is wrong with a site, in plain words with what to do. Pure: facts in, findings out, worst first.
 import type { MeshPeer } from "@picket/protocol/mesh";
 import type { Device, Finding, SinkStatus, SiteStatus } from "@picket/protocol/rest";
-import type { HostFacts } from "./deps.ts";
+import type { HostFacts, IntakeFacts } from "./deps.ts";
+import { intakeFindings } from "./doctor-intake.ts";
 
 const DAY_MS = 24 * 3600_000;
 /** Devices renew from a third of a 30-day life: one that is this close to its end has not managed to. */
@@ -21,6 +22,7 @@ export type DoctorFacts = {
   readonly site: SiteStatus;
   readonly devices: readonly Device[];
   readonly host: HostFacts;
+  readonly intake: IntakeFacts;
   readonly peers: readonly MeshPeer[];
 };
 
@@ -33,7 +35,7 @@ export function diagnose(facts: DoctorFacts): Finding[] {
     ...keyFindings(facts.site, enrolled),
     ...enrolled.flatMap((device) => deviceFindings(device, facts.nowMs)),
     ...facts.site.sinks.flatMap(sinkFindings),
-    ...logFindings(facts.site),
+    ...intakeFindings(facts.intake),
     ...sampleFindings(facts.site),
     ...facts.peers.flatMap((peer) => peerFindings(peer, facts.nowMs)),
   ];
@@ -195,16 +197,6 @@ function sinkFindings(sink: SinkStatus): Finding[] {
   if (isPlainHttp(sink.url))
     findings.push(warning(`Sink "${sink.name}" sends alerts over plain http: anyone on the way can read them.`, "Give it an https url"));
   return findings;
-}
-
-function logFindings({ deadLetters }: SiteStatus): Finding[] {
-  if (deadLetters === 0) return [];
-  return [
-    warning(
-      `${counted(deadLetters, "message")} from devices could not be read, set aside.`,
-      "An agent is broken, newer than the site, or hostile",
-    ),
-  ];
 }
 
 function sampleFindings({ samples }: SiteStatus): Finding[] {

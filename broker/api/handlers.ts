@@ -42,11 +42,16 @@ export function handlers(deps: ApiDeps): Handlers {
     doctor: async () => ({
       findings: diagnose({
         ...{ nowMs: deps.nowMs(), site: deps.siteStatus(), devices: deps.devices.list(), host: await deps.hostFacts() },
+        intake: deps.intake(),
         peers: deps.mesh.status().peers,
       }),
     }),
     devices: async () => ({ devices: deps.devices.list() }),
-    device: async ({ params }) => ({ device: device(params), commands: deps.commands.ofDevice(params.id) }),
+    device: async ({ params, query }) => ({
+      device: device(params),
+      commands: deps.commands.ofDevice(params.id),
+      ledger: deps.devices.ledger(params.id, deps.nowMs() - query.hours * 3600_000),
+    }),
     revoke: async ({ params, operator }) => {
       device(params);
       await deps.devices.revoke(params.id, operator);

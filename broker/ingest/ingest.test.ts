@@ -2,7 +2,8 @@ import { BadBatch, decodeBatch, encodeBatch, openBatch } from "@picket/protocol/
 import type { SensorEvent } from "@picket/protocol/event";
 import { expect, test } from "vitest";
 import type { Store } from "../store/database.ts";
-import { countDeadLetters, listDeadLetters, readBatches } from "../store/log.ts";
+import { countDeadLetters, listDeadLetters } from "../store/dead-letters.ts";
+import { readBatches } from "../store/log.ts";
 import { coverage, markReceived, type Run } from "../store/received.ts";
 import { openStore } from "../store/schema.ts";
 import { BOOT, makeBatch, makeEvents } from "../testing/site.ts";
@@ -17,6 +18,13 @@ function setup(store: Store) {
   const ingest = createIngest({
     store,
     nowMs: () => 5000,
+    disk: {
+      room: () => undefined,
+      failed: (error) => {
+        throw error;
+      },
+    },
+    taken: () => {},
     stored: () => told.push("stored"),
     deadLetter: (of, reason) => () => told.push(`dead: ${of}: ${reason}`),
   });

@@ -1,17 +1,27 @@
 // Batches of events from devices: checked, stored, and only then acknowledged.
-import { BadBatch, type BatchHeader, countLines, countOf, inflateBatch, openBatch } from "@picket/protocol/batch";
+import { BadBatch, type BatchHeader, countLines, countOf, firstTime, inflateBatch, openBatch } from "@picket/protocol/batch";
 import type { Store } from "../store/database.ts";
-import { addDeadLetter, appendBatch } from "../store/log.ts";
+import { addDeadLetter } from "../store/dead-letters.ts";
+import type { StoredBatch } from "../store/ledger.ts";
+import { appendBatch } from "../store/log.ts";
 import { markReceived, type Run, TooScattered, unknownRuns } from "../store/received.ts";
+import { isDiskError } from "./disk.ts";
 import { trimBatch } from "./trim.ts";
 
 export type IngestPorts = {
   readonly store: Store;
   readonly nowMs: () => number;
-  /** After batches are on disk: the feed may send them. */
-  stored(): void;
+  readonly disk: {
+    /** Undefined when an event may be stored; otherwise resolves when it may. Rejects when its device had better keep it. */
+    room(): Promise<void> | undefined;
+    failed(error: Error): void;
+  };
+  /** After a batch is on disk: the feed may send it, and the ledger enters it. */
+  stored(batch: StoredBatch): void;
+  /** A batch was read, whether it is new or not: what it costs its device. */
+  taken(device: string, events: number): void;
   /** Called inside the transaction that keeps a dead letter, to raise the alert with it. Returns what to do once it is on disk. */
-  deadLetter(device: string, reason: string): () => void;
+  deadLetter(device: string, reason: string, topic: string, payload: Uint8Array): () => void;
 };
 
 export type Ingest = {
@@ -22,10 +32,24 @@ export type Ingest = {
 };
 
 export function createIngest(ports: IngestPorts): Ingest {
+  const { store, disk } = ports;
+  /** Commits `work`, once the disk takes it. A commit that failed stored nothing, so it can be tried again. */
+  const commit = async <T>(work: () => T): Promise<T> => {
+    for (;;) {
+      const room = disk.room();
+      if (room) await room;
+      try {
+        return await store.commitSoon(work);
+      } catch (error) {
+        if (!isDiskError(error)) throw error;
+        disk.failed(error);
+      }
+    }
+  };
   const reject: Ingest["reject"] = async (device, topic, payload, reason) => {
-    const after = await ports.store.commitSoon(() => {
-      addDeadLetter(ports.store, { device, receivedMs: ports.nowMs(), topic, reason, payload });
-      return ports.deadLetter(device, reason);
+    const after = await commit(() => {
+      addDeadLetter(store, { device, receivedMs: ports.nowMs(), topic, reason, payload });
+      return ports.deadLetter(device, reason, topic, payload);
     });
     after();
   };
@@ -33,24 +57,20 @@ export function createIngest(ports: IngestPorts): Ingest {
   return {
     reject,
     events: async (device, payload) => {
-      let batch: Checked;
       try {
-        batch = checkBatch(device, payload);
+        const batch = checkBatch(device, payload);
+        ports.taken(device, countOf(batch.header));
+        const stored = await commit(() => storeBatch(ports, batch));
+        if (stored) ports.stored(stored);
       } catch (error) {
-        if (!(error instanceof BadBatch)) throw error;
-        return reject(device, "events", payload, error.message);
-      }
-      try {
-        if (await ports.store.commitSoon(() => storeBatch(ports, batch))) ports.stored();
-      } catch (error) {
-        if (!(error instanceof TooScattered)) throw error;
+        if (!(error instanceof BadBatch || error instanceof TooScattered)) throw error;
         return reject(device, "events", payload, error.message);
       }
     },
   };
 }
 
-type Checked = { readonly header: BatchHeader; readonly payload: Uint8Array; readonly inflated: Buffer };
+type Checked = { readonly header: BatchHeader; readonly payload: Uint8Array; readonly firstMs: number | undefined };
 
 /** Everything that decides whether a batch can be stored, before the transaction. Throws `BadBatch`. */
 function checkBatch(device: string, payload: Uint8Array): Checked {
@@ -59,29 +79,30 @@ function checkBatch(device: string, payload: Uint8Array): Checked {
   const inflated = inflateBatch(body);
   const lines = countLines(inflated);
   if (lines !== countOf(header)) throw new BadBatch(`${countOf(header)} events announced, ${lines} lines found`);
-  return { header, payload, inflated };
+  return { header, payload, firstMs: firstTime(inflated) };
 }
 
-/** Inside the transaction: what was stored before, even by this very group, is left out. True when something was added. */
-function storeBatch(ports: IngestPorts, { header, payload, inflated }: Checked): boolean {
+/** Inside the transaction: what was stored before, even by this very group, is left out. Undefined when nothing was new. */
+function storeBatch(ports: IngestPorts, { header, payload, firstMs }: Checked): StoredBatch | undefined {
   const { device, epoch, boot, oldest } = header;
   const runs = unknownRuns(ports.store, device, epoch, header.runs);
   const nowMs = ports.nowMs();
   const first = runs[0];
   const last = runs.at(-1);
-  if (!first || !last) return false;
+  if (!first || !last) return undefined;
   const whole = sum(runs) === countOf(header);
-  appendBatch(ports.store, {
+  const offset = appendBatch(ports.store, {
     device,
     epoch,
     firstSeq: first[0],
     nextSeq: last[0] + last[1],
     receivedMs: nowMs,
     count: sum(runs),
-    batch: whole ? payload : trimBatch(header, inflated, runs),
+    // Inflated again rather than kept: batches that wait for their commit would hold megabytes each, and few are known in part.
+    batch: whole ? payload : trimBatch(header, inflateBatch(openBatch(payload).body), runs),
   });
   markReceived(ports.store, { device, epoch, boot, runs, oldest, nowMs });
-  return true;
+  return { offset, device, epoch, boot, runs, receivedMs: nowMs, firstMs: whole ? firstMs : undefined, payload };
 }
 
 const sum = (runs: readonly Run[]) => runs.reduce((total, [, count]) => total + count, 0);

@@ -19,6 +19,8 @@ const SWEEP_MS = 5000;
 const MAX_SOCKETS = 8;
 
 export type MqttHandlers = {
+  /** Asked after the handshake, before anything is read: whether this identity may open another connection now. */
+  mayConnect(peer: CertifiedPeer): boolean;
   /** Why this peer may not be connected (revoked, expired, unknown), or undefined. Asked at CONNECT and again by a timer. */
   refuse(peer: CertifiedPeer): string | undefined;
   connected(link: Link, previous: Link | undefined): void;
@@ -70,18 +72,14 @@ export async function startMqtt(options: MqttOptions): Promise<MqttServer> {
   });
   state.attach(aedes);
   const { server, trust } = createTlsServer(options, options.env, (socket, peer) => {
-    const cut = (why: string) =>
-      options.log("warn", "connection cut", { peer: clientId(peer.role, peer.name), address: socket.remoteAddress, why });
-    if (!state.open(socket, peer)) {
-      cut(`more than ${MAX_SOCKETS} connections with one certificate`);
-      socket.destroy();
-      return;
-    }
+    if (!options.handlers.mayConnect(peer)) return "it connects more often than it may";
+    if (!state.open(socket, peer)) return `more than ${MAX_SOCKETS} connections with one certificate`;
     limitPackets(socket, maxPublishBytes(peer.role), (why) => {
-      cut(why);
+      options.log("warn", "connection cut", { peer: clientId(peer.role, peer.name), address: socket.remoteAddress, why });
       options.handlers.overran(peer, why);
     });
     aedes.handle(socket);
+    return undefined;
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -129,7 +127,11 @@ type Entry = {
   readonly address: string;
   problem: AuthenticateError | undefined;
   link: (Link & { superseded: boolean }) | undefined;
+  ended: Link["ended"];
 };
+
+/** What the kernel says when the other host does not answer any more. */
+const unreachable = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN"]);
 
 class Connections {
   readonly #options: MqttOptions;
@@ -151,9 +153,16 @@ class Connections {
     const count = (this.#counts.get(name) ?? 0) + 1;
     if (count > MAX_SOCKETS) return false;
     this.#counts.set(name, count);
-    const entry: Entry = { peer, socket, address: socket.remoteAddress ?? "", problem: undefined, link: undefined };
+    const entry: Entry = { peer, socket, address: socket.remoteAddress ?? "", problem: undefined, link: undefined, ended: undefined };
     this.#sockets.set(socket, entry);
     this.#open.add(socket);
+    // Before aedes hears of it and hands out the Last Will.
+    socket.once("end", () => {
+      entry.ended ??= "killed";
+    });
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      entry.ended ??= unreachable.has(error.code ?? "") ? "lost" : "killed";
+    });
     socket.once("close", () => this.#forget(entry));
     return true;
   }
@@ -203,6 +212,9 @@ class Connections {
       address,
       sinceMs: this.#options.nowMs(),
       superseded: false,
+      get ended() {
+        return entry.ended;
+      },
       send: (name, payload) =>
         new Promise((resolve) => {
           if (client.closed) return resolve(false);
@@ -246,6 +258,10 @@ class Connections {
     aedes.on("clientError", (client, error) => known(error, client));
     aedes.on("connectionError", (client, error) => known(error, client));
     (aedes as NodeJS.EventEmitter).on("error", (error: Error) => this.#log("error", "MQTT broker error", { why: error.message }));
+    aedes.on("keepaliveTimeout", (client) => {
+      const entry = this.#sockets.get(client.conn);
+      if (entry) entry.ended ??= "lost";
+    });
     aedes.on("subscribe", (subscriptions, client) => {
       const link = this.#sockets.get(client.conn)?.link;
       if (!link) return;

@@ -1,6 +1,7 @@
 // The TLS side of the MQTT port: client certificates, and the traps of Bun around them.
 import { constants } from "node:crypto";
 import * as tls from "node:tls";
+import { clientId } from "@picket/protocol/names";
 import type { CertifiedPeer, Log } from "../peer.ts";
 import { Admission } from "./admission.ts";
 
@@ -27,7 +28,8 @@ export type TlsOptions = {
 export function createTlsServer(
   options: TlsOptions,
   env: Readonly<Record<string, string | undefined>>,
-  accept: (socket: tls.TLSSocket, peer: CertifiedPeer) => void,
+  /** Returns why this connection is not taken; the address then pays as for a failed handshake. */
+  accept: (socket: tls.TLSSocket, peer: CertifiedPeer) => string | undefined,
 ): { readonly server: tls.Server; trust(peers: readonly string[]): void } {
   if (env.NODE_TLS_REJECT_UNAUTHORIZED === "0")
     throw new Error("NODE_TLS_REJECT_UNAUTHORIZED=0 switches the check of client certificates off: unset it and start again");
@@ -47,8 +49,11 @@ export function createTlsServer(
     socket.on("error", () => {});
     void identity(socket, options).then(
       (peer) => {
-        doors.leave(socket, true);
-        if (!socket.destroyed) accept(socket, peer);
+        const why = socket.destroyed ? undefined : accept(socket, peer);
+        doors.leave(socket, why === undefined);
+        if (why === undefined) return;
+        options.log("warn", "connection cut", { peer: clientId(peer.role, peer.name), address: socket.remoteAddress, why });
+        socket.destroy();
       },
       (error: unknown) => {
         doors.leave(socket, false);

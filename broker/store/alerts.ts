@@ -29,6 +29,12 @@ export const alertsMigrations: Migrations = [
   CREATE INDEX alerts_by_device ON alerts (device, status);
   CREATE INDEX alerts_by_status ON alerts (status, severity);
   `,
+  `
+  -- What retention let go since the site was made.
+  CREATE TABLE alerts_let_go (one INTEGER PRIMARY KEY CHECK (one = 1), count INTEGER NOT NULL) STRICT;
+  INSERT INTO alerts_let_go VALUES (1, 0);
+  CREATE INDEX alerts_closed ON alerts (changedMs) WHERE status = 'closed';
+  `,
 ];
 
 type Row = { detection: string; status: AlertStatus; assignee: string | null; notes: string };
@@ -160,6 +166,26 @@ export const growingAlerts = (store: Store, sinceMs: number, limit: number): { d
     )
     .all(sinceMs, limit)
     .map((row) => ({ detection: JSON.parse(row.detection) as Detection, group: row.group }));
+
+/**
+ * Lets go of closed alerts that last grew before `beforeMs`, and of the oldest closed ones while there are more than `keepCount` in all.
+ * Alerts that nobody closed stay, whatever their age and number. Returns how many went, at most `limit`.
+ */
+export function trimAlerts(store: Store, of: { beforeMs: number; keepCount: number; limit: number }): number {
+  const { db } = store;
+  const n = countAlerts(store);
+  const oldest = db.query(
+    "DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE status = 'closed' AND changedMs < $beforeMs ORDER BY changedMs LIMIT $limit)",
+  );
+  let gone = oldest.run({ beforeMs: of.beforeMs, limit: of.limit }).changes;
+  const excess = Math.min(n - gone - of.keepCount, of.limit - gone);
+  if (excess > 0) gone += oldest.run({ beforeMs: Number.MAX_SAFE_INTEGER, limit: excess }).changes;
+  if (gone > 0) db.query("UPDATE alerts_let_go SET count = count + ?").run(gone);
+  return gone;
+}
+
+/** Alerts of this site that are kept, whatever their status. */
+export const countAlerts = (store: Store): number => store.db.query<{ n: number }, []>("SELECT COUNT(*) AS n FROM alerts").get()!.n;
 
 /** Open alerts, in all and by severity. */
 export function alertCounts(store: Store): Record<"open" | Severity, number> {

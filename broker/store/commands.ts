@@ -198,6 +198,22 @@ export class Commands {
   }
 }
 
+/**
+ * Forgets commands that are over and were ordered before `beforeMs`. What a device's operators want of it, and the highest counter of each key,
+ * are read from its commands: those stay. Returns how many went.
+ */
+export const trimCommands = ({ db }: Store, of: { beforeMs: number; limit: number }): number =>
+  db
+    .query(
+      `DELETE FROM commands WHERE seq IN (
+         SELECT seq FROM commands c WHERE state IN ('answered', 'expired') AND createdMs < $beforeMs
+           AND EXISTS (SELECT 1 FROM commands n WHERE n.device = c.device AND n.kid = c.kid AND n.ctr > c.ctr)
+           AND (act NOT IN ('isolate', 'release')
+             OR EXISTS (SELECT 1 FROM commands n WHERE n.device = c.device AND n.seq > c.seq AND n.act IN ('isolate', 'release')))
+         ORDER BY seq LIMIT $limit)`,
+    )
+    .run(of).changes;
+
 function record(row: Row): CommandRecord {
   return {
     jti: row.jti,

@@ -12,12 +12,16 @@ type Waiting = { readonly work: () => unknown; readonly resolve: (value: unknown
 /** Table owners and their migrations, by the name the database remembers them under. */
 export type Schema = Readonly<Record<string, Migrations>>;
 
+/** Sums that many entries of a group add to and that are written once, in its commit. `write` gets what was added since. */
+export type Tally = { readonly size: number; readonly write: (store: Store, sums: readonly number[]) => void };
+
 /** An open database. Made by `openStore`. */
 export class Store implements Disposable {
   readonly db: Database;
   #waiting: Waiting[] = [];
   #scheduled: ReturnType<typeof setImmediate> | undefined;
   #closed = false;
+  readonly #tallies = new Map<Tally, number[]>();
 
   constructor(path: string, schema: Schema) {
     this.db = new Database(path, { create: true, strict: true });
@@ -51,7 +55,29 @@ export class Store implements Disposable {
 
   /** Runs `work` in a transaction of its own, on disk when it returns. For start-up and rare operator actions. */
   commitNow<T>(work: () => T): T {
-    return this.db.transaction(work).immediate();
+    return this.db
+      .transaction(() => {
+        const value = work();
+        this.#writeTallies();
+        return value;
+      })
+      .immediate();
+  }
+
+  /** Adds to sums that are written with the commit of the transaction this is called in; at once where there is none. */
+  add(tally: Tally, amounts: readonly number[]): void {
+    if (!this.db.inTransaction) {
+      tally.write(this, amounts);
+      return;
+    }
+    const sums = this.#tallies.get(tally) ?? new Array<number>(tally.size).fill(0);
+    for (const [at, amount] of amounts.entries()) sums[at] = sums[at]! + amount;
+    this.#tallies.set(tally, sums);
+  }
+
+  #writeTallies(): void {
+    for (const [tally, sums] of this.#tallies) tally.write(this, sums);
+    this.#tallies.clear();
   }
 
   /** Commits what waits, now. */
@@ -65,8 +91,10 @@ export class Store implements Disposable {
     try {
       this.db.run("BEGIN IMMEDIATE");
       for (const entry of group) settle.push(this.#attempt(entry));
+      this.#writeTallies();
       this.db.run("COMMIT");
     } catch (error) {
+      this.#tallies.clear();
       if (this.db.inTransaction) this.db.run("ROLLBACK");
       for (const entry of group) entry.reject(error);
       return;
@@ -81,6 +109,7 @@ export class Store implements Disposable {
 
   #attempt({ work, resolve, reject }: Waiting): () => void {
     this.#run("SAVEPOINT work");
+    const before = [...this.#tallies].map(([tally, sums]): [Tally, number[]] => [tally, [...sums]]);
     try {
       const value = work();
       this.#run("RELEASE work");
@@ -90,6 +119,8 @@ export class Store implements Disposable {
       if (!this.db.inTransaction) throw error;
       this.db.run("ROLLBACK TO work");
       this.db.run("RELEASE work");
+      this.#tallies.clear();
+      for (const [tally, sums] of before) this.#tallies.set(tally, sums);
       return () => reject(error);
     }
   }
@@ -101,6 +132,15 @@ export class Store implements Disposable {
     this.db.close();
   }
 }
+
+/** Bytes inside the file that nothing uses: they are filled before the file grows. */
+export const reusableBytes = ({ db }: Store): number =>
+  db.query<{ bytes: number }, []>("SELECT freelist_count * page_size AS bytes FROM pragma_freelist_count, pragma_page_size").get()!.bytes;
+
+/** Writes without changing anything, to learn whether the disk takes it; call inside `commitSoon`. */
+export const probeWrite = ({ db }: Store): void => {
+  db.query("UPDATE schema_version SET version = version").run();
+};
 
 function migrate(db: Database, path: string, schema: Schema): void {
   db.transaction(() => {
@@ -118,6 +158,8 @@ function migrate(db: Database, path: string, schema: Schema): void {
         );
     }
     for (const [part, migrations] of Object.entries(schema)) {
+      // A disk that is full must not keep the broker from starting: only what changes is written.
+      if (have.get(part) === migrations.length) continue;
       for (const sql of migrations.slice(have.get(part) ?? 0)) db.run(sql);
       db.run("INSERT OR REPLACE INTO schema_version VALUES (?, ?)", [part, migrations.length]);
     }

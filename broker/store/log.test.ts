@@ -1,14 +1,13 @@
 import { expect, test } from "vitest";
 import type { Store } from "./database.ts";
 import {
-  addDeadLetter,
   appendBatch,
   batchesWith,
-  countDeadLetters,
-  listDeadLetters,
+  logLetGo,
   logTotals,
   nextOffset,
   offsetSince,
+  ROW_BYTES,
   readBatches,
   readBatchesOf,
   receivedAt,
@@ -31,7 +30,7 @@ test("offsets rise without holes and are never used again, not even when everyth
   using store = openStore(":memory:");
   expect(nextOffset(store)).toBe(1);
   expect([put(store, { receivedMs: 1 }), put(store, { receivedMs: 2 })]).toEqual([1, 2]);
-  trimLog(store, { beforeMs: 10, keepBytes: 1e9, limit: 100 });
+  trimLog(store, { beforeMs: 10, keepBytes: 1e9, limit: 100, unreadFrom: 3 });
   expect(logTotals(store)).toEqual({ batches: 0, events: 0, bytes: 0, nextOffset: 3 });
   expect(put(store, { receivedMs: 3 })).toBe(3);
 });
@@ -49,28 +48,16 @@ test("batches are found by offset, device, time and the number of an event", () 
   expect(batchesWith(store, { device: "gw-2", epoch: "epoch000", seq: 12 })).toEqual([]);
 });
 
-test("retention by age and by size takes the oldest, a bounded number at once", () => {
+test("retention by age and by size takes the oldest, a bounded number at once, and counts what the detector had not read", () => {
   using store = openStore(":memory:");
   for (let n = 1; n <= 10; n++) put(store, { receivedMs: n });
-  expect(trimLog(store, { beforeMs: 4, keepBytes: 1e9, limit: 2 })).toBe(2);
-  expect(trimLog(store, { beforeMs: 4, keepBytes: 1e9, limit: 2 })).toBe(1);
-  expect(trimLog(store, { beforeMs: 0, keepBytes: 450, limit: 100 })).toBe(3);
+  const trim = (of: { beforeMs: number; keepBytes: number; limit: number }) =>
+    store.commitNow(() => trimLog(store, { ...of, unreadFrom: 5 })).batches;
+  expect(trim({ beforeMs: 4, keepBytes: 1e9, limit: 2 })).toBe(2);
+  expect(trim({ beforeMs: 4, keepBytes: 1e9, limit: 2 })).toBe(1);
+  expect(logLetGo(store)).toEqual({ events: 30, unread: 0 });
+  expect(trim({ beforeMs: 0, keepBytes: 4 * (100 + ROW_BYTES), limit: 100 })).toBe(3);
   expect(readBatches(store, 0, 10).map((row) => row.offset)).toEqual([7, 8, 9, 10]);
   expect(logTotals(store)).toMatchObject({ batches: 4, events: 40, bytes: 400 });
-});
-
-test("dead letters are bounded in number and size, and still counted", () => {
-  using store = openStore(":memory:");
-  for (let n = 0; n < 1010; n++)
-    addDeadLetter(store, {
-      device: "gw-1",
-      receivedMs: n,
-      topic: "events",
-      reason: "x".repeat(5000),
-      payload: Buffer.alloc(n === 0 ? 10 : 20_000),
-    });
-  expect(countDeadLetters(store)).toBe(1010);
-  expect(listDeadLetters(store, 5000)).toHaveLength(1000);
-  expect(listDeadLetters(store, 1)[0]).toMatchObject({ receivedMs: 1009, bytes: 20_000, reason: "x".repeat(500) });
-  expect(store.db.query<{ n: number }, []>("SELECT MAX(length(payload)) AS n FROM dead_letters").get()!.n).toBe(16 << 10);
+  expect(logLetGo(store)).toEqual({ events: 60, unread: 20 });
 });

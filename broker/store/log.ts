@@ -1,6 +1,6 @@
 // The log of batches as they came, the sequence numbers received, and what could not be stored.
 
-import type { Store } from "./database.ts";
+import type { Store, Tally } from "./database.ts";
 import type { Migrations } from "./migration.ts";
 
 export const logMigrations: Migrations = [
@@ -38,7 +38,21 @@ export const logMigrations: Migrations = [
     payload BLOB NOT NULL
   ) STRICT;
   `,
+  `
+  -- The totals are kept by the code, once for each commit.
+  DROP TRIGGER log_added;
+  DROP TRIGGER log_removed;
+  -- What retention let go, and of it what the detector had not read.
+  CREATE TABLE log_let_go (one INTEGER PRIMARY KEY CHECK (one = 1), events INTEGER NOT NULL, unread INTEGER NOT NULL) STRICT;
+  INSERT INTO log_let_go VALUES (1, 0, 0);
+  `,
 ];
+
+const totals: Tally = {
+  size: 3,
+  write: (store, [batches, events, bytes]) =>
+    store.db.query("UPDATE log_totals SET batches = batches + ?, events = events + ?, bytes = bytes + ?").run(batches!, events!, bytes!),
+};
 
 export type LogRow = { readonly offset: number; readonly device: string; readonly receivedMs: number; readonly batch: Uint8Array };
 export type LogTotals = { readonly batches: number; readonly events: number; readonly bytes: number; readonly nextOffset: number };
@@ -53,6 +67,7 @@ export function appendBatch(
       "INSERT INTO log (device, epoch, firstSeq, nextSeq, receivedMs, count, bytes, batch) VALUES ($device, $epoch, $firstSeq, $nextSeq, $receivedMs, $count, $bytes, $batch)",
     )
     .run({ ...of, bytes: of.batch.byteLength });
+  store.add(totals, [1, of.count, of.batch.byteLength]);
   return Number(result.lastInsertRowid);
 }
 
@@ -104,55 +119,53 @@ export function logTotals(store: Store): LogTotals {
 export const batchesFrom = (store: Store, offset: number): number =>
   store.db.query<{ n: number }, [number]>("SELECT COUNT(*) AS n FROM log WHERE offset >= ?").get(offset)!.n;
 
+/** What a batch takes beside its own bytes: its row, its indexes, and on average half a page at its end. */
+export const ROW_BYTES = 512;
+
+export type LetGo = {
+  /** Batches that went. */
+  readonly batches: number;
+  readonly events: number;
+  /** Events of them that the detector had not read. */
+  readonly unread: number;
+};
+
 /**
  * Removes old batches: those received before `beforeMs`, and the oldest while the log is larger than `keepBytes`.
- * At most `limit` rows at once, so that ingest never waits long. Returns how many went.
+ * At most `limit` rows at once, so that ingest never waits long. `unreadFrom` is the detector's cursor. Call inside a transaction of its own.
  */
-export function trimLog(store: Store, of: { beforeMs: number; keepBytes: number; limit: number }): number {
-  const old = store.db
-    .query("DELETE FROM log WHERE offset IN (SELECT offset FROM log WHERE receivedMs < ? ORDER BY receivedMs LIMIT ?)")
-    .run(of.beforeMs, of.limit).changes;
-  const excess = logTotals(store).bytes - of.keepBytes;
-  if (excess <= 0) return old;
-  // Retention deletes from the front only, so the running sum needs just the rows that may go.
-  const oldest = store.db
-    .query<{ offset: number; bytes: number }, [number]>("SELECT offset, bytes FROM log ORDER BY offset LIMIT ?")
-    .all(of.limit);
-  let freed = 0;
-  let upTo: number | undefined;
-  for (const row of oldest) {
-    if (freed >= excess) break;
-    freed += row.bytes;
-    upTo = row.offset;
+export function trimLog(store: Store, of: { beforeMs: number; keepBytes: number; limit: number; unreadFrom: number }): LetGo {
+  type Row = { offset: number; count: number; bytes: number };
+  const gone = store.db
+    .query<Row, [number, number]>("SELECT offset, count, bytes FROM log WHERE receivedMs < ? ORDER BY receivedMs LIMIT ?")
+    .all(of.beforeMs, of.limit);
+  const chosen = new Set(gone.map(({ offset }) => offset));
+  const before = logTotals(store);
+  const cost = (row: { bytes: number }) => row.bytes + ROW_BYTES;
+  let excess = before.bytes + before.batches * ROW_BYTES - of.keepBytes - gone.reduce((total, row) => total + cost(row), 0);
+  if (excess > 0) {
+    const oldest = store.db.query<Row, [number]>("SELECT offset, count, bytes FROM log ORDER BY offset LIMIT ?").all(of.limit);
+    for (const row of oldest) {
+      if (excess <= 0) break;
+      if (chosen.has(row.offset)) continue;
+      gone.push(row);
+      excess -= cost(row);
+    }
   }
-  if (upTo === undefined) return old;
-  return old + store.db.query("DELETE FROM log WHERE offset <= ?").run(upTo).changes;
+  const remove = store.db.query("DELETE FROM log WHERE offset = ?");
+  for (const { offset } of gone) remove.run(offset);
+  const events = sum(gone, "count");
+  const late = gone.filter(({ offset }) => offset >= of.unreadFrom);
+  const unread = sum(late, "count");
+  if (gone.length > 0) {
+    store.add(totals, [-gone.length, -events, -sum(gone, "bytes")]);
+    store.db.query("UPDATE log_let_go SET events = events + ?, unread = unread + ?").run(events, unread);
+  }
+  return { batches: gone.length, events, unread };
 }
 
-/** Most dead letters kept, and bytes kept of each: enough to see what was wrong. */
-const MAX_DEAD_LETTERS = 1000;
-const MAX_DEAD_BYTES = 16 << 10;
+const sum = <K extends string>(rows: readonly Readonly<Record<K, number>>[], key: K) => rows.reduce((total, row) => total + row[key], 0);
 
-export type DeadLetter = { readonly device: string; readonly receivedMs: number; readonly topic: string; readonly reason: string };
-
-/** Keeps what can never be stored; call inside `commitSoon`. */
-export function addDeadLetter(store: Store, of: DeadLetter & { payload: Uint8Array }): void {
-  store.db
-    .query(
-      "INSERT INTO dead_letters (device, receivedMs, topic, reason, bytes, payload) VALUES ($device, $receivedMs, $topic, $reason, $bytes, $payload)",
-    )
-    .run({ ...of, reason: of.reason.slice(0, 500), bytes: of.payload.byteLength, payload: of.payload.slice(0, MAX_DEAD_BYTES) });
-  store.db.query("DELETE FROM dead_letters WHERE id <= (SELECT MAX(id) FROM dead_letters) - ?").run(MAX_DEAD_LETTERS);
-}
-
-/** How many there ever were. */
-export const countDeadLetters = (store: Store): number =>
-  store.db.query<{ seq: number }, []>("SELECT seq FROM sqlite_sequence WHERE name = 'dead_letters'").get()?.seq ?? 0;
-
-/** The latest dead letters, newest first. */
-export const listDeadLetters = (store: Store, limit: number): (DeadLetter & { readonly bytes: number })[] =>
-  store.db
-    .query<DeadLetter & { bytes: number }, [number]>(
-      "SELECT device, receivedMs, topic, reason, bytes FROM dead_letters ORDER BY id DESC LIMIT ?",
-    )
-    .all(limit);
+/** Events that retention let go since the site was made, and of them those the detector had not read. */
+export const logLetGo = (store: Store): { events: number; unread: number } =>
+  store.db.query<{ events: number; unread: number }, []>("SELECT events, unread FROM log_let_go").get()!;

@@ -101,31 +101,51 @@ export function markReceived(
   store: Store,
   of: { device: string; epoch: string; boot: string; runs: readonly Run[]; oldest: number; nowMs: number },
 ): void {
+  const { device, epoch } = of;
   let added = 0;
   let intervals = 0;
-  for (const [start, count] of of.runs) {
-    let first = start;
-    let next = start + count;
-    for (const have of touching(store, of.device, of.epoch, { first, next })) {
-      first = Math.min(first, have.first);
-      next = Math.max(next, have.next);
-      store.db.query("DELETE FROM received WHERE device = ? AND epoch = ? AND first = ?").run(of.device, of.epoch, have.first);
-      intervals--;
-    }
-    store.db.query("INSERT INTO received VALUES (?, ?, ?, ?)").run(of.device, of.epoch, first, next);
-    intervals++;
-    added += count;
+  for (const run of of.runs) {
+    intervals += join(store, device, epoch, run);
+    added += run[1];
   }
-  store.db
+  const known = store.db
     .query(
-      `INSERT INTO epochs (device, epoch, boot, firstMs, lastMs, stored, floor, intervals) VALUES ($device, $epoch, $boot, $nowMs, $nowMs, $added, $oldest, $intervals)
-       ON CONFLICT DO UPDATE SET boot = excluded.boot, lastMs = excluded.lastMs, stored = stored + excluded.stored,
-         floor = MAX(floor, excluded.floor), intervals = intervals + excluded.intervals`,
+      `UPDATE epochs SET boot = $boot, lastMs = $nowMs, stored = stored + $added, floor = MAX(floor, $oldest), intervals = intervals + $intervals
+       WHERE device = $device AND epoch = $epoch`,
     )
-    .run({ device: of.device, epoch: of.epoch, boot: of.boot, nowMs: of.nowMs, added, oldest: of.oldest, intervals });
-  boundEpochs(store, of.device);
-  boundIntervals(store, of.device, of.epoch);
+    .run({ device, epoch, boot: of.boot, nowMs: of.nowMs, added, oldest: of.oldest, intervals }).changes;
+  if (known === 0) {
+    store.db
+      .query(
+        `INSERT INTO epochs (device, epoch, boot, firstMs, lastMs, stored, floor, intervals)
+         VALUES ($device, $epoch, $boot, $nowMs, $nowMs, $added, $oldest, $intervals)`,
+      )
+      .run({ device, epoch, boot: of.boot, nowMs: of.nowMs, added, oldest: of.oldest, intervals });
+    boundEpochs(store, device);
+  }
+  if (intervals > 0) boundIntervals(store, device, epoch);
 }
+
+/** Adds a run to what is there. Returns by how much the number of intervals grew. */
+function join(store: Store, device: string, epoch: string, [start, count]: Run): number {
+  const next = start + count;
+  const have = touching(store, device, epoch, { first: start, next });
+  const [lowest] = have.slice(-1);
+  if (lowest && lowest.first <= start) {
+    // The usual case, an epoch that goes on: one row changes in place.
+    for (const { first } of have.slice(0, -1)) remove(store, device, epoch, first);
+    store.db
+      .query("UPDATE received SET next = ? WHERE device = ? AND epoch = ? AND first = ?")
+      .run(Math.max(next, have[0]!.next), device, epoch, lowest.first);
+    return 1 - have.length;
+  }
+  for (const { first } of have) remove(store, device, epoch, first);
+  store.db.query("INSERT INTO received VALUES (?, ?, ?, ?)").run(device, epoch, start, Math.max(next, have[0]?.next ?? 0));
+  return 1 - have.length;
+}
+
+const remove = (store: Store, device: string, epoch: string, first: number) =>
+  store.db.query("DELETE FROM received WHERE device = ? AND epoch = ? AND first = ?").run(device, epoch, first);
 
 /** What a heartbeat says of the epochs a device still holds, and of its losses in the current one. */
 export type EpochReport = {

@@ -1,11 +1,14 @@
 // Every table owner with its migrations. Its key is stored in the database: never rename one.
+import { absenceMigrations } from "./absences.ts";
 import { alertsMigrations } from "./alerts.ts";
 import { commandMigrations } from "./commands.ts";
 import { credentialMigrations } from "./credentials.ts";
 import { type Schema, Store } from "./database.ts";
+import { deadLetterMigrations } from "./dead-letters.ts";
 import { detectorMigrations } from "./detector.ts";
 import { devicesMigrations } from "./devices.ts";
 import { keyMigrations } from "./keys.ts";
+import { ledgerMigrations } from "./ledger.ts";
 import { logMigrations } from "./log.ts";
 import { meshMigrations } from "./mesh.ts";
 import { meshLogMigrations } from "./mesh-log.ts";
@@ -18,6 +21,7 @@ import { tokensMigrations } from "./tokens.ts";
 
 const schema: Schema = {
   log: logMigrations,
+  deadLetters: deadLetterMigrations,
   received: receivedMigrations,
   devices: devicesMigrations,
   alerts: alertsMigrations,
@@ -31,6 +35,8 @@ const schema: Schema = {
   meshLog: meshLogMigrations,
   meshReceived: meshReceivedMigrations,
   samples: samplesMigrations,
+  ledger: ledgerMigrations,
+  absences: absenceMigrations,
   packs: packMigrations,
 };
 

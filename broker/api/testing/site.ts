@@ -63,6 +63,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
     credentials,
     siteStatus: () => siteStatus(store),
     hostFacts: () => ({ certificateExpiresMs: server.notAfterMs, disk: { freeBytes: 2 ** 40, totalBytes: 2 ** 41 } }),
+    intake: () => ({ outage: undefined, throttled: [], deadLetters: [], letGo: { events: 0, unread: 0 }, alerts: 0 }),
     enrolment: {
       ca: () => authority.pem,
       enroll: async () => {
