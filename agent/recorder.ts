@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { EventDraft } from "@picket/protocol/event";
 import { EventBuffer } from "./buffer/buffer.ts";
+import { mirrorPath } from "./buffer/mirror.ts";
 import type { AgentConfig } from "./config.ts";
 import { thisHost, version } from "./host.ts";
 import { localRules } from "./local-rules.ts";
@@ -11,6 +12,7 @@ import { maskOf } from "./privacy.ts";
 import { type RuleState, withinBudget } from "./rule-budget.ts";
 import { createShedder, type Strain } from "./shed.ts";
 import { createStamp, newEpoch } from "./stamp.ts";
+import { runFolder, runName } from "./status-file.ts";
 
 /** How often counted loss becomes an event. */
 const LOSS_EVERY_MS = 1000;
@@ -23,6 +25,8 @@ export type Recorder = {
   /** Events numbered so far. */
   produced(): number;
   lost(): { shed: number; buffer: number };
+  /** `lost().buffer` by what the events were worth. */
+  bufferLost(): { plain: number; hit: number; result: number };
   /** From now on this many events are kept per second, on average. */
   limit(eventsPerS: number): void;
   /** How much is to be let go of, so that the agent keeps to its share of the machine. */
@@ -38,6 +42,7 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
   const { boot, arch, kernel } = thisHost();
   const epoch = newEpoch();
   const lost = { shed: 0, buffer: 0 };
+  const bufferLost = { plain: 0, hit: 0, result: 0 };
   let trouble: string | undefined;
   let strain: Strain = 0;
   let stopped = false;
@@ -49,7 +54,18 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
     // Later: the buffer reports damage while it is being opened, before there is anything to number events with.
     queueMicrotask(() => pipeline.emit({ type: "sensor.state", timeMs: Date.now(), body }));
   };
-  const buffer = new EventBuffer({ path: join(config.state, "buffer.db"), ...config.buffer, epoch: { epoch, boot, device }, onTrouble });
+  const buffer = new EventBuffer({
+    path: join(config.state, "buffer.db"),
+    mirror: mirrorPath(`${runName(config.state)}.tail`, [runFolder() ?? "/run", "/dev/shm"]),
+    ...config.buffer,
+    epoch: { epoch, boot, device },
+    onTrouble,
+    onUnclean: (last) =>
+      log("warn", "the last run ended without a stop: it was killed, or power was lost", {
+        epoch: last.epoch,
+        ...(last.recovered === undefined ? { lostAtMost: last.atMost } : { recovered: last.recovered }),
+      }),
+  });
   // Later: an event is being taken just now.
   const onRules = (state: RuleState) =>
     queueMicrotask(() => pipeline.emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "rules", ...state } }));
@@ -68,11 +84,15 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
     onFailure: (error, draft) => log("error", "an event could not be taken", { type: draft.type, error: String(error) }),
   });
   const countLoss = () => {
-    const now = { shed: pipeline.takeShed(), buffer: buffer.takeEvicted() };
-    for (const where of ["shed", "buffer"] as const) {
-      lost[where] += now[where];
-      const body = { collector: "agent", count: now[where], where };
-      if (body.count > 0) pipeline.emit({ type: "sensor.lost", timeMs: Date.now(), body });
+    const shed = pipeline.takeShed();
+    lost.shed += shed;
+    if (shed > 0) pipeline.emit({ type: "sensor.lost", timeMs: Date.now(), body: { collector: "agent", count: shed, where: "shed" } });
+    for (const loss of buffer.takeLost()) {
+      const { count, by, atMost } = loss;
+      if (by) for (const worth of ["plain", "hit", "result"] as const) bufferLost[worth] += by[worth];
+      if (by) lost.buffer += count;
+      const of = { ...(by && { by }), ...(loss.epoch !== epoch && { epoch: loss.epoch }), ...(atMost && { atMost }) };
+      pipeline.emit({ type: "sensor.lost", timeMs: Date.now(), body: { collector: "agent", count, where: "buffer", ...of } });
     }
   };
   pipeline.emit({ type: "agent.start", timeMs: Date.now(), body: { version, bootId: boot, arch, kernel } });
@@ -85,6 +105,7 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
     },
     produced: () => stamp.next,
     lost: () => lost,
+    bufferLost: () => bufferLost,
     limit: (eventsPerS) => {
       rates.eventsPerS = eventsPerS;
     },
@@ -98,7 +119,7 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
       countLoss();
       pipeline.emit({ type: "agent.stop", timeMs: Date.now(), body: { why } });
       stopped = true;
-      buffer.flush();
+      buffer.finish();
     },
   };
 }

@@ -1,7 +1,7 @@
 // What the running agent tells `picket-agent status`: a small file, in memory (/run) where that can be written, so that it costs no flash.
 import { accessSync, constants, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { Online } from "@picket/protocol/status";
+import { Online, type OnlineStatus } from "@picket/protocol/status";
 import * as z from "zod";
 
 const RUN = "/run/picket";
@@ -24,14 +24,22 @@ export const AgentStatus = z.object({
 export type AgentStatus = z.infer<typeof AgentStatus>;
 
 /** Where the agent with this state folder writes its status. */
-export function statusPath(state: string): string {
-  const name = `agent-${new Bun.CryptoHasher("sha256").update(resolve(state)).digest("hex").slice(0, 12)}.json`;
+export const statusPath = (state: string): string => {
+  const folder = runFolder();
+  return folder === undefined ? join(state, "status.json") : join(folder, `${runName(state)}.json`);
+};
+
+/** How files of the agent with this state folder are called where agents with others have theirs, too. */
+export const runName = (state: string) => `agent-${new Bun.CryptoHasher("sha256").update(resolve(state)).digest("hex").slice(0, 12)}`;
+
+/** The folder for what need not survive a boot, made where there is none; undefined where it cannot be written. */
+export function runFolder(): string | undefined {
   try {
     mkdirSync(RUN, { recursive: true, mode: 0o755 });
     accessSync(RUN, constants.W_OK);
-    return join(RUN, name);
+    return RUN;
   } catch {
-    return join(state, "status.json");
+    return undefined;
   }
 }
 
@@ -64,6 +72,14 @@ export function startTicksOf(pid: number): number | undefined {
   }
 }
 
+const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+function byWorth({ lost, bufferLost }: OnlineStatus): string {
+  if (!bufferLost || lost.buffer === 0) return "";
+  const { plain, hit, result } = bufferLost.by;
+  return `: ${plain} plain, ${hit} with hits, ${result} results`;
+}
+
 /** For people. */
 export function describeStatus({ status, running }: { status: AgentStatus; running: boolean }, nowMs: number): string {
   const { online } = status;
@@ -77,7 +93,12 @@ export function describeStatus({ status, running }: { status: AgentStatus; runni
     `connection   ${status.connected ? "connected" : `not connected: ${status.why ?? "connecting"}`} (since ${new Date(status.sinceMs).toISOString()})`,
     `certificate  until ${new Date(status.certificateExpiresMs).toISOString()}`,
     `isolation    ${online.isolation.state}${online.isolation.reason ? ` (${online.isolation.reason})` : ""}`,
-    `events       ${online.produced} made, ${online.buffer.events} waiting (${online.buffer.bytes} bytes), ${lost} lost (kernel ${online.lost.kernel}, shed ${online.lost.shed}, buffer ${online.lost.buffer})`,
+    `events       ${online.produced} made, ${online.buffer.events} waiting (${online.buffer.bytes} bytes), ${lost} lost (kernel ${online.lost.kernel}, shed ${online.lost.shed}, buffer ${online.lost.buffer}${byWorth(online)})`,
+    ...(online.flash
+      ? [
+          `flash        ${mebibytes(online.flash.wroteBytes)} written in the last 24 hours of running, of ${mebibytes(online.flash.budgetBytes)} it may`,
+        ]
+      : []),
     `resources    ${Math.round(online.rssBytes / 2 ** 20)} MiB, ${online.cpuS.toFixed(1)} s of CPU`,
     ...online.capabilities.map((one) => `${one.level.padEnd(9)}    ${one.name}: ${one.why}${one.todo ? ` -> ${one.todo}` : ""}`),
   ].join("\n");

@@ -402,7 +402,7 @@ uninstall_device() { # PURGE
   fi
   if [ "$(readlink "$LINK" || true)" = "$AGENT/picket-agent" ]; then rm -f "$LINK"; fi
   rm -rf "$AGENT" "$ROOT"/agent-[0-9]*
-  rm -f "$ETC/enroll.token" /run/picket/agent-*.json
+  rm -f "$ETC/enroll.token" /run/picket/agent-*.json /run/picket/agent-*.tail /dev/shm/agent-*.tail
   if [ -n "$1" ]; then
     rm -rf "$STATE"
     rm -f "$ETC/agent.toml"

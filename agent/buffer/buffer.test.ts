@@ -33,6 +33,7 @@ function close(buffer: EventBuffer) {
   opened.splice(opened.indexOf(buffer), 1);
   buffer[Symbol.dispose]();
 }
+const evicted = (buffer: EventBuffer) => buffer.takeLost().reduce((sum, { count, atMost }) => sum + (atMost ? 0 : count), 0);
 const seqs = (lease: Lease | undefined) => lease?.events.map((event) => event.seq);
 
 test("an event comes out as it went in", () => {
@@ -168,8 +169,8 @@ test("a full buffer evicts plain events first, oldest first, never what is being
   expect([seqs(sending), seqs(plainSending)]).toEqual([[0], [1]]);
   for (let seq = 5; seq < 7; seq++) buffer.append(plain("aaaaaaaa", seq));
   buffer.flush();
-  expect(buffer.takeEvicted()).toBe(2);
-  expect(buffer.takeEvicted()).toBe(0);
+  expect(evicted(buffer)).toBe(2);
+  expect(evicted(buffer)).toBe(0);
   expect(buffer.size().events).toBe(5);
   expect(seqs(buffer.lease(all))).toEqual([4, 5, 6]);
 });
@@ -178,7 +179,7 @@ test("hits make room only when nothing plain is left, and results last of all", 
   const buffer = open("aaaaaaaa", { maxEvents: 2 });
   for (const event of [result("aaaaaaaa", 0), hit("aaaaaaaa", 1), plain("aaaaaaaa", 2), hit("aaaaaaaa", 3)]) buffer.append(event);
   buffer.flush();
-  expect(buffer.takeEvicted()).toBe(2);
+  expect(evicted(buffer)).toBe(2);
   expect(buffer.waiting()).toEqual({ events: 2, urgent: 2 });
   expect(seqs(buffer.lease(all))).toEqual([0, 3]);
 });
@@ -188,7 +189,7 @@ test("the byte limit evicts too", () => {
   for (let seq = 0; seq < 10; seq++) buffer.append(plain("aaaaaaaa", seq, "x".repeat(2000)));
   buffer.flush();
   expect(buffer.size().bytes).toBeLessThanOrEqual(10_000);
-  expect(buffer.takeEvicted()).toBe(10 - buffer.size().events);
+  expect(evicted(buffer)).toBe(10 - buffer.size().events);
   expect(buffer.epochs()).toEqual([["aaaaaaaa", 6, 10]]);
 });
 
@@ -197,7 +198,7 @@ test("an event too large to be sent keeps its number and counts as lost", () => 
   buffer.append(plain("aaaaaaaa", 0, "x".repeat(MAX_EVENT_BYTES)));
   buffer.append(plain("aaaaaaaa", 1));
   buffer.flush();
-  expect(buffer.takeEvicted()).toBe(1);
+  expect(evicted(buffer)).toBe(1);
   expect(seqs(buffer.lease(all))).toEqual([1]);
 });
 
@@ -238,13 +239,12 @@ test("a file damaged while in use is set aside: what it held is counted as lost,
   if (existsSync(join(dir, "buffer.db-wal"))) truncateSync(join(dir, "buffer.db-wal"), 0);
   for (let seq = 0; seq < 3; seq++) buffer.append(plain("bbbbbbbb", seq));
   buffer.flush();
-  const leased = buffer.lease(all);
+  const leased = [buffer.lease(all)];
   buffer.append(plain("bbbbbbbb", 3));
   buffer.flush();
-  const next = leased?.epoch === "bbbbbbbb" ? leased : buffer.lease(all);
-  expect(next?.epoch).toBe("bbbbbbbb");
-  expect(next?.events.at(-1)?.seq).toBe(3);
-  expect(buffer.takeEvicted()).toBeGreaterThanOrEqual(900);
+  leased.push(buffer.lease(all));
+  expect(leased.flatMap((lease) => (lease?.epoch === "bbbbbbbb" ? seqs(lease) : []))).toEqual([0, 1, 2, 3]);
+  expect(evicted(buffer)).toBeGreaterThanOrEqual(900);
 });
 
 test("numbers must follow each other", () => {

@@ -1,20 +1,32 @@
 // The record of what the site has not stored yet. Nothing leaves it but by an acknowledgement or, counted, by eviction.
 import type { SensorEvent } from "@picket/protocol/event";
 import type { EventSource, Lease } from "../lease.ts";
-import { evict, total } from "./evict.ts";
-import { setAside } from "./set-aside.ts";
-import { classes, type EpochRow, type EventRow, isDamage, openStore, runsOf, type Store } from "./store.ts";
+import { Disk, type Held, type Loss, lostOf, type Mark, revive, type Unclean } from "./disk.ts";
+import { Mirror, type Recovered, recover } from "./mirror.ts";
+import { BufferBusy, classes, type EpochRow, isDamage, isRefusal } from "./store.ts";
+import { type Pending, Tail } from "./tail.ts";
+import { type Flash, Wear, writtenBytes } from "./wear.ts";
 
 /** An event whose JSON is larger could never be sent in one message. It keeps its number and counts as evicted. */
 export const MAX_EVENT_BYTES = 512 << 10;
-/** Longest time an event waits in memory for others to share its transaction. */
-const COMMIT_WITHIN_MS = 20;
-/** Longest time an acknowledged event stays on disk. Deletions ride on the next append, which halves what is written to flash. */
+/** Longest time an event waits for others to share its transaction (strict) or its batch. */
+const GATHER_MS = 20;
+/** Balanced: a plain event not acknowledged within this goes to disk, and what is there is synced as often. */
+const SPILL_AFTER_MS = 1000;
+/** While the site answers, events younger than this stay in memory when older ones go to disk: they are about to be acknowledged. */
+const STAYS_MS = 500;
+const ANSWERED_WITHIN_MS = 5000;
+/** Longest time an acknowledged event stays on disk. Deletions ride on the next write, which halves what is written to flash. */
 const DELETE_WITHIN_MS = 2000;
 const DELETE_AT = 2000;
-/** Events kept in memory while the disk takes none, and how often it is tried again. */
-const MAX_PENDING = 20_000;
+/** What may be in memory only: while all is well, and while the disk takes none. How often it is tried again then. */
+const IN_MEMORY = { events: 4096, bytes: 2 << 20 };
+const REFUSED = { events: 20_000, bytes: 8 << 20 };
 const RETRY_MS = 1000;
+/** Numbers a run may use before it notes on disk that it goes further: so many, or those of so many seconds. */
+const RESERVE = 256;
+const RESERVE_S = 4;
+const MAX_RESERVE = 1 << 16;
 
 export type BufferOptions = {
   readonly path: string;
@@ -22,304 +34,456 @@ export type BufferOptions = {
   /** Of JSON text; the file is somewhat larger. */
   readonly maxBytes: number;
   readonly epoch: { readonly epoch: string; readonly boot: string; readonly device: string };
+  /** `strict`: all is on the disk before it is given out. `balanced` (default): plain events that are acknowledged within a second are never written. */
+  readonly durability?: "balanced" | "strict";
+  /** A file in the machine's memory for what this process has in its own, so that kill -9 costs nothing; see `mirrorPath`. */
+  readonly mirror?: string | undefined;
+  /** Bytes that may be written to flash in 24 hours of running. Balanced only: above it plain events stay in memory, and the oldest go. */
+  readonly flashBytesPerDay?: number;
   /** Called when the disk stops taking events or the file was damaged, and with `undefined` when all is well again. */
   readonly onTrouble?: (why: string | undefined) => void;
+  /** Called while opening, when the run before this one did not end in order. */
+  readonly onUnclean?: (last: Unclean) => void;
   readonly nowMs?: () => number;
+  readonly monotonicMs?: () => number;
+  readonly writtenBytes?: () => number | undefined;
 };
 
-/** Events given out together: of one epoch and one class. */
-type Held = { readonly base: number; readonly ids: readonly number[]; readonly bytes: number; readonly urgent: boolean };
-type Pending = { readonly seq: number; readonly class: number; readonly event: string; readonly bytes: number };
-
 export class EventBuffer implements EventSource, Disposable {
-  /** Called when events became available: after a commit or a release. */
+  /** Called when events became available: after a commit or a release, or a moment after they came. */
   onAvailable: () => void = () => {};
 
   readonly #options: BufferOptions;
-  #store: Store | undefined;
-  /** By base, rising; the last one is this run's. */
-  #epochs: EpochRow[] = [];
-  #pending: Pending[] = [];
+  readonly #isStrict: boolean;
+  readonly #monotonicMs: () => number;
+  readonly #disk: Disk;
+  readonly #tail = new Tail();
+  readonly #wear: Wear;
+  #mirror: Mirror | undefined;
+  #recovered: Recovered | undefined;
   #next = 0;
+  /** Numbers below it were noted in the mirror: only these may be given out. */
+  #visible = 0;
+  #came: Pending[] = [];
+  #gone: number[] = [];
   readonly #leases = new Map<number, Held>();
-  /** Ids given out and still in the file, acknowledged or not. */
-  readonly #taken = new Set<number>();
-  #acked: Held[] = [];
   #leaseId = 0;
-  // No free event of the class has a lower id.
-  #plainFrom = 0;
-  #urgentFrom = 0;
-  #urgentWaiting = 0;
-  #evicted = 0;
-  #commitTimer: ReturnType<typeof setTimeout> | undefined;
+  #bounds: Loss[] = [];
+  #reserved = { end: 0, durable: 0, atNext: 0, atMs: 0 };
+  #answeredMs = Number.NEGATIVE_INFINITY;
+  /** Something other than events is to be written. */
+  #isDirty = false;
+  #isFinished = false;
+  #isRestored = false;
+  #turnQueued = false;
+  #isOverBudget = false;
+  #gatherTimer: ReturnType<typeof setTimeout> | undefined;
+  #spillTimer: ReturnType<typeof setTimeout> | undefined;
   #deleteTimer: ReturnType<typeof setTimeout> | undefined;
-  #commitQueued = false;
+  #syncTimer: ReturnType<typeof setTimeout> | undefined;
+  #isSyncing = false;
+  #isClosed = false;
   #trouble: string | undefined;
 
-  /** Throws `BufferBusy`, or an error when the directory cannot be written. A damaged file is set aside and reported through `onTrouble`. */
+  /**
+   * Throws `BufferBusy`, or an error when the folder cannot be used at all. A damaged file is set aside, and a disk that takes nothing is tried again:
+   * both are reported through `onTrouble`.
+   */
   constructor(options: BufferOptions) {
     this.#options = options;
+    this.#isStrict = options.durability === "strict";
+    this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
+    this.#wear = new Wear({
+      budgetBytes: options.flashBytesPerDay ?? Number.POSITIVE_INFINITY,
+      writtenBytes: options.writtenBytes ?? writtenBytes,
+      monotonicMs: this.#monotonicMs,
+    });
+    const { path, maxEvents, maxBytes, epoch } = options;
+    this.#disk = new Disk({ path, maxEvents, maxBytes, fsync: this.#isStrict }, epoch);
+    this.#recovered = options.mirror === undefined ? undefined : recover(options.mirror, epoch.boot);
     try {
       this.#open();
     } catch (error) {
-      if (!isDamage(error)) throw error;
-      this.#startAnew(error);
-      this.#open();
+      if (isRefusal(error)) this.#report(messageOf(error));
+      else if (isDamage(error)) {
+        this.#startAnew(error);
+        this.#guard(() => this.#open());
+      } else throw error;
     }
   }
 
   /**
-   * Takes one event. It is on disk at the end of this turn of the event loop when it carries a hit or a result, else within 20 ms,
-   * together with all others of that time. Throws when its number does not follow the last: `stamp` makes them follow.
+   * Takes one event. Balanced: it may be given out after this turn of the event loop, on disk when it carries a hit or a result. Strict: likewise, but all
+   * are on disk first, plain ones within 20 ms, together with all others of that time. Throws when its number does not follow the last: `stamp` makes
+   * them follow.
    */
   append(event: SensorEvent): void {
     if (event.seq !== this.#next) throw new Error(`event ${event.seq} appended where ${this.#next} is next`);
     const text = JSON.stringify({ type: event.type, timeMs: event.timeMs, body: event.body, hits: event.hits });
-    const pending = { seq: event.seq, class: classes[classOf(event)], event: text, bytes: Buffer.byteLength(text) };
+    const bytes = Buffer.byteLength(text);
+    const kind = classes[classOf(event)];
     this.#next++;
-    this.#pending.push(pending);
-    if (pending.class > classes.plain && this.#trouble === undefined) this.#commitThisTurn();
-    else this.#commitTimer ??= setTimeout(() => this.flush(), this.#trouble === undefined ? COMMIT_WITHIN_MS : RETRY_MS);
+    this.#isFinished = false;
+    if (bytes > MAX_EVENT_BYTES) {
+      this.#disk.lose(event.epoch, kind);
+      this.#isDirty = true;
+    } else {
+      const pending = { seq: event.seq, class: kind, event: text, bytes, atMs: this.#monotonicMs(), leased: false };
+      this.#tail.add(pending);
+      this.#came.push(pending);
+    }
+    this.#queueTurn();
   }
 
-  /** Writes what waits, now. A disk that refuses keeps events in memory (at most 20,000) and is tried again each second. */
+  /** Writes all that is in memory to disk, now. A disk that refuses keeps events in memory (at most 20,000) and is tried again each second. */
   flush(): void {
-    clearTimeout(this.#commitTimer);
-    clearTimeout(this.#deleteTimer);
-    this.#commitTimer = this.#deleteTimer = undefined;
-    if (this.#pending.length === 0 && this.#acked.length === 0) return;
-    this.#guard(() => {
-      if (!this.#store) this.#open();
-      this.#commit(this.#store!);
-      if (this.#trouble !== undefined) this.#report(undefined);
-    });
+    if (this.#tail.size > 0 || this.#disk.acked > 0 || this.#isDirty) this.#write([...this.#tail.values()]);
+    this.#noteTurn();
     if (this.waiting().events > 0) this.onAvailable();
   }
 
+  /** No event follows: writes all that is in memory, and that this run ended in order. */
+  finish(): void {
+    this.#isDirty ||= !this.#isFinished;
+    this.#isFinished = true;
+    this.flush();
+  }
+
   lease(max: { events: number; bytes: number }): Lease | undefined {
-    return this.#guard(() => {
-      const store = this.#store;
-      return store && (this.#take(store, "urgent", max) ?? this.#take(store, "plain", max));
-    });
+    return this.#guard(() => this.#take("urgent", max) ?? this.#take("plain", max));
   }
 
   ack(lease: Lease): void {
     const held = this.#leases.get(lease.id);
     if (!held) return;
     this.#leases.delete(lease.id);
-    this.#acked.push(held);
-    if (this.#acked.reduce((sum, { ids }) => sum + ids.length, 0) >= DELETE_AT) this.flush();
-    else this.#deleteTimer ??= setTimeout(() => this.flush(), DELETE_WITHIN_MS);
+    this.#answeredMs = this.#monotonicMs();
+    const { memory, disk } = this.#split(held);
+    for (const { seq } of memory) this.#leave(seq);
+    if (memory.length > 0) this.#queueTurn();
+    this.#disk.ack(held.epoch, disk);
+    if (this.#disk.acked >= DELETE_AT) this.#write([]);
+    else if (disk.length > 0) this.#deleteTimer ??= setTimeout(() => this.#write([]), DELETE_WITHIN_MS);
   }
 
   release(lease: Lease): void {
     const held = this.#leases.get(lease.id);
     if (!held) return;
     this.#leases.delete(lease.id);
-    for (const id of held.ids) this.#taken.delete(id);
-    if (held.urgent) {
-      this.#urgentFrom = Math.min(this.#urgentFrom, held.ids[0]!);
-      this.#urgentWaiting += held.ids.length;
-    } else this.#plainFrom = Math.min(this.#plainFrom, held.ids[0]!);
+    const { memory, disk } = this.#split(held);
+    for (const { seq } of memory) this.#tail.release(seq);
+    if (disk.length > 0) this.#disk.release(held.epoch, disk);
+    for (const item of held.gone) this.#disk.lose(held.epoch, item.class);
+    this.#isDirty ||= held.gone.length > 0;
     this.onAvailable();
   }
 
   waiting(): { events: number; urgent: number } {
-    return { events: total(this.#epochs).events - this.#taken.size, urgent: this.#urgentWaiting };
+    const { free, freeUrgent } = this.#isStrict ? { free: 0, freeUrgent: 0 } : this.#tail;
+    return { events: this.#disk.free + free, urgent: this.#disk.freeUrgent + freeUrgent };
   }
 
   /** What the site is not known to have. Bytes are of JSON text. */
   size(): { events: number; bytes: number } {
-    const disk = total(this.#epochs);
-    const acked = this.#acked.reduce((sum, held) => ({ events: sum.events + held.ids.length, bytes: sum.bytes + held.bytes }), empty);
-    const waits = this.#pending.reduce((sum, { bytes }) => sum + bytes, 0);
-    return { events: disk.events - acked.events + this.#pending.length, bytes: disk.bytes - acked.bytes + waits };
+    const { events, bytes } = this.#disk.size();
+    return { events: events + this.#tail.size, bytes: bytes + this.#tail.bytes };
   }
 
   /** For the heartbeat: [epoch, oldest seq held, next seq], oldest epochs first, this run's always last, at most 64. */
   epochs(): [epoch: string, oldest: number, next: number][] {
-    this.flush();
-    const rows = [...this.#epochs.slice(0, -1).slice(0, 63), ...this.#epochs.slice(-1)];
-    return this.#guard(() => rows.map((row): [string, number, number] => [row.epoch, this.#oldest(row), row.next])) ?? [];
+    if (this.#isStrict) this.flush();
+    else if (this.#disk.acked > 0) this.#write([]);
+    if (this.#turnQueued) this.#endTurn();
+    const isLast = (row: EpochRow) => row === this.#disk.current;
+    const told = () =>
+      this.#told().map((row): [string, number, number] => [row.epoch, this.#oldest(row), isLast(row) ? this.#next : row.next]);
+    return this.#guard(told) ?? [];
+  }
+
+  /** What was lost of each of `epochs`, of those that lost any: [epoch, lost, and at most so many more]. */
+  lostByEpoch(): [epoch: string, lost: number, atMost: number][] {
+    return this.#told().flatMap((row): [string, number, number][] => {
+      const { plain, hit, result } = lostOf(row);
+      return plain + hit + result + row.atMost > 0 ? [[row.epoch, plain + hit + result, row.atMost]] : [];
+    });
   }
 
   /** The site has taken this report: epochs of earlier runs that it showed as empty need not be told again. */
   reported(epochs: readonly (readonly [epoch: string, oldest: number, next: number])[]): void {
     const told = new Set(epochs.filter(([, oldest, next]) => oldest === next).map(([epoch]) => epoch));
-    const done = this.#epochs.slice(0, -1).filter((row) => told.has(row.epoch) && row.count === 0);
-    if (done.length === 0) return;
-    this.#guard(() => {
-      this.#store?.transaction(() => {
-        for (const row of done) this.#store?.removeEpoch(row.base);
-      });
-      this.#epochs = this.#epochs.filter((row) => !done.includes(row));
-    });
+    const done = this.#disk.rows.slice(0, -1).filter((row) => told.has(row.epoch) && row.count === 0);
+    if (done.length > 0) this.#guard(() => this.#disk.forget(done));
   }
 
-  /** Events thrown away since the last call, for `sensor.lost`. */
-  takeEvicted(): number {
-    const count = this.#evicted;
-    this.#evicted = 0;
-    return count;
+  /** Losses since the last call, for `sensor.lost`. */
+  takeLost(): Loss[] {
+    return [...this.#bounds.splice(0), ...this.#disk.takeLost()];
+  }
+
+  /** What was written to flash; undefined where the kernel does not count it. */
+  flash(): Flash | undefined {
+    return this.#wear.flash();
   }
 
   [Symbol.dispose](): void {
-    this.flush();
-    clearTimeout(this.#commitTimer);
-    clearTimeout(this.#deleteTimer);
-    this.#store?.close();
-    this.#store = undefined;
+    this.finish();
+    this.#isClosed = true;
+    for (const timer of [this.#gatherTimer, this.#spillTimer, this.#deleteTimer, this.#syncTimer]) clearTimeout(timer);
+    // What the disk did not take is found in the mirror by the next run.
+    if (this.#tail.size === 0) this.#mirror?.[Symbol.dispose]();
+    this.#mirror = undefined;
+    this.#disk.close();
+  }
+
+  #told(): EpochRow[] {
+    const { rows } = this.#disk;
+    return [...rows.slice(0, -1).slice(0, 63), ...rows.slice(-1)];
   }
 
   #open(): void {
-    const store = openStore(this.#options.path);
+    let mark: Mark | undefined;
+    const unclean = this.#disk.open((saved) => {
+      if (!this.#isRestored) this.#wear.restore(saved);
+      this.#isRestored = true;
+      mark = this.#mark(this.#tail.oldest?.seq ?? this.#next);
+      return mark;
+    }, this.#recovered);
+    this.#reserved.end = mark!.reserved;
+    this.#recovered = undefined;
+    if (unclean) this.#options.onUnclean?.(unclean);
+    if (unclean && unclean.atMost > 0) this.#bounds.push({ epoch: unclean.epoch, count: unclean.atMost, atMost: true });
+    this.#beginMirror();
+    this.#syncNow();
+  }
+
+  #beginMirror(): void {
+    const { mirror, epoch } = this.#options;
+    if (mirror === undefined || this.#isStrict || this.#mirror) return;
     try {
-      const epochs = store.epochs();
-      const last = epochs.at(-1);
-      const first = this.#pending[0]?.seq ?? this.#next;
-      // One more than needed: an epoch without events must not share its base with the next.
-      const row: EpochRow = { base: last ? last.base + last.next + 1 : 0, ...this.#options.epoch, next: first, count: 0, bytes: 0 };
-      store.transaction(() => store.insertEpoch(row));
-      this.#urgentWaiting = store.countUrgent();
-      this.#epochs = [...epochs, row];
-      this.#store = store;
-    } catch (error) {
-      store.close();
-      throw error;
+      this.#mirror = new Mirror(mirror, epoch);
+      this.#came = [...this.#tail.values()];
+    } catch {
+      // Without it, kill -9 costs what power loss does.
     }
   }
 
-  #commitThisTurn(): void {
-    if (this.#commitQueued) return;
-    this.#commitQueued = true;
+  #queueTurn(): void {
+    if (this.#turnQueued) return;
+    this.#turnQueued = true;
     // A microtask: one drain of the kernel's ring is one turn, and so one transaction.
     queueMicrotask(() => {
-      this.#commitQueued = false;
-      this.flush();
+      if (this.#turnQueued && !this.#isClosed) this.#endTurn();
     });
   }
 
-  /** Deletes what was acknowledged, inserts what waits, makes room. In-memory figures change only when the transaction stands. */
-  #commit(store: Store): void {
-    const epochs = this.#epochs.map((row) => ({ ...row }));
-    const current = epochs.at(-1)!;
-    const isChanged = (row: EpochRow) => row === current || this.#epochs.find(({ base }) => base === row.base)?.count !== row.count;
-    let urgent = 0;
-    let tooLarge = 0;
-    let evicted = { events: 0, urgent: 0 };
-    store.transaction(() => {
-      for (const held of this.#acked) {
-        store.remove(runsOf(held.ids));
-        const row = epochs.find(({ base }) => base === held.base)!;
-        row.count -= held.ids.length;
-        row.bytes -= held.bytes;
-      }
-      for (const pending of this.#pending) {
-        current.next = pending.seq + 1;
-        if (pending.bytes > MAX_EVENT_BYTES) {
-          tooLarge++;
-          continue;
-        }
-        store.insert({ id: current.base + pending.seq, class: pending.class, event: pending.event });
-        current.count++;
-        current.bytes += pending.bytes;
-        if (pending.class > classes.plain) urgent++;
-      }
-      evicted = evict(store, { epochs, taken: this.#taken, plainFrom: this.#plainFrom, urgentFrom: this.#urgentFrom, ...this.#options });
-      for (const row of epochs) if (isChanged(row)) store.updateEpoch(row);
-    });
-    for (const held of this.#acked) for (const id of held.ids) this.#taken.delete(id);
-    this.#acked = [];
-    this.#pending = [];
-    this.#epochs = epochs;
-    this.#urgentWaiting += urgent - evicted.urgent;
-    this.#evicted += evicted.events + tooLarge;
+  /** Nothing of a turn is given out before it is where kill -9 does not reach it. */
+  #endTurn(): void {
+    this.#turnQueued = false;
+    const urgent = this.#tail.freeUrgent > 0;
+    const isWell = this.#trouble === undefined;
+    if (isWell && (urgent || this.#isDirty || this.#mustReserve())) this.#write(this.#isStrict ? [...this.#tail.values()] : this.#urgent());
+    if (!this.#isStrict && this.#trouble === undefined && this.#next > this.#reserved.durable) this.#guard(() => this.#syncNow());
+    this.#keepWithin();
+    this.#noteTurn();
+    if (urgent) this.onAvailable();
+    if (this.#tail.size === 0) return;
+    const gather = () => {
+      this.#gatherTimer = undefined;
+      if (this.#isStrict) this.flush();
+      else if (this.waiting().events > 0) this.onAvailable();
+    };
+    if (!this.#isStrict || isWell) this.#gatherTimer ??= setTimeout(gather, GATHER_MS);
+    this.#armSpill();
   }
 
-  #take(store: Store, kind: "urgent" | "plain", max: { events: number; bytes: number }): Lease | undefined {
-    const urgent = kind === "urgent";
-    if (urgent && this.#urgentWaiting === 0) return undefined;
-    const rows: EventRow[] = [];
-    let epoch: EpochRow | undefined;
-    let bytes = 0;
-    for (const row of urgent ? store.urgentFrom(this.#urgentFrom) : store.plainFrom(this.#plainFrom)) {
-      if (this.#taken.has(row.id)) continue;
-      epoch ??= this.#epochs.findLast(({ base }) => base <= row.id)!;
-      const rowBytes = Buffer.byteLength(row.event);
-      const full = rows.length >= max.events || (rows.length > 0 && bytes + rowBytes > max.bytes);
-      if (full || row.id >= epoch.base + epoch.next) break;
-      rows.push(row);
-      bytes += rowBytes;
+  #urgent(): Pending[] {
+    return this.#tail.freeUrgent > 0 ? [...this.#tail.values()].filter((pending) => pending.class > classes.plain) : [];
+  }
+
+  #noteTurn(): void {
+    this.#visible = this.#next;
+    const came = this.#came.splice(0).filter(({ seq }) => this.#tail.has(seq));
+    const gone = this.#gone.splice(0);
+    if (!this.#mirror || (came.length === 0 && gone.length === 0)) return;
+    const all = this.#tail.values();
+    try {
+      this.#mirror.note({ came, gone, next: this.#next, lost: lostOf(this.#disk.current), all, allBytes: this.#tail.bytes });
+    } catch {
+      this.#mirror[Symbol.dispose]();
+      this.#mirror = undefined;
     }
-    const last = rows.at(-1);
-    if (!epoch || !last) return undefined;
-    const held = { base: epoch.base, ids: rows.map(({ id }) => id), bytes, urgent };
-    for (const id of held.ids) this.#taken.add(id);
-    if (urgent) {
-      this.#urgentFrom = last.id + 1;
-      this.#urgentWaiting -= rows.length;
-    } else this.#plainFrom = last.id + 1;
-    const id = this.#leaseId++;
-    this.#leases.set(id, held);
-    return { id, epoch: epoch.epoch, boot: epoch.boot, oldest: this.#oldest(epoch), events: rows.map((row) => revive(row, epoch)) };
   }
 
-  /** Acknowledged events still in the file keep this low: that only makes the site judge a hole later. */
+  #armSpill(): void {
+    if (this.#isClosed || (this.#tail.size === 0 && this.#trouble === undefined && !this.#isDirty)) return;
+    const age = this.#monotonicMs() - (this.#tail.oldest?.atMs ?? this.#monotonicMs());
+    const waitMs = this.#trouble === undefined && !this.#isOverBudget ? Math.max(0, SPILL_AFTER_MS - age) : RETRY_MS;
+    this.#spillTimer ??= setTimeout(() => {
+      this.#spillTimer = undefined;
+      this.#spill();
+    }, waitMs);
+  }
+
+  #spill(): void {
+    if (this.#trouble !== undefined) this.flush();
+    else if (this.#tail.size > 0 && !this.#mayNotSpill()) {
+      const now = this.#monotonicMs();
+      const stays = now - this.#answeredMs < ANSWERED_WITHIN_MS ? STAYS_MS : 0;
+      this.#write([...this.#tail.values()].filter(({ atMs }) => now - atMs >= stays));
+      this.#sync();
+      this.#noteTurn();
+    }
+    this.#armSpill();
+  }
+
+  #mayNotSpill(): boolean {
+    if (this.#isStrict) return false;
+    const isOver = this.#wear.isOver();
+    if (isOver !== this.#isOverBudget) {
+      this.#isOverBudget = isOver;
+      if (this.#trouble === undefined) this.#options.onTrouble?.(this.#why());
+    }
+    return isOver;
+  }
+
+  /** Keeps what is in memory bounded: it goes to disk or, where that may not or cannot be, the least valuable goes away. */
+  #keepWithin(): void {
+    const tail = this.#tail;
+    const max = this.#trouble === undefined ? IN_MEMORY : REFUSED;
+    if (tail.size <= max.events && tail.bytes <= max.bytes) return;
+    if (this.#trouble === undefined && !this.#mayNotSpill()) this.#write([...tail.values()]);
+    while (tail.size > max.events || tail.bytes > max.bytes) {
+      const least = tail.leastFree();
+      if (!least) break;
+      this.#leave(least.seq);
+      this.#disk.lose(this.#options.epoch.epoch, least.class);
+    }
+  }
+
+  #leave(seq: number): void {
+    this.#tail.remove(seq);
+    this.#gone.push(seq);
+  }
+
+  #split(held: Held) {
+    const isHere = this.#isInMemory;
+    const { true: memory = [], false: disk = [] } = Object.groupBy(held.items, ({ seq }) => (isHere(held.epoch, seq) ? "true" : "false"));
+    return { memory, disk };
+  }
+
+  readonly #isInMemory = (epoch: string, seq: number) => epoch === this.#options.epoch.epoch && this.#tail.has(seq);
+
+  #mustReserve(): boolean {
+    return !this.#isStrict && this.#reserved.end - this.#next < RESERVE / 2;
+  }
+
+  /** Also reserves numbers: what a run that is cut off may have used without anybody knowing. */
+  #mark(low: number): Mark {
+    let reserved = this.#reserved.end;
+    if (this.#isStrict || this.#isFinished) reserved = this.#next;
+    else if (this.#mustReserve()) {
+      const now = this.#monotonicMs();
+      const perS = ((this.#next - this.#reserved.atNext) / Math.max(1, now - this.#reserved.atMs)) * 1000;
+      Object.assign(this.#reserved, { atNext: this.#next, atMs: now });
+      reserved = this.#next + Math.min(MAX_RESERVE, Math.max(RESERVE, Math.ceil(perS * RESERVE_S)));
+    }
+    return { next: this.#next, low, reserved, closed: this.#isFinished ? 1 : 0, wear: this.#wear.save() };
+  }
+
+  /** Moves these events from memory to disk, and deletes there what was acknowledged. */
+  #write(events: readonly Pending[]): void {
+    clearTimeout(this.#deleteTimer);
+    this.#deleteTimer = undefined;
+    this.#guard(() => {
+      if (!this.#disk.isOpen) this.#open();
+      const moved = new Set(events);
+      const memory = moved.size === this.#tail.size ? [] : [...this.#tail.values()].filter((pending) => !moved.has(pending));
+      const mark = this.#mark(memory[0]?.seq ?? this.#next);
+      const dropped = this.#disk.commit(events, memory, mark);
+      this.#reserved.end = mark.reserved;
+      for (const { seq } of [...events, ...dropped]) this.#leave(seq);
+      this.#isDirty = false;
+      if (!this.#isStrict && events.length > 0) this.#syncTimer ??= setTimeout(() => this.#sync(), SPILL_AFTER_MS);
+      if (this.#trouble !== undefined) this.#report(undefined);
+    });
+  }
+
+  #syncNow(): void {
+    this.#disk.syncNow();
+    this.#reserved.durable = this.#reserved.end;
+  }
+
+  #sync(): void {
+    clearTimeout(this.#syncTimer);
+    this.#syncTimer = undefined;
+    if (this.#isSyncing || this.#isClosed || !this.#disk.isOpen) return;
+    this.#isSyncing = true;
+    const { end } = this.#reserved;
+    const done = (error?: unknown) => {
+      this.#isSyncing = false;
+      if (error) this.#report(messageOf(error));
+      else this.#reserved.durable = Math.max(this.#reserved.durable, end);
+      this.#armSpill();
+    };
+    this.#disk.sync().then(() => done(), done);
+  }
+
+  #take(kind: "urgent" | "plain", max: { events: number; bytes: number }): Lease | undefined {
+    const { current } = this.#disk;
+    const found = this.#disk.take(kind, max);
+    const follows = !found || (found.isAll && found.row === current);
+    const have = found && { events: found.items.length, bytes: found.bytes };
+    const more = follows && !this.#isStrict ? this.#tail.take(kind, this.#visible, max, have) : [];
+    const row = found?.row ?? current;
+    const items = [...(found?.items ?? []), ...more];
+    if (items.length === 0) return undefined;
+    const events = [...(found?.events ?? []), ...more.map(({ event, seq }) => revive(event, seq, current))];
+    const id = this.#leaseId++;
+    this.#leases.set(id, { epoch: row.epoch, items, gone: [] });
+    return { id, epoch: row.epoch, boot: row.boot, oldest: this.#oldest(row), events };
+  }
+
   #oldest(row: EpochRow): number {
-    const id = row.count > 0 ? this.#store?.lowest(row.base, row.base + row.next) : undefined;
-    return id === undefined ? row.next : id - row.base;
+    const onDisk = this.#disk.oldest(row);
+    if (row !== this.#disk.current) return onDisk ?? row.next;
+    return Math.min(onDisk ?? this.#next, this.#tail.oldest?.seq ?? this.#next);
   }
 
   #guard<T>(work: () => T): T | undefined {
     try {
       return work();
     } catch (error) {
-      if (this.#store && isDamage(error)) this.#startAnew(error);
-      else this.#report(error instanceof Error ? error.message : String(error));
-      while (this.#pending.length > MAX_PENDING) this.#forgetOne();
-      if (this.#pending.length > 0 || this.#acked.length > 0) this.#commitTimer ??= setTimeout(() => this.flush(), RETRY_MS);
+      if (error instanceof BufferBusy || !isDamage(error)) this.#report(messageOf(error));
+      else this.#startAnew(error);
+      this.#armSpill();
       return undefined;
     }
   }
 
-  #forgetOne(): void {
-    const plain = this.#pending.findIndex((pending) => pending.class === classes.plain);
-    this.#pending.splice(Math.max(plain, 0), 1);
-    this.#evicted++;
-  }
-
   /** The file is no good: what it held and the site has not said to have is counted as lost, and a new one is begun at the next commit. */
   #startAnew(error: unknown): void {
-    this.#evicted += Math.max(0, total(this.#epochs).events - this.#acked.reduce((sum, { ids }) => sum + ids.length, 0));
-    this.#store?.close();
-    this.#store = undefined;
-    this.#epochs = [];
-    this.#leases.clear();
-    this.#taken.clear();
-    this.#acked = [];
-    this.#plainFrom = this.#urgentFrom = this.#urgentWaiting = 0;
-    const aside = setAside(this.#options.path, (this.#options.nowMs ?? Date.now)());
-    this.#report(
-      `the buffer file was damaged (${error instanceof Error ? error.message : error}); it is kept as ${aside} and a new one is begun`,
-    );
+    try {
+      const aside = this.#disk.abandon(this.#leases.values(), this.#isInMemory, (this.#options.nowMs ?? Date.now)());
+      this.#report(`the buffer file was damaged (${messageOf(error)}); it is kept as ${aside} and a new one is begun`);
+    } catch (refusal) {
+      this.#report(`the buffer file is damaged (${messageOf(error)}) and cannot be set aside (${messageOf(refusal)})`);
+    }
+    this.#isDirty = true;
   }
 
-  #report(why: string | undefined): void {
-    if (why === this.#trouble) return;
-    this.#trouble = why;
-    this.#options.onTrouble?.(why);
+  #report(trouble: string | undefined): void {
+    if (trouble === this.#trouble) return;
+    this.#trouble = trouble;
+    this.#options.onTrouble?.(this.#why());
+  }
+
+  #why(): string | undefined {
+    if (this.#trouble !== undefined || !this.#isOverBudget) return this.#trouble;
+    return `the agent wrote as much to flash in 24 hours as it may (buffer.flashBytesPerDay): plain events stay in memory, and the oldest go when there are too many`;
   }
 }
 
-const empty = { events: 0, bytes: 0 };
-
-const revive = (row: EventRow, epoch: EpochRow): SensorEvent => ({
-  v: 1,
-  device: epoch.device,
-  epoch: epoch.epoch,
-  seq: row.id - epoch.base,
-  ...JSON.parse(row.event),
-});
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 /** Results of commands and what explains loss are worth as much as hits: they must not make room for plain events. */
 export function classOf(event: SensorEvent): keyof typeof classes {

@@ -1,18 +1,47 @@
 // buffer.db: the SQL and nothing else. An event's id is its epoch's `base` plus its sequence number, so ids rise in the order
 // events were made, and one integer key serves order, epoch and number.
 import { Database, SQLiteError, type Statement } from "bun:sqlite";
-import { chmodSync, closeSync, existsSync, openSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, fdatasync, fdatasyncSync, lstatSync, openSync } from "node:fs";
 
 /** Another process has this buffer open: two agents on one state directory. */
 export class BufferBusy extends Error {
   override name = "BufferBusy";
 }
 
+/** A folder, a link or a pipe lies where the database should. */
+class NoFile extends Error {
+  override name = "NoFile";
+}
+
 /** What an event is worth: events of a higher class overtake in sending and are evicted later. */
 export const classes = { plain: 0, hit: 1, result: 2 } as const;
 export type EventClass = keyof typeof classes;
 
-export type EpochRow = { base: number; epoch: string; boot: string; device: string; next: number; count: number; bytes: number };
+/** One run of the agent. `count` and `bytes` are of what is in the file; `hits` and `results` say how many of `count` are of those classes. */
+export type EpochRow = {
+  base: number;
+  epoch: string;
+  boot: string;
+  device: string;
+  next: number;
+  count: number;
+  bytes: number;
+  hits: number;
+  results: number;
+  /** Numbers below this may have been used: a run that is cut off cannot have gone further. */
+  reserved: number;
+  /** Of this run's numbers below this, all are in the file, acknowledged, or counted as lost. */
+  low: number;
+  lostPlain: number;
+  lostHit: number;
+  lostResult: number;
+  /** Numbers nothing is known of, since power was lost. */
+  atMost: number;
+  /** 1 when the run ended in order. */
+  closed: number;
+  /** What was written to flash, as wear.ts keeps it. */
+  wear: string;
+};
 export type EventRow = { id: number; class: number; event: string };
 /** First id and last id, both included. */
 export type Run = readonly [first: number, last: number];
@@ -24,7 +53,24 @@ const migrations = [
      next INTEGER NOT NULL, count INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
    CREATE TABLE events (id INTEGER PRIMARY KEY, class INTEGER NOT NULL, event TEXT NOT NULL) STRICT;
    CREATE INDEX urgent ON events (id) WHERE class > 0;`,
+  `ALTER TABLE epochs ADD COLUMN hits INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE epochs ADD COLUMN results INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE epochs ADD COLUMN reserved INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE epochs ADD COLUMN low INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE epochs ADD COLUMN lostPlain INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE epochs ADD COLUMN lostHit INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE epochs ADD COLUMN lostResult INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE epochs ADD COLUMN atMost INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE epochs ADD COLUMN closed INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE epochs ADD COLUMN wear TEXT NOT NULL DEFAULT '';
+   UPDATE epochs SET reserved = next, low = next, closed = 1,
+     hits = (SELECT count(*) FROM events WHERE class > 0 AND class = 1 AND id BETWEEN base AND base + next),
+     results = (SELECT count(*) FROM events WHERE class > 0 AND class = 2 AND id BETWEEN base AND base + next);`,
 ];
+
+/** Small pages: a commit of one event rewrites three of them. Measured in docs/buffer.md. Only a new file takes it up. */
+const PAGE_BYTES = 2048;
+const CHECKPOINT_PAGES = 2000;
 
 /** A file larger than this that holds nothing is made small again at start. */
 const SHRINK_ABOVE_BYTES = 16 << 20;
@@ -34,16 +80,15 @@ export type Store = ReturnType<typeof openStore>;
 /**
  * Opens or makes the database. Throws `BufferBusy` when another process holds it, and SQLite's own error when it is damaged (see `isDamage`).
  *
- * WAL with synchronous=NORMAL: a commit is in the kernel's hands before it returns, so kill -9 loses nothing that was committed.
- * Power loss can take back the last commits (until the next checkpoint) but never damages the file: those events are lost unless
- * they were already sent, and what was sent and acknowledged is sent once more, which the broker recognises by number.
- * An fsync a commit would cost flash wear on every event.
+ * WAL. A commit is in the kernel's hands before it returns, so kill -9 loses nothing that was committed. With `fsync` it is on the disk, too
+ * (synchronous=FULL); without, that is so after `sync`, and power loss takes back whole commits from the end but never damages the file. What was
+ * acknowledged and comes back that way is sent once more, which the broker recognises by number.
  */
-export function openStore(path: string) {
+export function openStore(path: string, { fsync }: { readonly fsync: boolean }) {
   makePrivate(path);
-  const db = new Database(path, { create: true });
+  const db = new Database(path, { create: true, strict: true });
   try {
-    prepare(db);
+    prepare(db, fsync);
   } catch (error) {
     db.close();
     if (error instanceof SQLiteError && error.code?.startsWith("SQLITE_BUSY"))
@@ -52,30 +97,35 @@ export function openStore(path: string) {
       );
     throw error;
   }
-  return statements(db);
+  return statements(db, path);
 }
 
 /** Command lines of every user are in it, and the folder may be one that others can enter. SQLite gives its other files the mode of this one. */
 function makePrivate(path: string): void {
+  for (const file of [path, `${path}-wal`, `${path}-shm`])
+    if (lstatSync(file, { throwIfNoEntry: false })?.isFile() === false) throw new NoFile(`${file} is not a file`);
   closeSync(openSync(path, "a", 0o600));
   for (const file of [path, `${path}-wal`, `${path}-shm`]) if (existsSync(file)) chmodSync(file, 0o600);
 }
 
-function prepare(db: Database): void {
+function prepare(db: Database, fsync: boolean): void {
+  db.run(`PRAGMA page_size = ${PAGE_BYTES}`);
   // Exclusive: one writer, and a second agent on the same directory is refused here.
   db.run("PRAGMA locking_mode = EXCLUSIVE");
   db.run("PRAGMA journal_mode = WAL");
-  db.run("PRAGMA synchronous = NORMAL");
+  db.run(`PRAGMA synchronous = ${fsync ? "FULL" : "NORMAL"}`);
+  db.run(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
   db.run("PRAGMA temp_store = MEMORY");
   db.run("PRAGMA cache_size = -2000");
   db.run(`PRAGMA journal_size_limit = ${8 << 20}`);
   const version = one(db, "PRAGMA user_version");
   if (version > migrations.length)
     throw new Error(`the buffer was written by a newer picket-agent (schema ${version}): install that version again`);
-  db.transaction(() => {
-    for (const migration of migrations.slice(version)) db.run(migration);
-    db.run(`PRAGMA user_version = ${migrations.length}`);
-  })();
+  if (version < migrations.length)
+    db.transaction(() => {
+      for (const migration of migrations.slice(version)) db.run(migration);
+      db.run(`PRAGMA user_version = ${migrations.length}`);
+    })();
   const sizeBytes = one(db, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
   if (sizeBytes > SHRINK_ABOVE_BYTES && one(db, "SELECT NOT EXISTS (SELECT 1 FROM events)") === 1) db.run("VACUUM");
 }
@@ -88,11 +138,16 @@ function one(db: Database, sql: string): number {
   return value;
 }
 
-function statements(db: Database) {
+const columns = [
+  ...["base", "epoch", "boot", "device", "next", "count", "bytes", "hits", "results", "reserved", "low"],
+  ...["lostPlain", "lostHit", "lostResult", "atMost", "closed", "wear"],
+] as const satisfies (keyof EpochRow)[];
+
+function statements(db: Database, path: string) {
   const insert = db.prepare("INSERT INTO events (id, class, event) VALUES (?, ?, ?)");
   const remove = db.prepare("DELETE FROM events WHERE id BETWEEN ? AND ?");
-  const insertEpoch = db.prepare("INSERT INTO epochs (base, epoch, boot, device, next, count, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)");
-  const updateEpoch = db.prepare("UPDATE epochs SET next = ?, count = ?, bytes = ? WHERE base = ?");
+  const insertEpoch = db.prepare(`INSERT INTO epochs (${columns.join(", ")}) VALUES (${columns.map((name) => `$${name}`).join(", ")})`);
+  const updateEpoch = db.prepare(`UPDATE epochs SET ${columns.map((name) => `${name} = $${name}`).join(", ")} WHERE base = $base`);
   const removeEpoch = db.prepare("DELETE FROM epochs WHERE base = ?");
   const plain: Statement<EventRow, [number]> = db.prepare("SELECT id, class, event FROM events WHERE id >= ? AND class = 0 ORDER BY id");
   const urgent: Statement<EventRow, [number]> = db.prepare(
@@ -102,15 +157,22 @@ function statements(db: Database) {
     "SELECT min(id) AS id FROM events WHERE id >= ? AND id < ?",
   );
   const countUrgent: Statement<{ n: number }, []> = db.prepare("SELECT count(*) AS n FROM events INDEXED BY urgent WHERE class > 0");
-  const epochs: Statement<EpochRow, []> = db.prepare("SELECT base, epoch, boot, device, next, count, bytes FROM epochs ORDER BY base");
+  const count: Statement<{ n: number }, [number, number]> = db.prepare("SELECT count(*) AS n FROM events WHERE id >= ? AND id < ?");
+  const epochs: Statement<EpochRow, []> = db.prepare(`SELECT ${columns.join(", ")} FROM epochs ORDER BY base`);
+  let wal: number | undefined;
+  const walFd = () => {
+    wal ??= openSync(`${path}-wal`, "r+");
+    return wal;
+  };
+  let syncing = 0;
   return {
     transaction: (work: () => void): void => db.transaction(work)(),
     insert: (row: EventRow) => void insert.run(row.id, row.class, row.event),
     remove: (runs: readonly Run[]) => {
       for (const [first, last] of runs) remove.run(first, last);
     },
-    insertEpoch: (e: EpochRow) => void insertEpoch.run(e.base, e.epoch, e.boot, e.device, e.next, e.count, e.bytes),
-    updateEpoch: (e: EpochRow) => void updateEpoch.run(e.next, e.count, e.bytes, e.base),
+    insertEpoch: (row: EpochRow) => void insertEpoch.run(row),
+    updateEpoch: (row: EpochRow) => void updateEpoch.run(row),
     removeEpoch: (base: number) => void removeEpoch.run(base),
     /** Rows from `id` on, in order. Stop early by leaving the loop; do not write while in it. */
     plainFrom: (id: number) => plain.iterate(id),
@@ -118,22 +180,46 @@ function statements(db: Database) {
     /** The lowest id held in [from, to), or undefined. */
     lowest: (from: number, to: number) => lowest.get(from, to)?.id ?? undefined,
     countUrgent: () => countUrgent.get()!.n,
+    /** Events held in [from, to). */
+    count: (from: number, to: number) => count.get(from, to)!.n,
     epochs: () => epochs.all(),
+    /** Puts what is committed on the disk; the second does so while the event loop goes on, and rejects when the disk refuses. */
+    syncNow: () => fdatasyncSync(walFd()),
+    sync: () => {
+      const fd = walFd();
+      syncing++;
+      return new Promise<void>((resolve, reject) => {
+        fdatasync(fd, (error) => {
+          if (--syncing === 0 && wal === undefined) closeSync(fd);
+          if (error) reject(error);
+          else resolve();
+        });
+      });
+    },
     // An unfinalized statement would keep the file locked.
     close: () => {
-      for (const statement of [insert, remove, insertEpoch, updateEpoch, removeEpoch, plain, urgent, lowest, countUrgent, epochs])
+      for (const statement of [insert, remove, insertEpoch, updateEpoch, removeEpoch, plain, urgent, lowest, countUrgent, count, epochs])
         statement.finalize();
+      if (wal !== undefined && syncing === 0) closeSync(wal);
+      wal = undefined;
       db.close();
     },
   };
 }
 
 /**
- * Whether SQLite says that the file itself is no good, rather than that it could not write.
+ * Whether the file itself is no good, rather than that it could not be written.
  * SQLITE_ERROR counts too: our statements are fixed, so a missing table means a schema that is not ours.
  */
 export const isDamage = (error: unknown): boolean =>
-  error instanceof SQLiteError && /^SQLITE_(CORRUPT|NOTADB|ERROR|FORMAT|MISMATCH|CONSTRAINT)/.test(error.code ?? "");
+  error instanceof NoFile ||
+  (error instanceof SQLiteError && /^SQLITE_(CORRUPT|NOTADB|ERROR|FORMAT|MISMATCH|CONSTRAINT|RANGE|TOOBIG)/.test(error.code ?? ""));
+
+/** Whether the disk takes nothing now, which may pass: full, read-only, failing. */
+export const isRefusal = (error: unknown): boolean =>
+  error instanceof SQLiteError
+    ? /^SQLITE_(FULL|READONLY|IOERR|CANTOPEN)/.test(error.code ?? "")
+    : /^(ENOSPC|EROFS|EIO|EDQUOT)$/.test((error as NodeJS.ErrnoException | undefined)?.code ?? "");
 
 /** Consecutive ids as runs. `ids` must rise. */
 export function runsOf(ids: readonly number[]): Run[] {
