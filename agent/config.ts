@@ -1,6 +1,7 @@
 // Everything an agent can be told. Precedence: command line > PICKET_* environment > agent.toml > default (protocol/config.ts).
 import { readFileSync } from "node:fs";
 import { BadConfig, readConfig } from "@picket/protocol/config";
+import { host } from "@picket/protocol/enroll";
 import { HEARTBEAT_S } from "@picket/protocol/status";
 import { RE2JS } from "re2js";
 import * as z from "zod";
@@ -128,6 +129,13 @@ function isPattern(text: string): boolean {
 
 export const AgentConfig = z.strictObject({
   state: z.string().min(1).default(DEFAULT_STATE).meta({ description: "Folder of this device's identity, buffer and isolation state" }),
+  site: z
+    .strictObject({
+      hosts: z.array(host).max(8).default([]).meta({
+        description: "Names or addresses of the site, tried in order instead of those of the token; its certificate must name each",
+      }),
+    })
+    .prefault({}),
   log: z.enum(["info", "warn", "error"]).default("info").meta({ description: "Least important log line written to standard error" }),
   heartbeatS: z
     .int()

@@ -20,6 +20,7 @@ import { createResponse, type Response } from "./response/index.ts";
 import { type Sensor, startSensor } from "./sensor.ts";
 import { splitHostPort } from "./site-tls.ts";
 import { startUplink } from "./uplink/uplink.ts";
+import { hostsOf, waysTo } from "./ways.ts";
 
 const DRAIN_MS = 2000;
 
@@ -32,6 +33,7 @@ export type Agent = {
 export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> {
   const read = readIdentity(config.state);
   const { identity } = read;
+  const hosts = hostsOf(identity, config.site.hosts);
   let { credentials } = read;
   const recorder = startRecorder(config, identity.device, log);
   const { buffer, emit, epoch } = recorder;
@@ -47,7 +49,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
   canary.start();
   const metrics = startMetrics(config.metricsS * 1000, emit);
   const inventory = config.inventory ? startInventory({ tables: tablesOf(), path: join(config.state, "inventory.json"), emit }) : undefined;
-  const response = await openResponse(config, identity, emit, log);
+  const response = await openResponse(config, identity, hosts, emit, log);
   const report = startReport({
     config,
     identity,
@@ -72,7 +74,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     device: identity.device,
     epoch,
     credentials: () => credentials,
-    target: () => ({ ...splitHostPort(identity.mqtt), addresses: addresses() }),
+    targets: () => waysTo(identity.mqtt, hosts, addresses()),
     source: buffer,
     outbox: { pending: () => response?.pendingResults() ?? [], delivered: (result) => response?.resultDelivered(result) },
     status: report.status,
@@ -96,7 +98,13 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     renew: async () => {
       // Loaded when it is needed, every few weeks: it brings an X.509 library with it.
       const { renew } = await import("./enroll/enroll.ts");
-      credentials = await renew({ dir: config.state, identity, credentials, nowMs: Date.now(), via: addresses()[0] });
+      credentials = await renew({
+        dir: config.state,
+        identity,
+        credentials,
+        nowMs: Date.now(),
+        ways: waysTo(identity.https, hosts, addresses()),
+      });
       log("info", "certificate renewed", { until: new Date(expiresMs(credentials.cert)).toISOString() });
       uplink.reconnect();
     },
@@ -146,17 +154,17 @@ function openSensor(config: AgentConfig, canary: string, emit: (draft: EventDraf
 async function openResponse(
   config: AgentConfig,
   identity: Identity,
+  hosts: readonly string[],
   emit: (draft: EventDraft) => void,
   log: Log,
 ): Promise<Response | undefined> {
-  const { host, port: mqttPort } = splitHostPort(identity.mqtt);
   try {
     return await createResponse({
       stateDir: config.state,
       site: identity.site,
       device: identity.device,
       anchor: identity.anchor,
-      broker: { host, mqttPort, httpsPort: splitHostPort(identity.https).port },
+      broker: { hosts, mqttPort: splitHostPort(identity.mqtt).port, httpsPort: splitHostPort(identity.https).port },
       keys: identity.keys,
       now: Date.now,
       uptimeMs: bootNowMs,

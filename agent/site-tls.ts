@@ -20,3 +20,6 @@ export function splitHostPort(address: string): { host: string; port: number } {
   const at = address.lastIndexOf(":");
   return { host: address.slice(0, at).replace(/^\[(.*)\]$/, "$1"), port: Number(address.slice(at + 1)) };
 }
+
+/** The other way round. */
+export const joinHostPort = (host: string, port: number): string => `${host.includes(":") ? `[${host}]` : host}:${port}`;

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { readAuthority } from "./pki/certificates.ts";
 import { identifyPem } from "./pki/peer.ts";
 import { X509Certificate } from "./pki/x509.ts";
-import { BadSite, initSite, readSite } from "./site.ts";
+import { BadSite, hostsForDevices, initSite, readSite } from "./site.ts";
 import { Credentials } from "./store/credentials.ts";
 import { openStore } from "./store/schema.ts";
 import { anchor } from "./testing/site.ts";
@@ -34,6 +34,18 @@ test("a site has a CA, certificates with their roles, an anchor and a first oper
   });
   using store = openStore(join(root, "site/site.db"));
   expect(new Credentials(store).find(made.token)).toMatchObject({ name: "operator" });
+});
+
+test.each([
+  {
+    name: "devices are told every host of the certificate, best first",
+    chosen: undefined,
+    told: ["site.example", "192.0.2.7", "2001:db8::7"],
+  },
+  { name: "the chosen host is the first", chosen: "192.0.2.7", told: ["192.0.2.7", "site.example", "2001:db8::7"] },
+  { name: "a chosen host of its own is added", chosen: "vpn.example", told: ["vpn.example", "site.example", "192.0.2.7", "2001:db8::7"] },
+])("$name, and never loopback, which would be themselves", ({ chosen, told }) => {
+  expect(hostsForDevices([...hosts, "localhost", "127.0.0.1", "::1"], chosen)).toEqual(told);
 });
 
 test("the broker's certificate names every host, addresses as addresses", async () => {

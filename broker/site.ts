@@ -129,3 +129,13 @@ function writeWhole(path: string, text: string, mode: number): void {
 
 const isNotEmpty = (error: unknown) =>
   error instanceof Error && "code" in error && (error.code === "ENOTEMPTY" || error.code === "EEXIST" || error.code === "ENOTDIR");
+
+const MAX_ALSO = 8;
+const isLoopback = (host: string) => host === "localhost" || host === "::1" || /^127\./.test(host);
+
+/** The hosts a device is told, best first: what the operator chose, then the others of the certificate, but for loopback, which would be the device itself. */
+export function hostsForDevices(hosts: readonly string[], chosen: string | undefined): [string, ...string[]] {
+  const first = chosen ?? hosts[0]!;
+  const more = hosts.filter((host) => host !== first && !isLoopback(host));
+  return [first, ...more.slice(0, MAX_ALSO)];
+}

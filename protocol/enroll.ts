@@ -6,6 +6,8 @@ import { deviceId, siteId } from "./names.ts";
 /** base64url of SHA-256. */
 const digest = z.string().length(43);
 const pem = z.string().max(16 * 1024);
+/** A name or an address; an IPv6 address without brackets. */
+export const host = z.string().regex(/^[A-Za-z0-9.:-]{1,253}$/, "use a host name or an address, an IPv6 address without brackets");
 /** "host:port"; an IPv6 host in brackets. */
 export const hostPort = z.string().regex(/^(?:\[[0-9a-f:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, "use host:port, an IPv6 host in brackets");
 
@@ -17,6 +19,8 @@ export const EnrolToken = z.object({
   https: hostPort,
   /** MQTT address. */
   mqtt: hostPort,
+  /** More hosts of the same site, with the same ports, in the order to try them. */
+  also: z.array(host).max(8).optional(),
   /** SHA-256 of the site CA's SubjectPublicKeyInfo (RFC 7469, section 2.4, as base64url). */
   ca: digest,
   /** Hash of the operators' root and recovery keys. */

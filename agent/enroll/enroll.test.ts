@@ -1,8 +1,9 @@
 import { createPublicKey, X509Certificate } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { RENEW_TYP } from "@picket/protocol/enroll";
+import { formatToken, parseToken, RENEW_TYP } from "@picket/protocol/enroll";
 import { compactVerify } from "jose";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { testCa } from "../uplink/testing/pki.ts";
@@ -146,6 +147,32 @@ test("renewal proves the old key, keeps the key, and replaces one file; an expir
   expect(claims.csrSha256).toBe(new Bun.CryptoHasher("sha256").update(body.csr!).digest("base64url"));
   // The board's clock said 1970: the site's own was used.
   expect(Math.abs(claims.iat * 1000 - Date.now())).toBeLessThan(3600_000);
+});
+
+/** A port of loopback where nobody listens. */
+async function deadPort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+test("a site that is not at its first address is found at the next, to enrol and to renew", async () => {
+  await using site = await startTestSite({}, "localhost");
+  const token = parseToken(site.token);
+  // The same port at an address of loopback that is not the site's.
+  const elsewhere = formatToken({ ...token, https: `127.0.0.9:${site.port}`, mqtt: "127.0.0.9:8883", also: ["localhost"] });
+  const identity = await enroll({ token: elsewhere, dir });
+  expect(identity).toMatchObject({ mqtt: "127.0.0.9:8883", also: ["localhost"] });
+  const { credentials } = readIdentity(dir);
+  const ways = [
+    { host: "127.0.0.1", port: await deadPort() },
+    { host: "localhost", port: site.port },
+  ];
+  const renewed = await renew({ dir, identity, credentials, nowMs: Date.now(), ways });
+  expect(renewed.cert).not.toBe(credentials.cert);
+  await expect(renew({ dir, identity, credentials, nowMs: Date.now(), ways: ways.slice(0, 1) })).rejects.toThrow("127.0.0.1:");
 });
 
 test("a refused renewal leaves the old certificate in place", async () => {

@@ -1,7 +1,8 @@
 import { anchorHash } from "@picket/protocol/command";
-import { EnrolResponse, parseToken, RENEW_TYP, RenewResponse } from "@picket/protocol/enroll";
+import { EnrolResponse, type EnrolToken, parseToken, RENEW_TYP, RenewResponse } from "@picket/protocol/enroll";
 import { routes } from "@picket/protocol/rest";
 import { CompactSign } from "jose";
+import { joinHostPort, splitHostPort } from "../site-tls.ts";
 import { checkIssued, makeKey, makeRequest, onlyCertificate, readKey, spkiHash } from "./certificate.ts";
 import { type Credentials, type Identity, writeCertificate, writeIdentity } from "./files.ts";
 import { call } from "./request.ts";
@@ -12,25 +13,40 @@ import { call } from "./request.ts";
  */
 export async function enroll(of: { token: string; dir: string; name?: string | undefined }): Promise<Identity> {
   const token = parseToken(of.token);
-  const ca = await fetchCa(token.https, token.ca);
+  const { https, ca } = await findSite(token);
   const key = await makeKey();
   const body = { secret: token.secret, csr: await makeRequest(key), ...(of.name === undefined ? {} : { name: of.name }) };
-  const { json } = await call({ method: "POST", path: routes.enroll.path, body, address: token.https, ca });
+  const { json } = await call({ method: "POST", path: routes.enroll.path, body, address: https, ca });
   const parsed = EnrolResponse.safeParse(json);
   if (!parsed.success)
-    throw new Error(`${token.https} gave an answer to enrolment that this agent does not understand: are both of one version?`);
+    throw new Error(`${https} gave an answer to enrolment that this agent does not understand: are both of one version?`);
   const { device, site, certificate, anchor, keys } = parsed.data;
-  if (site !== token.site) throw new Error(`the token is for site ${token.site}, but ${token.https} is ${site}`);
-  if (spkiHash(parsed.data.ca) !== token.ca) throw new Error(`${token.https} answered with another CA than the token names: not enrolled`);
+  if (site !== token.site) throw new Error(`the token is for site ${token.site}, but ${https} is ${site}`);
+  if (spkiHash(parsed.data.ca) !== token.ca) throw new Error(`${https} answered with another CA than the token names: not enrolled`);
   if (anchorHash(anchor) !== token.anchor)
     throw new Error(
-      `${token.https} answered with other operators' keys than the token names: somebody wants to give this device orders. Not enrolled`,
+      `${https} answered with other operators' keys than the token names: somebody wants to give this device orders. Not enrolled`,
     );
   const credentials: Credentials = { key, cert: certificate, ca };
   await checkIssued(credentials, device);
-  const identity: Identity = { device, site, https: token.https, mqtt: token.mqtt, anchor, ...(keys === undefined ? {} : { keys }) };
+  const more = { ...(token.also === undefined ? {} : { also: token.also }), ...(keys === undefined ? {} : { keys }) };
+  const identity: Identity = { device, site, https: token.https, mqtt: token.mqtt, anchor, ...more };
   writeIdentity(of.dir, identity, credentials);
   return identity;
+}
+
+/** The first of the token's hosts that answers as the site. Throws what each said. */
+async function findSite(token: EnrolToken): Promise<{ https: string; ca: string }> {
+  const reasons: string[] = [];
+  const { port } = splitHostPort(token.https);
+  for (const https of [token.https, ...(token.also ?? []).map((host) => joinHostPort(host, port))]) {
+    try {
+      return { https, ca: await fetchCa(https, token.ca) };
+    } catch (error) {
+      reasons.push(error instanceof Error ? error.message : String(error));
+    }
+  }
+  throw new Error(reasons.join("\n"));
 }
 
 /** The only call that trusts nobody: what it brings is believed for its hash. Only the certificate with that hash is kept of it. */
@@ -60,12 +76,12 @@ export async function renew(of: {
   identity: Identity;
   credentials: Credentials;
   nowMs: number;
-  via?: string | undefined;
+  /** Where the site may be, best first; by default the address of enrolment. */
+  ways?: readonly Way[];
 }): Promise<Credentials> {
   const { credentials, identity } = of;
-  const address = identity.https;
   // The proof must be fresh by the site's clock, and a board may not have one of its own.
-  const health = await call({ method: "GET", path: routes.health.path, address, via: of.via, ca: credentials.ca });
+  const { health, address, via } = await findHealth(of.ways ?? [splitHostPort(identity.https)], credentials.ca);
   const csr = await makeRequest(credentials.key);
   const claims = {
     csrSha256: new Bun.CryptoHasher("sha256").update(csr).digest("base64url"),
@@ -76,7 +92,7 @@ export async function renew(of: {
     .setProtectedHeader({ alg: "ES256", typ: RENEW_TYP })
     .sign(privateKey);
   const body = { certificate: credentials.cert, csr, proof };
-  const { json } = await call({ method: "POST", path: routes.renew.path, body, address, via: of.via, ca: credentials.ca });
+  const { json } = await call({ method: "POST", path: routes.renew.path, body, address, via, ca: credentials.ca });
   const parsed = RenewResponse.safeParse(json);
   if (!parsed.success)
     throw new Error(`${address} gave an answer to renewal that this agent does not understand: are both of one version?`);
@@ -85,4 +101,22 @@ export async function renew(of: {
   await checkIssued(renewed, identity.device);
   writeCertificate(of.dir, renewed.cert);
   return renewed;
+}
+
+type Way = { readonly host: string; readonly port: number; readonly addresses?: readonly string[] };
+
+/** The first way by which the site answers. Throws what was wrong with each. */
+async function findHealth(ways: readonly Way[], ca: string) {
+  const reasons: string[] = [];
+  for (const { host, port, addresses = [] } of ways) {
+    const address = joinHostPort(host, port);
+    for (const via of addresses.length > 0 ? addresses : [undefined]) {
+      try {
+        return { health: await call({ method: "GET", path: routes.health.path, address, via, ca }), address, via };
+      } catch (error) {
+        reasons.push(error instanceof Error ? error.message : String(error));
+      }
+    }
+  }
+  throw new Error(reasons.join("; "));
 }

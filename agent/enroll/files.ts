@@ -2,7 +2,7 @@
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Anchor } from "@picket/protocol/command";
-import { hostPort } from "@picket/protocol/enroll";
+import { host, hostPort } from "@picket/protocol/enroll";
 import { deviceId, siteId } from "@picket/protocol/names";
 import * as z from "zod";
 
@@ -13,6 +13,8 @@ export const Identity = z.object({
   https: hostPort,
   /** "host:port" of the broker. */
   mqtt: hostPort,
+  /** More hosts of the same site, with the same ports, in the order to try them. */
+  also: z.array(host).max(8).optional(),
   anchor: Anchor,
   /** The operators' key list that came with enrolment, JWS. */
   keys: z.string().optional(),

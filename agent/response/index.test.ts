@@ -61,7 +61,7 @@ async function device(of: Partial<ResponseOptions> = {}): Promise<Device> {
     device: "kiosk-1",
     anchor: operators.anchor,
     keys: operators.keys,
-    broker: { host: "192.0.2.10", mqttPort: 8883, httpsPort: 8443 },
+    broker: { hosts: ["192.0.2.10"], mqttPort: 8883, httpsPort: 8443 },
     nft: firewall().nft,
     now: () => clock.nowMs,
     uptimeMs: () => clock.uptimeMs,

@@ -40,7 +40,7 @@ async function talker(host: Host, listen: number[], of: { bind?: number; count?:
 }
 
 async function device(of: Record<string, unknown> = {}): Promise<Program> {
-  const broker = { host: "broker.lab", mqttPort: 8883, httpsPort: 8443 };
+  const broker = { hosts: ["broker.lab"], mqttPort: 8883, httpsPort: 8443 };
   const names = { "broker.lab": [at.broker.v4, at.broker.v6] };
   const { anchor, keys } = operators;
   const options = { stateDir, site: "lab", device: "kiosk-1", anchor, keys, broker, names, keepConnections: true, ...of };

@@ -5,7 +5,7 @@ import type { IsolationState } from "@picket/protocol/status";
 import { type Nft, NftError } from "node-nftables";
 import { type BootClock, count, reached, resumed, whole } from "./dead-man.ts";
 import { disprove } from "./prove.ts";
-import { addressesFor, type Reach, reachAny } from "./reach.ts";
+import { addressesForAny, type Reach, reachAny } from "./reach.ts";
 import type { Broker } from "./response.ts";
 import type { Store } from "./state.ts";
 import { addressesOf, droppedBy, FAMILY, fingerprint, isolationCommands, releaseCommands, TABLE } from "./table.ts";
@@ -94,7 +94,7 @@ export class Isolation {
       state: "isolated",
       sinceMs: again ? (before.sinceMs ?? this.#of.now()) : this.#of.now(),
       reason: args.reason,
-      pinned: { host: broker.host, addresses: [...addresses] },
+      pinned: { host: nameOf(broker), addresses: [...addresses] },
       countdown,
     };
     const ended = await this.#of.endConnections(addresses);
@@ -174,13 +174,13 @@ export class Isolation {
     const { broker, resolve, nft } = this.#of;
     const { state, pinned } = this.#record;
     // Names cannot be looked up from inside: DNS is cut.
-    if (state === "isolated" && pinned?.host === broker.host) return pinned.addresses;
+    if (state === "isolated" && pinned?.host === nameOf(broker)) return pinned.addresses;
     if (resumed) {
       const listing = await nft.list(FAMILY, TABLE);
       const found = listing ? addressesOf(listing) : [];
       if (found.length > 0) return found;
     }
-    return addressesFor(broker.host, resolve);
+    return addressesForAny(broker.hosts, resolve);
   }
 
   async #apply(addresses: readonly string[]): Promise<void> {
@@ -234,9 +234,9 @@ export class Isolation {
     const { broker, resolve } = this.#of;
     const { pinned } = this.#record;
     let addresses = pinned?.addresses ?? [];
-    if (pinned && pinned.host !== broker.host) addresses = [...(await addressesFor(broker.host, resolve).catch(() => addresses))];
+    if (pinned && pinned.host !== nameOf(broker)) addresses = [...(await addressesForAny(broker.hosts, resolve).catch(() => addresses))];
     if (addresses.length === 0) return this.#adopt();
-    this.#record.pinned = { host: broker.host, addresses: [...addresses] };
+    this.#record.pinned = { host: nameOf(broker), addresses: [...addresses] };
     await this.#apply(addresses);
   }
 
@@ -266,7 +266,7 @@ export class Isolation {
       sinceMs: now(),
       reason: "found in place without a record",
       countdown: reached(whole(DEAD_MAN_DEFAULT_MS), this.#reachable, clock),
-      ...(addresses.length > 0 ? { pinned: { host: broker.host, addresses } } : {}),
+      ...(addresses.length > 0 ? { pinned: { host: nameOf(broker), addresses } } : {}),
     };
     this.#save();
   }
@@ -295,5 +295,7 @@ export class Isolation {
   }
 }
 
+/** What the addresses were found for, to see when that has changed. */
+const nameOf = ({ hosts }: Broker) => hosts.join(" ").slice(0, 255);
 const failed = (message: string): Outcome => ({ ok: false, code: "failed", message: message.slice(0, 512) });
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

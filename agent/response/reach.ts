@@ -12,9 +12,17 @@ export const resolveBySystem = async (host: string): Promise<readonly string[]> 
   (await lookup(host, { all: true })).map((found) => found.address);
 
 /**
- * The addresses of `host`, each once, all families; an address literal is its own. Throws when there are none: a guess would be worse than
- * no isolation.
+ * The addresses of all `hosts`, each once, in their order. A name that cannot be resolved is left out, unless nothing remains: throws then, for a
+ * guess would be worse than no isolation.
  */
+export async function addressesForAny(hosts: readonly string[], resolve: (host: string) => Promise<readonly string[]>) {
+  const outcomes = await Promise.allSettled(hosts.map((host) => addressesFor(host, resolve)));
+  const found = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? outcome.value : []));
+  if (found.length === 0) throw outcomes.find((outcome) => outcome.status === "rejected")?.reason ?? new Error("the site has no host");
+  return [...new Set(found)].slice(0, MAX_ADDRESSES);
+}
+
+/** The addresses of `host`, each once, all families; an address literal is its own. Throws when there are none. */
 export async function addressesFor(host: string, resolve: (host: string) => Promise<readonly string[]>): Promise<readonly string[]> {
   if (isIP(host)) return [host];
   const found = await Promise.race([

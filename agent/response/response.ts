@@ -5,8 +5,8 @@ import type { Capability, IsolationState } from "@picket/protocol/status";
 import type { Nft } from "node-nftables";
 
 export type Broker = {
-  /** A name or an address literal, as the device connects to it (an IPv6 address without brackets). */
-  readonly host: string;
+  /** Names or address literals, as the device connects to them (an IPv6 address without brackets), best first. */
+  readonly hosts: readonly string[];
   readonly mqttPort: number;
   readonly httpsPort: number;
 };

@@ -25,11 +25,20 @@ export type ConnectionOptions = {
   readonly maxPacketBytes: number;
   /** Must not throw. The payload is only valid until it returns. */
   readonly onMessage: (topic: string, payload: Buffer) => void;
+  /** How long the broker may be silent before it is asked whether it is there, milliseconds; it is given up after three times that. Default 5,000. */
+  readonly askMs?: number | undefined;
   /** Gives up waiting for the broker's consent; has no effect later. */
   readonly signal: AbortSignal;
 };
 
+/** What the broker is told: it takes us for gone after 1.5 times that. */
 const KEEPALIVE_S = 15;
+/** A broker that was silent for so long is asked whether it is there; after three times that it is not, when nothing else is on its way. */
+const ASK_MS = 5000;
+const SILENT_ASKS = 3;
+/** What is on its way goes before the answer, over a line that may be this slow (32 kbit/s); but nobody waits longer than that. */
+const SLOWEST_BYTES_PER_MS = 4;
+const SILENT_MAX_MS = 120_000;
 const CONNACK_MS = 10_000;
 const END_MS = 1000;
 
@@ -48,6 +57,7 @@ export async function openConnection(socket: TLSSocket, options: ConnectionOptio
     clientId: options.clientId,
     clean: true,
     protocolVersion: 4,
+    // The client's own pings are put off by whatever it sends, so that with heartbeats a half-open connection passes for alive: `listen` asks.
     keepalive: KEEPALIVE_S,
     reschedulePings: true,
     reconnectPeriod: 0,
@@ -78,7 +88,12 @@ export async function openConnection(socket: TLSSocket, options: ConnectionOptio
       new Promise((resolve, reject) => {
         if (!client.connected) return reject(new Error("not connected"));
         const bytes = typeof payload === "string" ? payload : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-        client.publish(topic, bytes, { qos: 1, retain: false }, (error) => (error ? reject(error) : resolve()));
+        flyingBytes += bytes.length;
+        client.publish(topic, bytes, { qos: 1, retain: false }, (error) => {
+          flyingBytes -= bytes.length;
+          if (error) reject(error);
+          else resolve();
+        });
       }),
     closed: closed.promise,
     end: async () => {
@@ -88,6 +103,15 @@ export async function openConnection(socket: TLSSocket, options: ConnectionOptio
     },
     cut,
   };
+  let flyingBytes = 0;
+  const { askMs = ASK_MS } = options;
+  const stopListening = listen(socket, {
+    askMs,
+    patienceMs: () => Math.min(SILENT_MAX_MS, SILENT_ASKS * askMs + flyingBytes / SLOWEST_BYTES_PER_MS),
+    ask: () => client.connected && client.sendPing(),
+    onSilent: (forMs) => cut(`the broker said nothing for ${Math.round(forMs / 1000)} s`),
+  });
+  void closed.promise.then(stopListening);
   const aborted = () => cut("stopped");
   options.signal.addEventListener("abort", aborted);
   try {
@@ -103,6 +127,31 @@ export async function openConnection(socket: TLSSocket, options: ConnectionOptio
     options.signal.removeEventListener("abort", aborted);
   }
   return connection;
+}
+
+type Listening = {
+  readonly askMs: number;
+  readonly patienceMs: () => number;
+  readonly ask: () => void;
+  readonly onSilent: (forMs: number) => void;
+};
+
+/**
+ * Asks a peer that has been silent whether it is there, and tells when nothing came for `patienceMs`: a connection whose other end is gone
+ * without a word looks open for a quarter of an hour. Returns how to stop.
+ */
+function listen(socket: TLSSocket, of: Listening): () => void {
+  let heardMs = performance.now();
+  socket.on("data", () => {
+    heardMs = performance.now();
+  });
+  const timer = setInterval(() => {
+    const silentMs = performance.now() - heardMs;
+    if (silentMs >= of.patienceMs()) of.onSilent(silentMs);
+    // A timer is a little early or late.
+    else if (silentMs >= of.askMs * 0.9) of.ask();
+  }, of.askMs);
+  return () => clearInterval(timer);
 }
 
 async function ready(client: MqttClient, filters: readonly string[], more: readonly string[]): Promise<void> {

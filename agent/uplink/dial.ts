@@ -2,6 +2,7 @@ import { connect, type TLSSocket } from "node:tls";
 import { checkSite } from "../site-tls.ts";
 
 export type Credentials = { readonly ca: string; readonly cert: string; readonly key: string };
+/** One way to the broker. */
 export type Target = {
   /** As the site's certificate names it. */
   readonly host: string;
@@ -14,20 +15,28 @@ const TIMEOUT_MS = 10_000;
 
 /**
  * A TLS 1.3 connection to the site, its certificate chained to the pinned CA, checked for host and role before a byte of ours is sent.
- * Rejects with the last address' reason.
+ * The targets are tried in order, each for 10 s at most. Rejects with the reason of each.
  */
-export async function dial(target: Target, credentials: Credentials, signal: AbortSignal): Promise<TLSSocket> {
-  let reason: unknown;
-  for (const address of target.addresses?.length ? target.addresses : [target.host]) {
-    signal.throwIfAborted();
-    try {
-      return await dialOne(address, target, credentials, signal);
-    } catch (error) {
-      reason = error;
+export async function dial(targets: readonly Target[], credentials: Credentials, signal: AbortSignal): Promise<Dialled> {
+  const reasons: string[] = [];
+  for (const target of targets) {
+    for (const address of target.addresses?.length ? target.addresses : [target.host]) {
+      signal.throwIfAborted();
+      try {
+        return { socket: await dialOne(address, target, credentials, signal), host: target.host };
+      } catch (error) {
+        reasons.push(error instanceof Error ? error.message : String(error));
+      }
     }
   }
-  throw reason;
+  throw new Error(reasons.join("; "));
 }
+
+export type Dialled = {
+  readonly socket: TLSSocket;
+  /** Of the target that answered. */
+  readonly host: string;
+};
 
 function dialOne(address: string, target: Target, credentials: Credentials, signal: AbortSignal): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {

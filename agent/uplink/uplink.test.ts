@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from "node:fs";
-import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import { type AddressInfo, connect as connectTcp, createServer as createTcpServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CommandResult, Pack } from "@picket/protocol/command";
@@ -71,7 +71,7 @@ function uplink(port: number, more: Partial<UplinkOptions> = {}): Uplink {
     device: "pi",
     epoch,
     credentials: () => ({ ca: site.ca.cert, ...site.device }),
-    target: () => ({ host: "127.0.0.1", port }),
+    targets: () => [{ host: "127.0.0.1", port }],
     source: buffer,
     outbox: { pending: () => [], delivered: () => {} },
     status,
@@ -219,7 +219,7 @@ test("commands and packs reach their callbacks; garbage, other topics and unknow
     onCommand: (jws) => commands.push(jws),
     onPack: (pack) => packs.push(pack),
     onGarbage: (what) => garbage.push(what),
-    onConnected: online.resolve,
+    onConnected: () => online.resolve(),
   });
   await online.promise;
   const d = "picket/v1/lab/d/pi";
@@ -242,7 +242,7 @@ test.each([
   const broker = await start();
   const reasons: string[] = [];
   const online = Promise.withResolvers<void>();
-  uplink(broker.port, { onConnected: online.resolve, onDisconnected: (reason) => reasons.push(reason), sleep: soon });
+  uplink(broker.port, { onConnected: () => online.resolve(), onDisconnected: (reason) => reasons.push(reason), sleep: soon });
   await online.promise;
   broker.raw(Uint8Array.from(bytes));
   await broker.until(() => broker.clientIds.length === 2);
@@ -300,10 +300,95 @@ test("a new certificate is taken up by a new connection, and nothing is sent twi
   expect(broker.statuses.map(({ state }) => state)).not.toContain("offline");
 });
 
+/** A way to a broker on which, from `stall` on, nothing passes any more while both ends stay open. */
+async function stallable(port: number) {
+  const sockets: Socket[] = [];
+  const server = createTcpServer((near) => {
+    const far = connectTcp({ host: "127.0.0.1", port });
+    sockets.push(near, far);
+    near.pipe(far);
+    far.pipe(near);
+    for (const socket of [near, far]) socket.on("error", () => {});
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    stall: () => {
+      for (const socket of sockets) socket.unpipe().pause();
+    },
+    [Symbol.dispose]: () => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+test.each([
+  { name: "an idle connection", heartbeatMs: 60_000 },
+  // What is sent into it must not make it look alive.
+  { name: "a connection with heartbeats", heartbeatMs: 200 },
+])("$name that is half open is noticed and made anew; what was on its way goes again", async ({ heartbeatMs }) => {
+  const broker = await start();
+  using way = await stallable(broker.port);
+  const reasons: string[] = [];
+  let port = way.port;
+  uplink(0, {
+    targets: () => [{ host: "127.0.0.1", port }],
+    heartbeatMs,
+    askMs: 50,
+    sleep: soon,
+    onDisconnected: (why) => reasons.push(why),
+  });
+  append(1);
+  await broker.until(() => received(broker).length === 1);
+  way.stall();
+  port = broker.port;
+  append(7);
+  // The first may have lost its acknowledgement.
+  await broker.until(() => sorted(received(broker)).length === 8);
+  expect(reasons[0]).toMatch(/the broker said nothing for/);
+});
+
+test("a broker that has nothing to say but answers is kept", async () => {
+  const broker = await start();
+  const reasons: string[] = [];
+  uplink(broker.port, { heartbeatMs: 60_000, askMs: 20, onDisconnected: (why) => reasons.push(why) });
+  await broker.until(() => broker.pings >= 20);
+  expect(reasons).toEqual([]);
+  expect(broker.clientIds).toHaveLength(1);
+});
+
+test("several ways to the broker are tried in order, and the best one again at the next connection", async () => {
+  const broker = await start();
+  const closed = createTcpServer();
+  await new Promise<void>((resolve) => closed.listen(0, "127.0.0.1", resolve));
+  const first = (closed.address() as AddressInfo).port;
+  await new Promise((resolve) => closed.close(resolve));
+  const stranger = await start({ server: (await testSite()).server });
+  const hosts: string[] = [];
+  uplink(0, {
+    targets: () => [
+      { host: "127.0.0.1", port: first },
+      { host: "127.0.0.1", port: stranger.port },
+      { host: "localhost", port: broker.port },
+    ],
+    onConnected: (host) => hosts.push(host),
+    sleep: soon,
+  });
+  await expect.poll(() => hosts).toEqual(["localhost"]);
+  await start({ port: first });
+  broker.cut();
+  await expect.poll(() => hosts).toEqual(["localhost", "127.0.0.1"]);
+  expect(stranger.clientIds).toEqual([]);
+});
+
 test("while isolated it connects to the addresses it is given, and still checks the name", async () => {
   const broker = await start();
   const online = Promise.withResolvers<void>();
-  uplink(broker.port, { target: () => ({ host: "localhost", port: broker.port, addresses: ["127.0.0.1"] }), onConnected: online.resolve });
+  uplink(broker.port, {
+    targets: () => [{ host: "localhost", port: broker.port, addresses: ["127.0.0.1"] }],
+    onConnected: () => online.resolve(),
+  });
   await online.promise;
   expect(uplinks[0]!.reachable()).toBe(true);
 });

@@ -16,9 +16,10 @@ export type UplinkOptions = {
   readonly site: string;
   readonly device: string;
   readonly epoch: string;
-  /** Asked at every connection: a renewed certificate and a new address are picked up there. */
+  /** Asked at every connection: a renewed certificate is picked up there. */
   readonly credentials: () => Credentials;
-  readonly target: () => Target;
+  /** Ways to the same broker, best first; asked at every connection. */
+  readonly targets: () => readonly Target[];
   readonly source: EventSource;
   readonly outbox: Outbox;
   readonly status: () => OnlineStatus;
@@ -28,12 +29,15 @@ export type UplinkOptions = {
   readonly onPack: (pack: Pack) => void;
   /** A payload of `.../want`: the site asks for a file. Without it nothing is asked. Only valid until it returns; false when it is none. */
   readonly onSampleWant?: ((payload: Uint8Array) => boolean) | undefined;
-  readonly onConnected: () => void;
+  /** With the host of the target that answered. */
+  readonly onConnected: (host: string) => void;
   /** Once per loss of connection and once per failed attempt, with the reason and how long until the next. */
   readonly onDisconnected: (why: string, nextMs: number) => void;
   /** Something from the broker that was not understood; it is dropped. */
   readonly onGarbage: (what: string) => void;
   readonly heartbeatMs?: number;
+  /** As in connection.ts. */
+  readonly askMs?: number;
   /** In [0, 1). */
   readonly random?: () => number;
   /** Resolves after `ms` milliseconds, or at once when aborted. */
@@ -53,6 +57,8 @@ export type Uplink = {
   sendSample(payload: Uint8Array): Promise<void>;
   /** Says now what would be said at the next heartbeat. */
   heartbeat(): void;
+  /** From now on heartbeats come this often. */
+  heartbeatEvery(ms: number): void;
   /** Connects anew, at once, for a new certificate; what is on its way is waited for (2 s at most). */
   reconnect(): void;
   /** Sends what waits for at most `drainMs`, says `stopped`, and ends. Resolves when all is over. */
@@ -71,6 +77,7 @@ export function startUplink(options: UplinkOptions): Uplink {
   let link: Link | undefined;
   /** Counts calls of `reconnect`: one that comes while a connection is being made must not be forgotten. */
   let wanted = 0;
+  let { heartbeatMs = HEARTBEAT_S * 1000 } = options;
 
   const run = async () => {
     for (let failures = 0; !stopping.signal.aborted; ) {
@@ -78,9 +85,9 @@ export function startUplink(options: UplinkOptions): Uplink {
       let why: string;
       try {
         const asked = wanted;
-        link = await openLink(options, stopping.signal);
+        link = await openLink({ ...options, heartbeatMs }, stopping.signal);
         since = monotonicMs();
-        options.onConnected();
+        options.onConnected(link.host);
         if (asked !== wanted) void link.swap();
         why = await link.connection.closed;
       } catch (error) {
@@ -103,6 +110,10 @@ export function startUplink(options: UplinkOptions): Uplink {
     wake: () => link?.sender.wake(),
     resultsChanged: () => link?.sendResults(),
     heartbeat: () => link?.heartbeat(),
+    heartbeatEvery: (ms) => {
+      heartbeatMs = ms;
+      link?.heartbeatEvery(ms);
+    },
     sendSample: async (payload) => {
       if (!link) throw new Error("not connected");
       await link.sendSample(payload);
@@ -120,21 +131,23 @@ export function startUplink(options: UplinkOptions): Uplink {
 }
 
 type Link = Disposable & {
+  readonly host: string;
   readonly connection: Connection;
   readonly sender: Sender;
   readonly swapped: boolean;
   sendResults(): void;
   heartbeat(): void;
+  heartbeatEvery(ms: number): void;
   sendSample(payload: Uint8Array): Promise<void>;
   swap(): Promise<void>;
   finish(drainMs: number): Promise<void>;
 };
 
-async function openLink(options: UplinkOptions, signal: AbortSignal): Promise<Link> {
+async function openLink(options: UplinkOptions & { readonly heartbeatMs: number }, signal: AbortSignal): Promise<Link> {
   const { site, device, epoch } = options;
   const own = (name: "events" | "status" | "result" | "sample" | "cmd" | "pack" | "sampleWant") => topic(name, site, device);
   const gone = (state: "offline" | "stopped") => JSON.stringify({ v: 1, state, epoch });
-  const socket = await dial(options.target(), options.credentials(), signal);
+  const { socket, host } = await dial(options.targets(), options.credentials(), signal);
   const connection = await openConnection(socket, {
     clientId: clientId("device", device),
     will: { topic: own("status"), payload: gone("offline") },
@@ -142,6 +155,7 @@ async function openLink(options: UplinkOptions, signal: AbortSignal): Promise<Li
     // A site that knows nothing of samples refuses it.
     subscribeIfMay: options.onSampleWant ? [own("sampleWant")] : [],
     maxPacketBytes: MAX_PACKET_BYTES,
+    askMs: options.askMs,
     onMessage: (name, payload) => receive(options, name, payload),
     signal,
   });
@@ -173,7 +187,7 @@ async function openLink(options: UplinkOptions, signal: AbortSignal): Promise<Li
     publish: (batch) => connection.publish(own("events"), batch),
     onStuck: connection.cut,
   });
-  const timer = setInterval(heartbeat, options.heartbeatMs ?? HEARTBEAT_S * 1000);
+  let timer = setInterval(heartbeat, options.heartbeatMs);
   let swapped = false;
   // The client never settles what was in flight when its connection broke.
   const flying = new Set<(error: Error) => void>();
@@ -182,6 +196,7 @@ async function openLink(options: UplinkOptions, signal: AbortSignal): Promise<Li
   });
   const drain = (ms: number) => Promise.race([sender.drained(), connection.closed, Bun.sleep(ms)]);
   return {
+    host,
     connection,
     sender,
     get swapped() {
@@ -189,6 +204,10 @@ async function openLink(options: UplinkOptions, signal: AbortSignal): Promise<Li
     },
     sendResults,
     heartbeat,
+    heartbeatEvery: (ms) => {
+      clearInterval(timer);
+      timer = setInterval(heartbeat, ms);
+    },
     sendSample: (payload) =>
       new Promise((resolve, reject) => {
         flying.add(reject);

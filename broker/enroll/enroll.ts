@@ -40,7 +40,7 @@ export type EnrolPorts = {
   readonly randomName: () => string;
   readonly currentKeys: () => string | undefined;
   /** Where devices reach the site, as host:port. Asked when a token is made: the ports are known only then. */
-  readonly addresses: () => { https: string; mqtt: string };
+  readonly addresses: () => { https: string; mqtt: string; also?: string[] };
   /** Cuts the live connection of a device. */
   readonly disconnect: (device: string, why: string) => void;
   /** After the registry changed. */

@@ -14,6 +14,8 @@ export type TestBroker = AsyncDisposable & {
   readonly statuses: { state: string; [key: string]: unknown }[];
   readonly results: { jti?: string; [key: string]: unknown }[];
   readonly clientIds: string[];
+  /** PINGREQs taken. */
+  pings: number;
   /** Serial numbers of the certificates shown, one a connection, lower-case hex. */
   readonly serials: string[];
   /** While true, a batch that arrived is not answered; setting it to false answers it. As aedes reads on only then, the rest waits too. */
@@ -66,6 +68,7 @@ export async function startTestBroker(site: Site, options: { port?: number; serv
     statuses: [],
     results: [],
     clientIds: [],
+    pings: 0,
     serials: [],
     get hold() {
       return holding;
@@ -105,6 +108,10 @@ export async function startTestBroker(site: Site, options: { port?: number; serv
   };
   aedes.on("clientReady", (client: Client) => {
     broker.clientIds.push(client.id);
+    changed();
+  });
+  aedes.on("ping", () => {
+    broker.pings++;
     changed();
   });
   aedes.authorizePublish = (_client, packet, callback) => {
