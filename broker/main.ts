@@ -1,4 +1,5 @@
 // Wires the broker: store, MQTT, ingest, feed, enrolment, devices, API and sinks. What each does is in its own folder.
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { anchorHash } from "@picket/protocol/command";
 import type { SampleVerdict } from "@picket/protocol/feed";
@@ -10,7 +11,7 @@ import { Presence, SWEEP_MS } from "./devices/presence.ts";
 import { createEnrolment } from "./enroll/enroll.ts";
 import { Feed } from "./feed/feed.ts";
 import type { Given } from "./given.ts";
-import { createIngest } from "./ingest/ingest.ts";
+import { Ledger } from "./ledger/ledger.ts";
 import { type MqttServer, startMqtt } from "./mqtt/server.ts";
 import { Outbox } from "./outbox.ts";
 import pkg from "./package.json" with { type: "json" };
@@ -23,26 +24,23 @@ import { startSinks } from "./sinks/sinks.ts";
 import { hostsForDevices, readSite } from "./site.ts";
 import { siteStatus } from "./status.ts";
 import { Commands } from "./store/commands.ts";
-import type { Store } from "./store/database.ts";
 import { getDevice } from "./store/devices.ts";
 import { Keys } from "./store/keys.ts";
-import { trimLog } from "./store/log.ts";
 import { shareVerdicts } from "./store/mesh-log.ts";
 import { Packs } from "./store/packs.ts";
-import { forgetEpochs } from "./store/received.ts";
 import { openStore } from "./store/schema.ts";
 import { SinkQueue } from "./store/sink-queue.ts";
+import { trim } from "./trim.ts";
 import { apiDeps } from "./wire-api.ts";
+import { DISK_MS, FLOOD_MS, startIntake } from "./wire-ingest.ts";
 import { startMesh } from "./wire-mesh.ts";
-import { deadLetterAlert, mqttHandlers } from "./wire-mqtt.ts";
+import { mqttHandlers } from "./wire-mqtt.ts";
 
-const DAY_MS = 86_400_000;
 /** A detector that is further behind cannot have seen what devices did last. */
 const DETECTOR_LATE_MS = 30_000;
 const TRIM_MS = 30_000;
-const TRIM_ROWS = 2000;
-/** A device may come back with old events after a long time; what was received of an epoch is remembered for this long after its last sign. */
-const FORGET_EPOCHS_MS = 400 * DAY_MS;
+/** How far the ledger may be behind the log. */
+const LEDGER_MS = 1000;
 
 export type Broker = AsyncDisposable & {
   readonly mqttPort: number;
@@ -62,6 +60,7 @@ export async function startBroker(config: BrokerConfig, options: BrokerOptions =
   const parts = await assemble({ config, site, store, nowMs, log, authority: await readAuthority(site.ca) });
   stack.use(parts.sinks);
   stack.use(parts.mesh);
+  stack.use(parts.intake.quotas);
   const mqtt = stack.use(
     await startMqtt({
       ...{ site: site.site, host: config.host, port: config.mqttPort, nowMs, log },
@@ -85,8 +84,12 @@ export async function startBroker(config: BrokerConfig, options: BrokerOptions =
   stack.use(every(SWEEP_MS, log, () => parts.presence.sweepCanaries()));
   stack.use(every(SWEEP_MS, log, () => parts.outbox.expire()));
   stack.use(every(SWEEP_MS, log, async () => parts.samples.sweep()));
+  stack.use(every(DISK_MS, log, () => parts.intake.disk.check()));
+  stack.use(every(FLOOD_MS, log, () => parts.intake.sweepFloods()));
   stack.use(every(TRIM_MS, log, () => trim(store, config, nowMs())));
   stack.use(every(TRIM_MS, log, () => parts.mesh.trim()));
+  stack.use(every(LEDGER_MS, log, () => parts.ledger.flush()));
+  stack.use(every(TRIM_MS, log, async () => void (await parts.ledger.trim(nowMs()))));
   log("info", "broker listens", { site: site.site, mqtt: mqtt.port, https: api.port });
   const running = stack.move();
   return {
@@ -107,14 +110,16 @@ async function assemble(given: Given) {
   const packs = new Packs(store, { site: site.site, keys: () => keys.current()?.list, knows: (id) => getDevice(store, id) !== undefined });
   const outbox = new Outbox({ store, commands, keys, packs, changes, nowMs, log });
   const detectorIsCurrent = () => feed.connected && feed.behindMs() < DETECTOR_LATE_MS;
-  const presence = new Presence({ site: site.site, store, changes, nowMs, detectorIsCurrent });
+  const ledger = new Ledger(store);
+  await ledger.recover();
+  const presence = new Presence({ site: site.site, store, changes, nowMs, log, ledger, hasNetwork, detectorIsCurrent });
   const spool = new Spool(join(config.dir, "samples"));
   const samples = new Samples({ store, spool, ...config.samples, nowMs, log, arrived: () => feed.wakeFiles() });
   await samples.recover();
   const files = { read: spool.read.bind(spool), changed: () => samples.ask() };
   const judged = (verdicts: readonly SampleVerdict[], atMs: number) => shareVerdicts(store, site.site, verdicts, atMs);
   const feed = new Feed({ store, changes, files, judged, nowMs, newSession: () => crypto.randomUUID(), report });
-  const ingest = createIngest({ store, nowMs, stored: () => feed.wake(), deadLetter: deadLetterAlert(given, changes) });
+  const intake = startIntake(given, { changes, ledger, stored: () => feed.wake(), report });
   let mqtt: MqttServer | undefined;
   let httpsPort = config.httpsPort;
   const addressesOf = (host: string) => {
@@ -151,21 +156,17 @@ async function assemble(given: Given) {
       ...{ site: site.site, version: pkg.version, startedMs, anchor: anchorHash(site.anchor) },
       ...{ keysVersion: keys.current()?.version ?? 0, detectorConnected: feed.connected, sinks: sinks.status() },
     });
-  const api = apiDeps(given, { enrolment, commands, keys, packs, outbox, sinks, mesh: meshPort, changes, status, report });
-  const handlers = mqttHandlers(given, { ingest, presence, outbox, feed, samples, mesh, changes, report });
+  const api = apiDeps(given, { intake, enrolment, commands, keys, packs, outbox, sinks, mesh: meshPort, ledger, changes, status, report });
+  const handlers = mqttHandlers(given, { intake, presence, outbox, feed, samples, mesh, changes, report });
   const listening = (server: MqttServer, https: number) => {
     mqtt = server;
     httpsPort = https;
   };
-  return { authority, changes, presence, outbox, samples, mesh, sinks, api, handlers, listening };
+  return { authority, changes, intake, ledger, presence, outbox, samples, mesh, sinks, api, handlers, listening };
 }
 
-/** Old batches go in pieces, so that ingest never waits long for them. */
-async function trim(store: Store, config: BrokerConfig, nowMs: number): Promise<void> {
-  const limits = { beforeMs: nowMs - config.log.keepDays * DAY_MS, keepBytes: config.log.keepBytes, limit: TRIM_ROWS };
-  while ((await store.commitSoon(() => trimLog(store, limits))) >= TRIM_ROWS);
-  await store.commitSoon(() => forgetEpochs(store, nowMs - FORGET_EPOCHS_MS));
-}
+/** Whether an interface that leads out of this host is up and has a carrier: Bun lists no other. */
+const hasNetwork = () => Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ internal }) => !internal));
 
 /** Runs `work` again and again; a failure is logged and does not end it. */
 function every(ms: number, log: Log, work: () => Promise<void>): Disposable {
