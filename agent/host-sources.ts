@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { EventDraft } from "@picket/protocol/event";
 import type { Capability } from "@picket/protocol/status";
 import type { AgentConfig } from "./config.ts";
-import { homesOfThisHost } from "./enrich/users.ts";
+import { homesOfThisHost, mayBeCalled } from "./enrich/users.ts";
 import { listenToUevents } from "./fallback/uevent.ts";
 import { checkLogs, startLogs } from "./host/auth.ts";
 import { startIntegrity } from "./host/integrity.ts";
@@ -24,7 +24,10 @@ export function startHostSources(of: {
   const { config, state, emit } = of;
   const source = config.logs.source;
   const paths = config.integrity.paths;
-  const logs = source === "off" ? undefined : startLogs({ source, path: state && join(state, "logs.json"), emit });
+  const logs =
+    source === "off"
+      ? undefined
+      : startLogs({ source, path: state && join(state, "logs.json"), emit, isCalled: mayBeCalled("/etc/passwd") });
   const usb = startUsb({ listen: listenToUevents, emit });
   const integrity =
     state === undefined || paths.length === 0

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { expandHomes, parsePasswd, userNames } from "./users.ts";
+import { expandHomes, mayBeCalled, parsePasswd, userNames } from "./users.ts";
 
 const text = `root:x:0:0:root:/root:/bin/bash
 # a comment
@@ -47,4 +47,23 @@ test("names: the first line of a uid wins; a user added later is found when the 
 
 test("without the file uids have no names", () => {
   expect(userNames("/nonexistent/passwd", () => 0)(0)).toBeUndefined();
+});
+
+test("whom a name may mean: a user of that number, or one that only a directory server knows", () => {
+  const dir = mkdtempSync(join(tmpdir(), "pksens-users-"));
+  try {
+    const path = join(dir, "passwd");
+    writeFileSync(path, text);
+    const may = mayBeCalled(path);
+    expect([may(1000, "pi"), may(1000, "root"), may(1000, "ann"), may(7000, "ann"), may(7000, "pi")]).toEqual([
+      true,
+      false,
+      false,
+      true,
+      false,
+    ]);
+    expect(mayBeCalled(join(dir, "none"))(1000, "pi")).toBe(true);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });

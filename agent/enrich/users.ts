@@ -40,6 +40,18 @@ export function userNames(path: string, nowMs: () => number): (uid: number) => s
   };
 }
 
+/** Whether the user `uid` is called `name`, by the file as it is now. Where it knows neither, as of users of a directory server, that may be. */
+export function mayBeCalled(path: string): (uid: number, name: string) => boolean {
+  return (uid, name) => {
+    let users: User[] = [];
+    try {
+      users = parsePasswd(readFileSync(path, "utf8"));
+    } catch {}
+    const same = users.filter((user) => user.uid === uid);
+    return same.length === 0 ? users.every((user) => user.name !== name) : same.some((user) => user.name === name);
+  };
+}
+
 /** Replaces a leading "~/" by every home directory that is one. */
 export function expandHomes(prefixes: readonly string[], users: readonly User[], isDirectory: (path: string) => boolean): string[] {
   const homes = new Set(users.map(({ home }) => home.replace(/\/+$/, "")).filter((home) => home.startsWith("/") && isDirectory(home)));

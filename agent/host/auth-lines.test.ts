@@ -11,7 +11,7 @@ const at = (program: string, message: string, more: Partial<LogRecord> = {}): Lo
 });
 /** What one line becomes. */
 const told = (program: string, message: string, more?: Partial<LogRecord>) =>
-  authLines()(at(program, message, more)).map(({ type, body }) => [type, body]);
+  authLines(() => true)(at(program, message, more)).map(({ type, body }) => [type, body]);
 
 const login = (user: string, method: string, ok: boolean, remoteIp?: string) => [
   ["auth.login", { user, ...(remoteIp ? { remoteIp } : {}), method, ok }],
@@ -58,7 +58,7 @@ test("a folder named like a command cannot hide the command", () => {
 });
 
 test("leaving after refused passwords is not one more refusal; each connection counts by itself", () => {
-  const lines = authLines();
+  const lines = authLines(() => true);
   const types = (message: string, pid: number) => lines(at("sshd", message, { pid })).map(({ type }) => type);
   expect(types("Failed password for root from 203.0.113.9 port 1 ssh2", 7)).toEqual(["auth.login"]);
   expect(types("Connection closed by authenticating user root 203.0.113.9 port 2 [preauth]", 8)).toEqual(["auth.login"]);
@@ -88,4 +88,17 @@ test("long and strange text stays within the bounds of an event", () => {
   for (const [, body] of told("sshd", `Failed password for ${long} from 203.0.113.9 port 1 ssh2`))
     expect(JSON.stringify(body).length).toBeLessThan(4300);
   expect(told(long, long)).toEqual([["log.line", { source: long.slice(0, 128), message: long.slice(0, 4096) }]]);
+});
+
+test("sudo and su may speak of who called them only as of the user who wrote the line", () => {
+  const lines = authLines((uid, name) => uid === 1000 && name === "pi");
+  const told = (program: string, message: string, writers?: readonly number[]) => lines(at(program, message, { writers }))[0];
+  const sudo = (user: string) => `${user} : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/usr/bin/id`;
+  expect(told("sudo", sudo("pi"), [1000])?.type).toBe("auth.sudo");
+  expect(told("sudo", sudo("alice"), [1000])).toMatchObject({ type: "log.line", body: { source: "claimed:sudo" } });
+  expect(told("sudo", sudo("alice"), [])).toMatchObject({ type: "log.line", body: { source: "claimed:sudo" } });
+  expect(told("sudo", sudo("alice"))?.type).toBe("auth.sudo");
+  expect(told("su", "(to root) pi on pts/0", [1001, 1000])?.type).toBe("auth.login");
+  expect(told("su", "FAILED SU (to root) alice on pts/0", [1000])?.body).toMatchObject({ source: "claimed:su" });
+  expect(told("sudo", "pam_unix(sudo:session): session opened", [1000])?.body).toMatchObject({ source: "sudo" });
 });

@@ -11,6 +11,8 @@ export type LogRecord = {
   readonly timeMs: number;
   /** False: somebody else may have written it in this program's name. Then it is no more than a line. */
   readonly trusted: boolean;
+  /** User ids by which the writer is known, where others than root may write in this program's name: what it says of who called it has to fit one. */
+  readonly writers?: readonly number[] | undefined;
 };
 
 const MAX_USER = 64;
@@ -24,10 +26,14 @@ const MAX_REFUSED = 1024;
 
 type Login = Extract<EventDraft, { type: "auth.login" }>["body"];
 type Sudo = Extract<EventDraft, { type: "auth.sudo" }>["body"];
-type Told = { login: Login } | { sudo: Sudo } | undefined;
+/** `caller`: who started sudo or su, in its own words. */
+type Told = (({ login: Login } | { sudo: Sudo }) & { readonly caller?: string }) | undefined;
 
-/** Tells what happened: an attempt as auth.login or auth.sudo, everything else as log.line. Remembers which connections were refused already. */
-export function authLines(): (record: LogRecord) => EventDraft[] {
+/**
+ * Tells what happened: an attempt as auth.login or auth.sudo, everything else as log.line. Remembers which connections were refused already.
+ * `isCalled`: whether a user id may go by a name.
+ */
+export function authLines(isCalled: (uid: number, name: string) => boolean): (record: LogRecord) => EventDraft[] {
   const refused = new Set<number>();
   const told = (program: string, message: string, pid: number | undefined): Told => {
     if (program !== "sshd") return (own(byProgram, program) ?? byPam(program))(message);
@@ -43,8 +49,12 @@ export function authLines(): (record: LogRecord) => EventDraft[] {
     const { timeMs } = record;
     const program = programs.get(record.program) ?? record.program;
     if (program === "kernel" && !tellingOfKernel.test(message)) return [];
-    const what = record.trusted ? told(program, message, record.pid) : undefined;
-    const source = (record.trusted ? program : `claimed:${program}`).slice(0, MAX_SOURCE);
+    const line = record.trusted ? told(program, message, record.pid) : undefined;
+    const { writers } = record;
+    // Whoever wrote it may have become sudo only after that (journal-records.ts); he cannot have been another user.
+    const forged = line?.caller !== undefined && writers !== undefined && !writers.some((uid) => isCalled(uid, line.caller!));
+    const what = forged ? undefined : line;
+    const source = (record.trusted && !forged ? program : `claimed:${program}`).slice(0, MAX_SOURCE);
     return Array.from({ length: what ? count : 1 }, (): EventDraft => {
       if (!what) return { type: "log.line", timeMs, body: { source, message } };
       if ("sudo" in what) return { type: "auth.sudo", timeMs, body: what.sudo };
@@ -103,13 +113,13 @@ function sshd(message: string): { login: Login } | undefined {
  */
 function sudo(message: string): Told {
   const [, user = "", reason, command] = /^\s*(\S+) : (?:(?!TTY=)(.*?) ; )?(?:TTY|PWD)=.*? ; COMMAND=(.*)$/s.exec(message) ?? [];
-  return command === undefined ? undefined : { sudo: { user: user.slice(0, MAX_USER), command, ok: reason === undefined } };
+  return command === undefined ? undefined : { sudo: { user: user.slice(0, MAX_USER), command, ok: reason === undefined }, caller: user };
 }
 
 /** util-linux: `(to root) pi on pts/0`, and `FAILED SU (to root) pi on pts/0`. */
 function su(message: string): Told {
-  const [, failed, user = ""] = /^(FAILED SU )?\(to ([^)]*)\) .* on \S+$/s.exec(message) ?? [];
-  return user === "" ? undefined : login(user, "su", failed === undefined);
+  const [, failed, user = "", caller = ""] = /^(FAILED SU )?\(to ([^)]*)\) (.*) on \S+$/s.exec(message) ?? [];
+  return user === "" ? undefined : { ...login(user, "su", failed === undefined), caller };
 }
 
 /** shadow's login: `FAILED LOGIN (1) on '/dev/tty1' FOR 'pi', ...`; util-linux's: `FAILED LOGIN 1 FROM tty1 FOR pi, ...`. */

@@ -38,6 +38,7 @@ function start(): { logs: Logs; told: string[]; drafts: EventDraft[]; [Symbol.di
     path: join(root, "logs.json"),
     root,
     everyMs: 5,
+    isCalled: () => true,
     emit: (draft) => {
       drafts.push(draft);
       told.push(draft.type === "log.line" ? draft.body.message : draft.type);

@@ -49,11 +49,13 @@ export function startLogs(of: {
   /** journalctl; another in tests. */
   readonly journalctl?: readonly string[];
   readonly everyMs?: number;
+  /** Whether a user id may go by a name. */
+  readonly isCalled: (uid: number, name: string) => boolean;
 }): Logs {
   const source = of.source === "auto" ? (hasJournal(of.root) ? "journal" : "files") : of.source;
   const saved = load(of.path);
   const bounded = bound(of.emit);
-  const lines = authLines();
+  const lines = authLines(of.isCalled);
   const take = (record: LogRecord) => {
     for (const draft of lines(record)) bounded.emit(draft);
   };

@@ -3,7 +3,17 @@ import { basename } from "node:path";
 import type { LogRecord } from "./auth-lines.ts";
 
 /** Asked for besides the cursor and the times, which always come (journalctl(1)). */
-export const journalFields = ["MESSAGE", "SYSLOG_IDENTIFIER", "SYSLOG_PID", "_PID", "_UID", "_COMM", "_EXE", "_TRANSPORT"];
+export const journalFields = [
+  "MESSAGE",
+  "SYSLOG_IDENTIFIER",
+  "SYSLOG_PID",
+  "_PID",
+  "_UID",
+  "_AUDIT_LOGINUID",
+  "_COMM",
+  "_EXE",
+  "_TRANSPORT",
+];
 
 /**
  * Facilities auth, cron and authpriv (syslog(3)), the programs whose lines are read, and the kernel. Nothing else is even printed.
@@ -37,6 +47,10 @@ export function parseJournal(line: string): JournalLine | undefined {
     pid: number(text("_PID") ?? text("SYSLOG_PID")),
     message: entry.MESSAGE === null ? "(a line of more than 4096 bytes)" : (text("MESSAGE") ?? ""),
     timeMs: Math.floor(Number(text("__REALTIME_TIMESTAMP") ?? 0) / 1000) || Date.now(),
+    writers:
+      kernel || text("_UID") === "0"
+        ? undefined
+        : [text("_UID"), text("_AUDIT_LOGINUID")].flatMap((uid) => (uid === NOBODY_LOGGED_IN ? [] : (number(uid) ?? []))),
     trusted: kernel || isBy(claimed, { uid: text("_UID"), comm: text("_COMM"), exe: text("_EXE") }),
   };
   return { cursor, record };
@@ -44,9 +58,14 @@ export function parseJournal(line: string): JournalLine | undefined {
 
 /** Where only root can put a program. */
 const systemPlace = /^\/(?:usr\/)?(?:s?bin|lib|libexec)\//;
-/** They run as root, but the kernel tells the uid of who called them. */
+/**
+ * They run as root, but the kernel tells the uid of who called them: the real one (tried: sudo 1.9.13, su of util-linux 2.38). Whom they name is by that too, or, in su, by the
+ * login uid (getlogin(3)).
+ */
 const setUserId = new Set(["sudo", "su"]);
 const COMM_BYTES = 15;
+/** The login uid of what no login started (audit_loginuid, -1). */
+const NOBODY_LOGGED_IN = "4294967295";
 
 /**
  * The kernel tells the journal the writer's uid; name and path are looked up in /proc, late, and are missing when the writer was gone.

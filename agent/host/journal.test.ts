@@ -1,6 +1,6 @@
 // A real systemd-journald in a mount namespace of its own, real programs that log to it, and forged lines.
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EventDraft } from "@picket/protocol/event";
@@ -46,12 +46,17 @@ afterAll(() => {
   rmSync(dir, { recursive: true });
 });
 
+const becomesSu = `my $log = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => "/dev/log") or die;
+for (@ARGV) { $log->send("<37>Nov 22 16:18:35 su[$$]: $_") or die }
+exec "/bin/su", "root" or die`;
+
 const open = () => {
   const told: EventDraft[] = [];
   const logs = startLogs({
     source: "journal",
     path: join(dir, "logs.json"),
     everyMs: 20,
+    isCalled: (uid, name) => ({ 0: "root", 65534: "nobody" })[uid] === name,
     journalctl: [...inRoom(), "journalctl"],
     emit: (draft) => told.push(draft),
   });
@@ -78,6 +83,48 @@ test.skipIf(missing)("su's own line is a login; the same line by logger is not, 
   expect(rig.told.filter(({ type }) => type === "auth.login")).toHaveLength(1);
   expect(rig.logs.capability()).toMatchObject({ level: "live" });
 });
+
+test.skipIf(missing)(
+  "a line by who then becomes the real su: about himself at most, not about another user",
+  { timeout: 30_000 },
+  async () => {
+    using rig = open();
+    const [about, self] = ["(to root) mallory on pts/0", "(to root) nobody on pts/0"];
+    // It looks only when the writer has become su, which waits for a password from the pipe.
+    server!.kill("SIGSTOP");
+    const writer = spawn(
+      "nsenter",
+      [
+        ...inRoom().slice(1),
+        "setpriv",
+        "--reuid=65534",
+        "--clear-groups",
+        "perl",
+        "-MIO::Socket::UNIX",
+        "-MSocket",
+        "-e",
+        becomesSu,
+        about,
+        self,
+      ],
+      {
+        stdio: ["pipe", "ignore", "ignore"],
+      },
+    );
+    try {
+      await expect.poll(() => readlinkSync(`/proc/${writer.pid}/exe`)).toMatch(/\/su$/);
+      server!.kill("SIGCONT");
+      await expect.poll(rig.messages, { timeout: 10_000 }).toContain(about);
+      expect(rig.told).toContainEqual({ type: "log.line", timeMs: expect.any(Number), body: { source: "claimed:su", message: about } });
+      // What cannot be told from su's own words.
+      await expect.poll(() => rig.told.filter(({ type }) => type === "auth.login"), { timeout: 10_000 }).toHaveLength(1);
+      expect(rig.messages()).not.toContain(self);
+    } finally {
+      server!.kill("SIGCONT");
+      writer.kill("SIGKILL");
+    }
+  },
+);
 
 test.skipIf(missing)(
   "a restart reads on behind the last line; a journalctl that is killed is started again",
@@ -109,6 +156,7 @@ test("a journalctl that cannot be run is said, and nothing else happens", async 
     source: "journal",
     path: join(dir, "none.json"),
     journalctl: ["/nowhere/journalctl"],
+    isCalled: () => true,
     emit: (draft) => told.push(draft),
   });
   await expect.poll(() => logs.capability()).toMatchObject({ level: "off", why: expect.stringContaining("/nowhere/journalctl") });
