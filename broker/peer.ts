@@ -20,6 +20,11 @@ export type Link = {
   readonly sinceMs: number;
   /** True once a newer connection of the same peer took over: what this one still says (its Last Will) is history. */
   readonly superseded: boolean;
+  /**
+   * How it ended, once it did: the other host closed it (its kernel does for a program that is killed), or nothing was heard within the
+   * keep-alive. Undefined while it lives and when this side closed it.
+   */
+  readonly ended?: "killed" | "lost" | undefined;
   /** Publishes to this connection alone, at QoS 1. Resolves when the socket took it (true) or the connection is gone (false). */
   send(name: TopicName, payload: Uint8Array | string): Promise<boolean>;
   /** Cuts the connection. */

@@ -6,6 +6,7 @@ import type { Changes } from "./changes.ts";
 import type { Enrolment } from "./enroll/enroll.ts";
 import type { Given } from "./given.ts";
 import { openDist } from "./installer/dist.ts";
+import type { Ledger } from "./ledger/ledger.ts";
 import type { Outbox } from "./outbox.ts";
 import pkg from "./package.json" with { type: "json" };
 import { readCertificateEnd } from "./pki/peer.ts";
@@ -15,8 +16,8 @@ import type { Commands } from "./store/commands.ts";
 import { Credentials } from "./store/credentials.ts";
 import { deadLetterCounts } from "./store/dead-letters.ts";
 import { getDevice, listDevices } from "./store/devices.ts";
-import { ledgerHours, ledgerTotals } from "./store/ledger.ts";
 import type { Keys } from "./store/keys.ts";
+import { ledgerHours, ledgerTotals } from "./store/ledger.ts";
 import { batchesWith, logLetGo, offsetSince, readBatches, readBatchesOf } from "./store/log.ts";
 import type { Packs } from "./store/packs.ts";
 import type { Intake } from "./wire-ingest.ts";
@@ -33,13 +34,14 @@ type ApiParts = {
   readonly outbox: Outbox;
   readonly sinks: Sinks;
   readonly mesh: MeshPort;
+  readonly ledger: Ledger;
   readonly changes: Changes;
   readonly status: () => SiteStatus;
   readonly report: (error: unknown) => void;
 };
 
 export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts): ApiDeps {
-  const { intake, enrolment, commands, keys, packs, outbox, sinks, mesh, changes, status, report } = parts;
+  const { intake, enrolment, commands, keys, packs, outbox, sinks, mesh, ledger, changes, status, report } = parts;
   return {
     version: pkg.version,
     nowMs,
@@ -63,6 +65,7 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
     devices: {
       list: () => listDevices(store),
       get: (id) => getDevice(store, id),
+      upToDate: () => ledger.flush(),
       ledger: (id, sinceMs) => ({ totals: ledgerTotals(store, id), hours: ledgerHours(store, id, sinceMs) }),
       revoke: (id) => void enrolment.revoke(id),
     },

@@ -22,7 +22,10 @@ export type Intake = {
   sweepFloods(): Promise<void>;
 };
 
-export function startIntake(given: Given, of: { changes: Changes; ledger: Ledger; stored: () => void; report: (error: unknown) => void }): Intake {
+export function startIntake(
+  given: Given,
+  of: { changes: Changes; ledger: Ledger; stored: () => void; report: (error: unknown) => void },
+): Intake {
   const { config, store } = given;
   const quotas = new Quotas({
     limits: config.quota,

@@ -4,6 +4,7 @@ import { Alert, AlertStatus, Severity } from "./alert.ts";
 import { CommandResult } from "./command.ts";
 import { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "./enroll.ts";
 import { SensorEvent } from "./event.ts";
+import { Ledger } from "./ledger.ts";
 import { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "./mesh.ts";
 import { deviceId, sha256, siteId } from "./names.ts";
 import { PackRecord } from "./pack.ts";
@@ -22,6 +23,16 @@ export const Device = z.object({
   id: deviceId,
   trust: z.enum(["enrolled", "revoked"]),
   presence: z.enum(["online", "offline", "stopped", "never"]),
+  /** While it is not there: how it went, and with how many others. Absent where nobody can know, and from older sites. */
+  away: z
+    .object({
+      /** stopped: it said goodbye; killed: its host closed the connection without a word of the agent; lost: nothing answered any more; silent: no more is known. */
+      how: z.enum(["stopped", "killed", "lost", "silent"]),
+      sinceMs: ms,
+      /** Devices that went with it, itself included, and how many of them are back. */
+      blackout: z.object({ devices: count, back: count }).optional(),
+    })
+    .optional(),
   enrolledMs: ms,
   lastSeenMs: ms.optional(),
   certificateExpiresMs: ms,
@@ -223,12 +234,13 @@ export const routes = {
   device: route({
     method: "GET",
     path: "/v1/devices/:id",
-    summary: "One device with its recent commands",
+    summary: "One device with its recent commands, and the loss ledger of its last `hours`",
     auth: "operator",
     params: byDevice,
-    query: none,
+    query: z.object({ hours: z.coerce.number().int().min(1).max(9600).default(24) }),
     body: undefined,
-    response: z.object({ device: Device, commands: z.array(CommandRecord) }),
+    // Absent from older sites.
+    response: z.object({ device: Device, commands: z.array(CommandRecord), ledger: Ledger.optional() }),
   }),
   revoke: route({
     method: "POST",

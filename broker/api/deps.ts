@@ -107,6 +107,8 @@ export type ApiDeps = {
   readonly devices: {
     list(): Device[];
     get(id: string): Device | undefined;
+    /** Enters what has just arrived, so that the next figures hold it. */
+    upToDate(): Promise<void>;
     /** What became of everything the device caused, with the hours since then. */
     ledger(id: string, sinceMs: number): Ledger;
     /** Revokes the certificates and closes the connection. */

@@ -46,12 +46,18 @@ export function handlers(deps: ApiDeps): Handlers {
         peers: deps.mesh.status().peers,
       }),
     }),
-    devices: async () => ({ devices: deps.devices.list() }),
-    device: async ({ params, query }) => ({
-      device: device(params),
-      commands: deps.commands.ofDevice(params.id),
-      ledger: deps.devices.ledger(params.id, deps.nowMs() - query.hours * 3600_000),
-    }),
+    devices: async () => {
+      await deps.devices.upToDate();
+      return { devices: deps.devices.list() };
+    },
+    device: async ({ params, query }) => {
+      await deps.devices.upToDate();
+      return {
+        device: device(params),
+        commands: deps.commands.ofDevice(params.id),
+        ledger: deps.devices.ledger(params.id, deps.nowMs() - query.hours * 3600_000),
+      };
+    },
     revoke: async ({ params, operator }) => {
       device(params);
       await deps.devices.revoke(params.id, operator);

@@ -2,9 +2,10 @@
 // what operators want (isolation) is read from their commands.
 import type { Device } from "@picket/protocol/rest";
 import type { OnlineStatus } from "@picket/protocol/status";
+import { awayOf } from "./absences.ts";
 import type { Store } from "./database.ts";
+import { coverageOf } from "./ledger.ts";
 import type { Migrations } from "./migration.ts";
-import { coverage } from "./received.ts";
 
 export const devicesMigrations: Migrations = [
   `
@@ -74,17 +75,18 @@ export function getDevice(store: Store, id: string): Device | undefined {
 }
 
 function toDevice(store: Store, row: Row): Device {
-  const { stored, lost, ratio } = coverage(store, row.id);
+  const away = row.presence === "online" ? undefined : awayOf(store, row.id);
   return {
     id: row.id,
     trust: row.trust,
     presence: row.presence,
+    ...(away ? { away } : {}),
     enrolledMs: row.enrolledMs,
     ...(row.lastSeenMs === null ? {} : { lastSeenMs: row.lastSeenMs }),
     certificateExpiresMs: row.certificateExpiresMs ?? 0,
     ...(row.status === null ? {} : { status: JSON.parse(row.status) as OnlineStatus }),
     isolationWanted: row.isolationWanted === 1,
-    coverage: { stored, lost, ratio },
+    coverage: coverageOf(store, row.id),
     openAlerts: row.openAlerts,
   };
 }
@@ -149,25 +151,12 @@ export type Liveness = {
   readonly lastSeenMs: number;
   readonly silentSinceMs: number | null;
 };
-/** Trusted devices that were seen at least once. */
-export const listLiveness = (store: Store): Liveness[] =>
-  store.db
-    .query<Liveness, []>("SELECT id, presence, lastSeenMs, silentSinceMs FROM devices WHERE trust = 'enrolled' AND lastSeenMs IS NOT NULL")
-    .all();
-
 export const getLiveness = (store: Store, id: string): Liveness | undefined =>
   store.db.query<Liveness, [string]>("SELECT id, presence, lastSeenMs, silentSinceMs FROM devices WHERE id = ?").get(id) ?? undefined;
 
 export const setSilentSince = (store: Store, id: string, sinceMs: number | null): void => {
   store.db.query("UPDATE devices SET silentSinceMs = ? WHERE id = ?").run(sinceMs, id);
 };
-
-/** Remembers the loss told so far. Returns how much is new. */
-export function noteLost(store: Store, id: string, lost: number): number {
-  const before = store.db.query<{ lostSeen: number }, [string]>("SELECT lostSeen FROM devices WHERE id = ?").get(id)?.lostSeen ?? 0;
-  if (lost !== before) store.db.query("UPDATE devices SET lostSeen = ? WHERE id = ?").run(lost, id);
-  return Math.max(0, lost - before);
-}
 
 export const deviceCounts = (store: Store): { enrolled: number; online: number; isolated: number } =>
   store.db

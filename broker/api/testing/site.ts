@@ -10,6 +10,7 @@ import { Credentials } from "../../store/credentials.ts";
 import type { Store } from "../../store/database.ts";
 import { addCertificate, addDevice, deviceCounts, getDevice, listDevices, revokeDevice } from "../../store/devices.ts";
 import { Keys } from "../../store/keys.ts";
+import { ledgerHours, ledgerTotals } from "../../store/ledger.ts";
 import { batchesWith, logTotals, offsetSince, readBatches, readBatchesOf } from "../../store/log.ts";
 import { Packs } from "../../store/packs.ts";
 import { openStore } from "../../store/schema.ts";
@@ -78,6 +79,8 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
     devices: {
       list: () => listDevices(store),
       get: (id) => getDevice(store, id),
+      upToDate: async () => {},
+      ledger: (id, sinceMs) => ({ totals: ledgerTotals(store, id), hours: ledgerHours(store, id, sinceMs) }),
       revoke: (id) => void revokeDevice(store, id, nowMs()),
     },
     alerts: {
