@@ -6,7 +6,7 @@ import { offBecause } from "./bpf/probe.ts";
 import { type CollectorName, collectorNames, type Health } from "./bpf/programs.ts";
 import { wallTimeAt } from "./clock.ts";
 import { containerOf } from "./enrich/containers.ts";
-import { hostProc } from "./enrich/proc.ts";
+import { hostProc, type Proc } from "./enrich/proc.ts";
 import { endsOf, parseSockets } from "./enrich/sockets.ts";
 import { connectedStdio } from "./enrich/stdio.ts";
 import { ProcessTree } from "./enrich/tree.ts";
@@ -37,13 +37,13 @@ export type WithoutBpf = Disposable & {
   poll(): void;
 };
 
-/** fanotify keeps 16,384 events for us. Who did it is still there, mostly, when it is looked at soon. */
+/** fanotify keeps 16,384 events for us. Who did it is still there, mostly, when it is looked at soon: while there is something to see. */
 const FILES_MS = 100;
-/** With the proc connector it is also looked at whenever a process ends. */
+/** When nothing happens, and with the proc connector, where it is also looked at whenever a process ends. Waking up costs more than the look. */
 const FILES_RARELY_MS = 250;
 const LOOK_MS = 1_000;
-/** The tables of sockets take milliseconds where memory is large: at most a fifth of a percent of a core goes into them, but they are looked at sometimes. */
-const SPARE = 500;
+/** The tables of sockets take milliseconds where memory is large: at most a tenth of a percent of a core goes into them, but they are looked at sometimes. */
+const SPARE = 1_000;
 const MOST_MS = 5_000;
 const SWEEP_LOOKS = 30;
 
@@ -70,27 +70,30 @@ class Running implements WithoutBpf {
   #files: Files | undefined;
   #lost = 0;
   #looks = 0;
+  /** Who runs, during a look at all of them. */
+  #running: number[] | undefined;
   #lookTimer: NodeJS.Timeout | undefined;
   #filesTimer: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(options: WithoutBpfOptions, emit: (draft: EventDraft) => void) {
     this.#emit = emit;
+    const proc: Proc = { ...hostProc, pids: () => this.#running ?? hostProc.pids() };
     this.#tree = new ProcessTree({
-      proc: hostProc,
+      proc,
       user: userNames("/etc/passwd", () => performance.now()),
       container: (_cgroup, pid) => containerOf(hostProc.cgroup(pid) ?? ""),
       onMove: () => {},
       // What /proc/PID/exe says is no script.
       namesInterpreter: true,
     });
-    this.#programs = programsOf(this.#tree, emit);
+    this.#programs = programsOf(proc, this.#tree, emit);
     const connector = failureOf(() => {
       if (!options.connector) throw new Unsupported("the proc connector is switched off");
       this.#connector = openConnector(options.receiveBytes, (changes, lost) => this.#onChanges(changes, lost));
     });
     this.#tree.seed();
-    if (connector) this.#table = new ProcTable(hostProc);
+    if (connector) this.#table = new ProcTable(proc);
     const shared = { ignorePid: options.ignorePid, processes: this.#tree, head: this.#programs.head, now: () => Date.now(), emit };
     const files = failureOf(() => {
       this.#files = openFiles({ ...shared, watch: options.watch, onOverflow: () => this.#onLoss("file", 1) });
@@ -118,14 +121,14 @@ class Running implements WithoutBpf {
     if (this.#stopped) return;
     this.#stopped = true;
     clearInterval(this.#lookTimer);
-    clearInterval(this.#filesTimer);
+    clearTimeout(this.#filesTimer);
     this.#connector?.[Symbol.dispose]();
     this.#files?.drain();
     this.#files?.[Symbol.dispose]();
   }
 
   #schedule(): void {
-    if (this.#files) this.#filesTimer = setInterval(() => this.#files?.drain(), this.#table ? FILES_MS : FILES_RARELY_MS);
+    if (this.#files) this.#lookAtFilesIn(FILES_RARELY_MS);
     let socketsMs = performance.now() + LOOK_MS / 2;
     this.#lookTimer = setInterval(() => {
       this.#lookAtProcesses();
@@ -138,13 +141,26 @@ class Running implements WithoutBpf {
     }, LOOK_MS);
   }
 
+  #lookAtFilesIn(ms: number): void {
+    this.#filesTimer = setTimeout(() => {
+      const some = this.#files?.drain() ?? false;
+      this.#lookAtFilesIn(some && this.#table ? FILES_MS : Math.min(FILES_RARELY_MS, ms + FILES_MS / 2));
+    }, ms);
+  }
+
   #lookAtProcesses(): void {
-    for (const difference of this.#table?.compare() ?? []) this.#programs.differs(difference);
-    this.#programs.settle();
-    // Processes that were described when they had ended already, and of which no end is told any more.
-    if (this.#table || ++this.#looks % SWEEP_LOOKS === 0) {
-      this.#tree.sweep();
-      this.#programs.sweep();
+    // Read once for the three that ask: a folder of a thousand names is the dearest part of a look.
+    if (this.#table) this.#running = hostProc.pids();
+    try {
+      for (const difference of this.#table?.compare() ?? []) this.#programs.differs(difference);
+      this.#programs.settle();
+      // Processes that were described when they had ended already, and of which no end is told any more.
+      if (this.#table || ++this.#looks % SWEEP_LOOKS === 0) {
+        this.#tree.sweep();
+        this.#programs.sweep();
+      }
+    } finally {
+      this.#running = undefined;
     }
   }
 
@@ -172,10 +188,10 @@ class Running implements WithoutBpf {
   }
 }
 
-function programsOf(tree: ProcessTree, emit: (draft: EventDraft) => void): Programs {
+function programsOf(proc: Proc, tree: ProcessTree, emit: (draft: EventDraft) => void): Programs {
   const link = (pid: number, fd: number) => hostProc.link(pid, `fd/${fd}`);
   return createPrograms({
-    proc: hostProc,
+    proc,
     processes: tree,
     wallTime: (bootNs) => wallTimeAt(bootNowNs(), Date.now())(bootNs),
     bootNowNs,

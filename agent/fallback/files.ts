@@ -24,8 +24,8 @@ export type FileOptions = {
 export type Files = Disposable & {
   /** What cannot be watched, in words. */
   readonly lacks: readonly string[];
-  /** Takes what waits. */
-  drain(): void;
+  /** Takes what waits. False when nothing did. */
+  drain(): boolean;
 };
 
 const CHANGES = fan.create | fan.delete | fan.closeWrite | fan.attrib | fan.onDir;
@@ -94,14 +94,17 @@ class WatchedFiles implements Files {
     return this.#mounts.size;
   }
 
-  drain(): void {
-    if (this.#closed) return;
+  drain(): boolean {
+    if (this.#closed) return false;
+    let some = false;
     for (let reads = 0; reads < MAX_READS; reads++) {
       const length = readInto(this.#group, this.#buffer);
       if (length <= 0) break;
+      some = true;
       for (const event of parseFanEvents(this.#buffer.subarray(0, length))) this.#take(event);
     }
     if (this.#readsChanged) this.#markReads();
+    return some;
   }
 
   [Symbol.dispose](): void {
