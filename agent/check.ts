@@ -1,9 +1,21 @@
 import type { Capability } from "@picket/protocol/status";
+import type { AgentConfig } from "./config.ts";
 import { checkHostSources } from "./host-sources.ts";
 import { checkThisHost } from "./response/index.ts";
 import { checkHost } from "./sensor.ts";
+import type { Local } from "./settings/settings.ts";
+import { localOf, settingsOnDisk } from "./site-settings.ts";
 
-/** Probes what this host can do, without an agent running and without changing anything. */
-export async function checkCapabilities(): Promise<Capability[]> {
-  return [...checkHost(), ...checkHostSources(), await checkThisHost()];
+/** Probes what this host can do, and what its site has set, without an agent running and without changing anything. */
+export async function checkCapabilities(config: AgentConfig, explicit: Local): Promise<Capability[]> {
+  return [...checkHost(), ...checkHostSources(), await checkThisHost(), ...settingsOf(config, explicit)];
+}
+
+function settingsOf(config: AgentConfig, explicit: Local): Capability[] {
+  try {
+    return settingsOnDisk(config.state, localOf(explicit, config.inventory)).capability;
+  } catch (error) {
+    const why = `what the site has set cannot be read: ${error instanceof Error ? error.message : error}`;
+    return [{ name: "settings", level: "degraded", why: why.slice(0, 512), todo: "run this as root" }];
+  }
 }

@@ -1,10 +1,11 @@
-// Everything an agent can be told. Precedence: command line > PICKET_* environment > agent.toml > default (protocol/config.ts).
+// Everything an agent can be told. Precedence: command line > PICKET_* environment > agent.toml > what the site sets (docs/settings.md) > default (protocol/config.ts).
 import { readFileSync } from "node:fs";
-import { BadConfig, readConfig } from "@picket/protocol/config";
+import { BadConfig, type ConfigSources, readConfig } from "@picket/protocol/config";
 import { host } from "@picket/protocol/enroll";
 import { HEARTBEAT_S } from "@picket/protocol/status";
 import { RE2JS } from "re2js";
 import * as z from "zod";
+import type { Local } from "./settings/settings.ts";
 
 export const DEFAULT_FILE = "/etc/picket/agent.toml";
 export const DEFAULT_STATE = "/var/lib/picket/agent";
@@ -292,21 +293,47 @@ export const AgentConfig = z.strictObject({
         .max(64 * 2 ** 30)
         .default(256 << 20)
         .meta({ description: "Bytes of them; the oldest events without hits go first" }),
+      durability: z.enum(["balanced", "strict"]).default("balanced").meta({
+        description:
+          "strict: every event is on the disk before it is sent. balanced: those without hits that the site has within a second are never written",
+      }),
+      flashBytesPerDay: z
+        .int()
+        .min(1 << 20)
+        .max(2 ** 40)
+        .default(512 << 20)
+        .meta({
+          description: "Bytes the agent may write in 24 hours; above it (balanced) events without hits stay in memory, and the oldest go",
+        }),
     })
     .prefault({}),
 });
 export type AgentConfig = z.output<typeof AgentConfig>;
 
+type Where = { readonly file?: string | undefined; readonly state?: string | undefined; readonly env: Record<string, string | undefined> };
+
 /**
  * Reads the configuration. `file` given on the command line must exist; the default one need not. Throws `BadConfig` with every problem.
  */
-export function loadConfig(of: {
-  readonly file?: string | undefined;
-  readonly state?: string | undefined;
-  readonly env: Record<string, string | undefined>;
-}): AgentConfig {
+export function loadConfig(of: Where): AgentConfig {
+  return readConfig(AgentConfig, sourcesOf(of));
+}
+
+/** What the configuration says explicitly of what the site may set too (protocol/settings.ts). Throws as `loadConfig` does. */
+export const explicitSettings = (of: Where): Local => {
+  const { heartbeatS, canaryS, metricsS, eventsPerS } = AgentConfig.shape;
+  const given = z.object({
+    heartbeatS: heartbeatS.unwrap().optional(),
+    canaryS: canaryS.unwrap().optional(),
+    metricsS: metricsS.unwrap().optional(),
+    eventsPerS: eventsPerS.unwrap().optional(),
+  });
+  return readConfig(given, sourcesOf(of)) as Local;
+};
+
+function sourcesOf(of: Where): ConfigSources {
   const file = of.file ?? of.env.PICKET_CONFIG;
-  return readConfig(AgentConfig, { args: { state: of.state }, env: of.env, file: readText(file ?? DEFAULT_FILE, file !== undefined) });
+  return { args: { state: of.state }, env: of.env, file: readText(file ?? DEFAULT_FILE, file !== undefined) };
 }
 
 function readText(name: string, required: boolean): { name: string; text: string } | undefined {

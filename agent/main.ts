@@ -6,7 +6,7 @@ import { watchConfigFile } from "@picket/protocol/config-file";
 import { deviceId } from "@picket/protocol/names";
 import type { Capability } from "@picket/protocol/status";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { AgentConfig, DEFAULT_FILE, loadConfig } from "./config.ts";
+import { AgentConfig, DEFAULT_FILE, explicitSettings, loadConfig } from "./config.ts";
 import { version } from "./host.ts";
 import { createLog } from "./log.ts";
 
@@ -24,6 +24,7 @@ const program = new Command("picket-agent")
   .configureHelp({ showGlobalOptions: true });
 
 const configOf = (command: Command): AgentConfig => loadConfig({ ...globals(command), env: process.env });
+const explicitOf = (command: Command) => explicitSettings({ ...globals(command), env: process.env });
 const globals = (command: Command) => {
   const { config, state } = command.optsWithGlobals<Globals>();
   return { file: config, state };
@@ -56,9 +57,9 @@ program
   .command("check")
   .description("say for each capability of this host: live, degraded or off, why, and what to do")
   .option("--json", "print a JSON array")
-  .action(async (options: { json?: boolean }) => {
+  .action(async (options: { json?: boolean }, command: Command) => {
     const { checkCapabilities } = await import("./check.ts");
-    const capabilities = await checkCapabilities();
+    const capabilities = await checkCapabilities(configOf(command), explicitOf(command));
     console.log(options.json ? JSON.stringify(capabilities) : describe(capabilities));
     if (capabilities.some(({ level }) => level === "off")) process.exitCode = 1;
   });
@@ -67,8 +68,10 @@ program
   .command("config")
   .description("show the configuration")
   .requiredOption("--print", "print what is in effect, with a description of each key")
-  .action((_options: unknown, command: Command) => {
-    console.log(printConfig(AgentConfig, configOf(command)));
+  .action(async (_options: unknown, command: Command) => {
+    const { printSettings } = await import("./print-settings.ts");
+    const config = configOf(command);
+    console.log(`${printSettings(config, explicitOf(command))}${printConfig(AgentConfig, config)}`);
   });
 
 program
@@ -108,13 +111,13 @@ async function runForSite(command: Command): Promise<void> {
   const { startAgent } = await import("./run.ts");
   const write = (line: string) => void process.stderr.write(line);
   process.stderr.on("error", () => {});
-  for (let config = configOf(command); ; ) {
+  for (let config = configOf(command), explicit = explicitOf(command); ; ) {
     const log = createLog(config.log, write);
     // Listened to from the first moment: a signal during the start must end it cleanly too.
     const accept = (name: NodeJS.Signals) => {
       if (name !== "SIGHUP") return true;
       try {
-        config = configOf(command);
+        [config, explicit] = [configOf(command), explicitOf(command)];
         return true;
       } catch (error) {
         log("error", "the configuration has errors; the old one stays in effect", { error: String(error) });
@@ -122,7 +125,7 @@ async function runForSite(command: Command): Promise<void> {
       }
     };
     const signalled = nextSignal(accept, globals(command).file ?? process.env.PICKET_CONFIG ?? DEFAULT_FILE);
-    const agent = await startAgent(config, log);
+    const agent = await startAgent(config, explicit, log);
     const signal = await signalled;
     await agent.stop(signal);
     if (signal !== "SIGHUP") return;

@@ -12,6 +12,7 @@ import type { Log } from "./log.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Response } from "./response/index.ts";
 import type { Sensor } from "./sensor.ts";
+import type { SiteSettings } from "./site-settings.ts";
 import { startTicksOf, statusPath, writeStatus } from "./status-file.ts";
 
 type Parts = {
@@ -25,6 +26,8 @@ type Parts = {
   readonly sources: HostSources;
   readonly files: Files;
   readonly response: Response | undefined;
+  /** Undefined where the state folder could not be read. */
+  readonly settings: SiteSettings | undefined;
   readonly certificateExpiresMs: () => number;
   readonly log: Log;
 };
@@ -33,6 +36,8 @@ export type Report = Disposable & {
   status(): OnlineStatus;
   /** Notes and logs a change of the connection: one line when something changed, not one an attempt. */
   connection(connected: boolean, why?: string): void;
+  /** From now on it is written this often. */
+  every(ms: number): void;
 };
 
 /** Writes the status file now, at every change of the connection, and as often as a heartbeat. */
@@ -61,7 +66,7 @@ export function startReport(parts: Parts): Report {
       log("warn", `${path} cannot be written: picket-agent status will not know`, { error: String(error) });
     }
   };
-  const timer = setInterval(save, config.heartbeatS * 1000);
+  let timer = setInterval(save, config.heartbeatS * 1000);
   save();
   return {
     status: () => statusOf(parts),
@@ -73,13 +78,19 @@ export function startReport(parts: Parts): Report {
       else log("warn", "not connected", { broker: identity.mqtt, why });
       save();
     },
+    every: (ms) => {
+      clearInterval(timer);
+      timer = setInterval(save, ms);
+    },
     [Symbol.dispose]: () => clearInterval(timer),
   };
 }
 
-function statusOf({ recorder, sensor, canary, inventory, sources, files, response, config }: Parts): OnlineStatus {
+function statusOf(parts: Parts): OnlineStatus {
+  const { recorder, sensor, response, settings, config } = parts;
   const { boot, arch, kernel } = thisHost();
   const { user, system } = process.cpuUsage();
+  const flash = recorder.buffer.flash();
   return {
     v: 1,
     state: "online",
@@ -90,15 +101,18 @@ function statusOf({ recorder, sensor, canary, inventory, sources, files, respons
     arch,
     kernel,
     uptimeS: bootNowMs() / 1000,
-    capabilities: capabilities({ recorder, sensor, canary, inventory, sources, files, response, config }),
+    capabilities: capabilities(parts),
     isolation: response?.isolation() ?? { state: "off" },
     keysVersion: response?.keysVersion() ?? 0,
     produced: recorder.produced(),
     lost: { kernel: sensor?.lost().kernel ?? 0, ...recorder.lost() },
     buffer: recorder.buffer.size(),
     epochs: recorder.buffer.epochs(),
+    bufferLost: { by: recorder.bufferLost(), epochs: recorder.buffer.lostByEpoch() },
+    ...(flash && { flash }),
     // A sensor that looks only now and then may miss one, and that says nothing.
-    ...(sensor && !sensor.seesShort("exec") && runs(sensor, "exec") ? {} : { canaryS: config.canaryS }),
+    ...(sensor && !sensor.seesShort("exec") && runs(sensor, "exec") ? {} : { canaryS: settings?.value("canaryS") ?? config.canaryS }),
+    ...settings?.status(),
     rssBytes: process.memoryUsage.rss(),
     cpuS: (user + system) / 1e6,
   };
@@ -115,10 +129,8 @@ const noResponse: Capability = {
   todo: "see the agent's log",
 };
 
-function capabilities(
-  of: Pick<Parts, "recorder" | "sensor" | "canary" | "inventory" | "sources" | "files" | "response" | "config">,
-): Capability[] {
-  const { recorder, sensor, canary, inventory, sources, files, response, config } = of;
+function capabilities(parts: Parts): Capability[] {
+  const { recorder, sensor, canary, inventory, sources, files, response, settings, config } = parts;
   const trouble = recorder.trouble();
   const buffer: Capability =
     trouble === undefined
@@ -132,5 +144,6 @@ function capabilities(
     response?.capability() ?? noResponse,
     buffer,
     files.capability(),
+    ...(settings?.capability() ?? []),
   ].slice(0, 64);
 }

@@ -18,6 +18,8 @@ import { startRenewal } from "./renewal.ts";
 import { startReport } from "./report.ts";
 import { createResponse, type Response } from "./response/index.ts";
 import { type Sensor, startSensor } from "./sensor.ts";
+import type { Local } from "./settings/settings.ts";
+import { knobs, localOf, openSiteSettings, type SiteSettings } from "./site-settings.ts";
 import { splitHostPort } from "./site-tls.ts";
 import { startUplink } from "./uplink/uplink.ts";
 import { hostsOf, waysTo } from "./ways.ts";
@@ -29,8 +31,8 @@ export type Agent = {
   stop(why: string): Promise<void>;
 };
 
-/** Starts the agent of an enrolled device. Throws `NotEnrolled`, `BufferBusy`, or an error that names what cannot be read or written. */
-export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> {
+/** Starts the agent of an enrolled device. `explicit`: what its own configuration decides, whatever the site sets. Throws `NotEnrolled`, `BufferBusy`, or an error that names what cannot be read or written. */
+export async function startAgent(config: AgentConfig, explicit: Local, log: Log): Promise<Agent> {
   const read = readIdentity(config.state);
   const { identity } = read;
   const hosts = hostsOf(identity, config.site.hosts);
@@ -49,7 +51,15 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
   canary.start();
   const metrics = startMetrics(config.metricsS * 1000, emit);
   const inventory = config.inventory ? startInventory({ tables: tablesOf(), path: join(config.state, "inventory.json"), emit }) : undefined;
-  const response = await openResponse(config, identity, hosts, emit, log);
+  const turn = knobs({
+    ...{ metrics, canary, recorder, inventory },
+    heartbeat: (ms) => {
+      uplink.heartbeatEvery(ms);
+      report.every(ms);
+    },
+  });
+  const settings = openSettings({ state: config.state, identity, local: localOf(explicit, config.inventory), turn, log });
+  const response = await openResponse(config, { identity, hosts, packs: settings, emit, log });
   const report = startReport({
     config,
     identity,
@@ -60,6 +70,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     sources,
     files,
     response,
+    settings,
     certificateExpiresMs: () => expiresMs(credentials.cert),
     log,
   });
@@ -88,6 +99,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     heartbeatMs: config.heartbeatS * 1000,
   });
   buffer.onAvailable = uplink.wake;
+  for (const outcome of settings?.restore() ?? []) response?.tell(outcome);
   const stopResults = response?.onResult(() => {
     uplink.resultsChanged();
     // Isolation may have changed: the console should not wait for it.
@@ -151,13 +163,26 @@ function openSensor(config: AgentConfig, canary: string, emit: (draft: EventDraf
   }
 }
 
+function openSettings(of: Parameters<typeof openSiteSettings>[0]): SiteSettings | undefined {
+  try {
+    return openSiteSettings(of);
+  } catch (error) {
+    of.log("error", "settings of the site cannot be taken", { error: reason(error) });
+    return undefined;
+  }
+}
+
 async function openResponse(
   config: AgentConfig,
-  identity: Identity,
-  hosts: readonly string[],
-  emit: (draft: EventDraft) => void,
-  log: Log,
+  of: {
+    readonly identity: Identity;
+    readonly hosts: readonly string[];
+    readonly packs: SiteSettings | undefined;
+    readonly emit: (draft: EventDraft) => void;
+    readonly log: Log;
+  },
 ): Promise<Response | undefined> {
+  const { identity, hosts, packs, emit, log } = of;
   try {
     return await createResponse({
       stateDir: config.state,
@@ -166,6 +191,7 @@ async function openResponse(
       anchor: identity.anchor,
       broker: { hosts, mqttPort: splitHostPort(identity.mqtt).port, httpsPort: splitHostPort(identity.https).port },
       keys: identity.keys,
+      packs,
       now: Date.now,
       uptimeMs: bootNowMs,
       emit,

@@ -17,6 +17,7 @@ const commands: Record<string, () => Promise<Add>> = {
   device: async () => (await import("./commands/device.ts")).addDevice,
   isolate: async () => (await import("./commands/isolate.ts")).addIsolate,
   release: async () => (await import("./commands/release.ts")).addRelease,
+  settings: async () => (await import("./commands/settings.ts")).addSettings,
   events: async () => (await import("./commands/events.ts")).addEvents,
   token: async () => (await import("./commands/token.ts")).addToken,
   mesh: async () => (await import("./commands/mesh.ts")).addMesh,

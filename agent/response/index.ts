@@ -52,7 +52,7 @@ export async function createResponse(options: ResponseOptions): Promise<Response
         return isolation.release();
     }
   };
-  const orders = new Orders({ site, device, anchor, store, time, now, uptimeMs, act, emit, log });
+  const orders = new Orders({ site, device, anchor, store, time, packs: options.packs, now, uptimeMs, act, emit, log });
 
   function emit({
     jti = "",
@@ -111,8 +111,10 @@ export async function createResponse(options: ResponseOptions): Promise<Response
         const known = Pack.safeParse(pack);
         if (!known.success) orders.refuse({ code: "malformed", act: "unknown", message: "not a pack this device knows" });
         else if (known.data.kind === "time") time.tell(known.data.timeMs);
+        else if (known.data.kind === "signed") await orders.takePack(known.data.jws);
         else await orders.takeKeys(known.data.jws);
       }),
+    tell: (answer) => (answer.ok ? orders.tell(answer) : orders.refuse(answer)),
     setReachable: (reachable) => isolation.setReachable(reachable),
     isolation: () => isolation.view(),
     brokerAddresses: () => isolation.addresses(),

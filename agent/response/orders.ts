@@ -1,8 +1,8 @@
 // From what the broker carries to what the device does: verify, put the counter on disk, act, answer.
-import type { Anchor, CommandClaims, CommandResult, KeyList, Refusal } from "@picket/protocol/command";
-import type { Refused } from "../signed.ts";
+import type { Anchor, CommandClaims, CommandResult, KeyList } from "@picket/protocol/command";
 import type { Outcome } from "./isolation.ts";
 import { outbox, refusalLimit } from "./outbox.ts";
+import type { Answer, PackTaker } from "./response.ts";
 import type { Store } from "./state.ts";
 import type { TrustedTime } from "./time.ts";
 import { verifyCommand, verifyKeyList } from "./verify.ts";
@@ -13,6 +13,7 @@ export type OrdersOptions = {
   readonly anchor: Anchor;
   readonly store: Store;
   readonly time: TrustedTime;
+  readonly packs: PackTaker | undefined;
   readonly now: () => number;
   readonly uptimeMs: () => number;
   readonly act: (claims: CommandClaims, resumed: boolean) => Promise<Outcome>;
@@ -100,21 +101,38 @@ export class Orders {
     log("info", `key list version ${verdict.list.version} is obeyed: ${verdict.list.keys.length} operator keys`);
   }
 
-  refuse(of: Pick<Refused, "code" | "message" | "act" | "jti">): void {
+  refuse(of: Omit<Answer, "ok">): void {
     const held = this.#refusals.take(of.code);
     if (held === undefined) return;
     const more = held > 0 ? ` (and ${held} more like it before)` : "";
-    const result = this.#answer(of, { ok: false, code: of.code, message: of.message + more });
-    this.#of.log("warn", `refused ${result.act}: ${result.code}: ${result.message}`);
+    this.tell({ ...of, ok: false, message: of.message + more });
+  }
+
+  /** What became of something that carries no counter, for the site to know. */
+  tell(of: Answer): void {
+    const result = this.#answer(of, of);
+    this.#of.log(result.ok ? "info" : "warn", `${result.ok ? "" : "refused "}${result.act}: ${result.code}: ${result.message}`);
     this.#results.put(result);
     this.saveSoon();
     this.#of.emit(result);
     this.#publish(result);
   }
 
+  /** Hands a signed pack to the part that takes it. */
+  async takePack(jws: string): Promise<void> {
+    const { store, packs, time } = this.#of;
+    // Without the counters the key list is not to be trusted either: an older one may have come back.
+    if (store.damaged !== undefined) return this.#refuseDamaged(store.damaged);
+    const answer = packs
+      ? await packs.take(jws, { keys: this.#keys, nowMs: time.now() })
+      : ({ ok: false, act: "pack", code: "failed", message: "the packs of this device cannot be read: see the agent's log" } as const);
+    if (answer?.ok) this.tell(answer);
+    else if (answer) this.refuse(answer);
+  }
+
   /** Tells of refusals held back, once they may be told, and saves what could not be saved. */
   tick(): void {
-    for (const code of this.#refusals.due()) this.refuse({ code: code as Refusal, act: "unknown", message: "refused again" });
+    for (const code of this.#refusals.due()) this.refuse({ code: code as Answer["code"], act: "unknown", message: "refused again" });
     if (this.#dirty) this.saveSoon();
   }
 

@@ -1,5 +1,5 @@
 // What agent/main.ts wires: the shape of the response part. `createResponse` in index.ts makes one.
-import type { Anchor, CommandResult, Pack } from "@picket/protocol/command";
+import type { Anchor, CommandResult, KeyList, Pack } from "@picket/protocol/command";
 import type { EventDraft } from "@picket/protocol/event";
 import type { Capability, IsolationState } from "@picket/protocol/status";
 import type { Nft } from "node-nftables";
@@ -9,6 +9,14 @@ export type Broker = {
   readonly hosts: readonly string[];
   readonly mqttPort: number;
   readonly httpsPort: number;
+};
+
+/** A result before it is one. */
+export type Answer = Pick<CommandResult, "ok" | "act" | "code" | "message"> & { readonly jti?: string };
+
+/** The part that takes signed packs, once the key list that came before them is known. Undefined: nothing new. Must not reject. */
+export type PackTaker = {
+  take(jws: string, known: { readonly keys: KeyList | undefined; readonly nowMs: number }): Promise<Answer | undefined>;
 };
 
 export type ResponseOptions = {
@@ -21,6 +29,8 @@ export type ResponseOptions = {
   readonly broker: Broker;
   /** The key list that came with enrolment, JWS. */
   readonly keys?: string | undefined;
+  /** Absent: packs are refused. */
+  readonly packs?: PackTaker | undefined;
   /** Default: nft of this machine, in the network namespace of this process. */
   readonly nft?: Nft;
   /** Wall clock, milliseconds. */
@@ -46,6 +56,8 @@ export type Response = AsyncDisposable & {
   /** Verifies and obeys, one command at a time, in order. Never rejects: what went wrong is in the result. */
   onCommand(jws: string): Promise<void>;
   onPack(pack: Pack): Promise<void>;
+  /** Tells the site what became of a pack that was taken before this start. */
+  tell(answer: Answer): void;
   /** The uplink's word on whether the broker is connected. The dead-man timer runs only while it is not. */
   setReachable(reachable: boolean): void;
   isolation(): IsolationState;

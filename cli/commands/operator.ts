@@ -1,7 +1,8 @@
-// `picket operator init|list|sign`
+// `picket operator init|list|grant|sign`
 import { resolve } from "node:path";
-import type { Command } from "commander";
-import { homeOf } from "../access.ts";
+import { type Right, rights } from "@picket/protocol/command";
+import { Argument, type Command } from "commander";
+import { homeOf, siteOf } from "../access.ts";
 import { userName } from "../config.ts";
 import { printJson, printLine, printTable } from "../output.ts";
 import packageJson from "../package.json" with { type: "json" };
@@ -45,6 +46,26 @@ export function addOperator(program: Command): void {
       printTable(
         ["operator", "may", "key"],
         list.operators.map((one) => [one.self ? `${one.name} (you)` : one.name, one.may.join(", "), one.kid]),
+      );
+    });
+  operator
+    .command("grant")
+    .description("let a listed operator do more, and publish the new key list to the site; needs root.jwk")
+    .addArgument(new Argument("<right>", "what the operator may").choices([...rights]))
+    .option("--to <name>", "the operator's name or key (default: you)")
+    .option("--json", "one JSON object: { version, name, may }")
+    .addHelpText("after", "\nExamples:\n  picket operator grant settings\n  picket operator grant release --to ben")
+    .action(async (right: Right, options: { to?: string; json?: boolean }, command: Command) => {
+      const { grantRight, listOperators, loadOperator, loadPublic } = await import("../operator/keys.ts");
+      const home = homeOf(command);
+      const who = options.to ?? (await loadOperator(home)).kid;
+      const next = await grantRight(home, who, right);
+      // Also when the list said so already: an earlier try may have ended before the site had it.
+      const { version } = await siteOf(command).call("putKeys", { body: { jws: next?.jws ?? loadPublic(home).keys } });
+      const { name, may } = (await listOperators(home)).operators.find((one) => one.kid === who || one.name === who)!;
+      if (options.json) return printJson({ version, name, may });
+      printLine(
+        `${name} may ${may.join(", ")}: the site has version ${version} of the key list, and its devices hear of it as they connect.`,
       );
     });
   operator

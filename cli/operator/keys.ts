@@ -106,13 +106,30 @@ export async function addOperator(
 
 /** Strikes an operator off, by name or key id. Devices refuse the key from the moment they have the new list. Throws `OperatorError`. */
 export async function removeOperator(home: string, who: string, of: { by?: "root" | "recovery"; nowMs?: number } = {}): Promise<NextList> {
+  const found = await findOperator(home, who);
+  return nextList(home, found.kid, of, (keys) => keys.filter((entry) => entry.kid !== found.kid));
+}
+
+/** Lets a listed operator, by name or key id, do more. Undefined when he may already: the list here need only be published. Throws `OperatorError`. */
+export async function grantRight(
+  home: string,
+  who: string,
+  right: Right,
+  of: { by?: "root" | "recovery"; nowMs?: number } = {},
+): Promise<NextList | undefined> {
+  const found = await findOperator(home, who);
+  if (found.may.includes(right)) return undefined;
+  return nextList(home, found.kid, of, (keys) =>
+    keys.map((entry) => (entry.kid === found.kid ? { ...entry, may: [...entry.may, right] } : entry)),
+  );
+}
+
+async function findOperator(home: string, who: string): Promise<ListedOperator> {
   const { operators } = await listOperators(home);
   const found = operators.find((entry) => entry.kid === who) ?? operators.find((entry) => entry.name === who);
-  if (!found)
-    throw new OperatorError(
-      `no operator ${JSON.stringify(who)} is listed; there are: ${operators.map((entry) => entry.name).join(", ") || "none"}`,
-    );
-  return nextList(home, found.kid, of, (keys) => keys.filter((entry) => entry.kid !== found.kid));
+  if (found) return found;
+  const names = operators.map((entry) => entry.name).join(", ") || "none";
+  throw new OperatorError(`no operator ${JSON.stringify(who)} is listed; there are: ${names}`);
 }
 
 async function nextList(
@@ -138,7 +155,8 @@ async function signList(list: KeyList, key: PrivateKey): Promise<string> {
   return new CompactSign(new TextEncoder().encode(JSON.stringify(list))).setProtectedHeader(header).sign(await importJWK(key, "EdDSA"));
 }
 
-async function readKeyList(home: string): Promise<KeyList> {
+/** The newest key list of this home, proved by its own root. Throws `OperatorError`. */
+export async function readKeyList(home: string): Promise<KeyList> {
   const { anchor, keys } = loadPublic(home);
   for (const key of [anchor.root, anchor.recovery]) {
     const opened = await compactVerify(keys, await importJWK(key, "EdDSA"), { algorithms: ["EdDSA"] }).catch(() => undefined);

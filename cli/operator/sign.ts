@@ -1,6 +1,6 @@
 // One signed command, with a counter that no other command of this key and device has had.
 import { randomUUID } from "node:crypto";
-import { closeSync, openSync, rmSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Action, COMMAND_TYP, type CommandClaims } from "@picket/protocol/command";
@@ -15,6 +15,7 @@ export const DEFAULT_TTL_MS = 24 * 3600_000;
 const LOCK_STALE_MS = 10_000;
 const LOCK_TRIES = 600;
 
+const COUNTERS = "counters.json";
 const Counters = z.record(z.string(), z.int().positive());
 
 /**
@@ -50,19 +51,26 @@ export async function signCommand(
   return { jws, jti: claims.jti, claims };
 }
 
-/** max(last + 1, wall clock): it rises even when counters.json is lost or the clock is set back. */
-async function nextCounter(home: string, device: string, nowMs: number): Promise<number> {
+/** max(last + 1, `least`), on disk when it resolves. For commands `least` is the wall clock: it rises even when counters.json is lost or the clock is set back. */
+export async function nextCounter(home: string, name: string, least: number): Promise<number> {
   const release = await lock(join(home, "counters.lock"));
   try {
-    const file = join(home, "counters.json");
-    const counters = (await Bun.file(file).exists()) ? readJson(file, Counters, "it will be made again") : {};
-    const next = Math.max((counters[device] ?? 0) + 1, nowMs);
-    writeSafely(file, asJson({ ...counters, [device]: next }));
+    const counters = readCounters(home);
+    const next = Math.max((counters[name] ?? 0) + 1, least);
+    writeSafely(join(home, COUNTERS), asJson({ ...counters, [name]: next }));
     return next;
   } finally {
     release();
   }
 }
+
+/** The last number given out under this name; 0 before the first. Throws `OperatorError`. */
+export const lastCounter = (home: string, name: string): number => readCounters(home)[name] ?? 0;
+
+const readCounters = (home: string): z.infer<typeof Counters> => {
+  const file = join(home, COUNTERS);
+  return existsSync(file) ? readJson(file, Counters, "it will be made again") : {};
+};
 
 /** The console and a `picket` command may sign at the same moment. A lock left by a killed process is taken after 10 s. */
 async function lock(file: string): Promise<() => void> {
