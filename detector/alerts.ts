@@ -36,6 +36,8 @@ export type Raise = {
   readonly before?: { readonly eventIds: readonly string[]; readonly firstMs: number } | undefined;
   readonly timeMs: number;
   readonly receivedMs: number;
+  /** When the event that made it so came, where that is not now. */
+  readonly anchorMs?: number | undefined;
   readonly details: () => Details;
 };
 
@@ -54,7 +56,7 @@ export class Alerts {
   readonly #site: string;
   /** device -> rule and group -> alerts, oldest first. */
   readonly #devices = new Map<string, Map<string, Group[]>>();
-  readonly #dirty: Group[] = [];
+  #dirty: Group[] = [];
   /** Seeded alerts by the id of their first event. */
   readonly #unanchored = new Map<string, Group[]>();
 
@@ -116,7 +118,7 @@ export class Alerts {
       lastMs: timeMs,
       revision: 0,
     };
-    const made: Group = { detection, group, anchorMs: raise.receivedMs, lastEvent: eventId, dirty: false };
+    const made: Group = { detection, group, anchorMs: raise.anchorMs ?? raise.receivedMs, lastEvent: eventId, dirty: false };
     this.#add(made);
     this.#touch(made);
   }
@@ -143,6 +145,12 @@ export class Alerts {
     }
     if (groups.size === 0) this.#devices.delete(device);
     return closed;
+  }
+
+  /** Lets go of all of a device, also what waits to be taken. */
+  forget(device: string): void {
+    this.#devices.delete(device);
+    this.#dirty = this.#dirty.filter((group) => group.detection.device !== device);
   }
 
   /** Everything still growing. */

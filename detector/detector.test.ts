@@ -13,6 +13,7 @@ import { connect, enrol, mine, SITE, type TestSite, testSite, until } from "../b
 import { DetectorConfig, refuseUnverifiedTls } from "./config.ts";
 import { checkSite } from "./feed/connection.ts";
 import { detectorOptions, startDetector } from "./main.ts";
+import { Order, perform } from "./order.ts";
 import { createPipeline } from "./pipeline.ts";
 import { randomLog } from "./testing/random.ts";
 
@@ -65,9 +66,11 @@ function expected(site: TestSite) {
     matcher: compileRules(builtinRules()),
     warmUpExecs: 20,
   });
+  const order = new Order();
   for (const { batch, receivedMs } of read(site, (store) => readBatches(store, 0, 1e9))) {
     const { header, events } = decodeBatch(batch);
-    for (const event of events) pipeline.handle(event, { id: eventId(event), boot: header.boot, receivedMs, silent: false });
+    const reports = events.map((event) => ({ event, arrival: { id: eventId(event), boot: header.boot, receivedMs, silent: false } }));
+    for (const step of order.take({ header, receivedMs, silent: false, reports })) perform(pipeline, step);
   }
   return pipeline
     .take()

@@ -17,7 +17,7 @@ async function uninterrupted(log: TestSite["log"]): Promise<{ outcome: ReturnTyp
 
 test("the streams make what they are to test", async () => {
   const site = new TestSite();
-  site.log.push(...randomLog(1, 150));
+  site.log.push(...randomLog(1, 170));
   await site.run(fresh(), () => true);
   const ids = new Set([...site.alerts.values()].map(({ detection }) => detection.rule.id));
   expect([...ids]).toEqual(

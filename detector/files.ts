@@ -81,6 +81,12 @@ export class Files {
     });
   }
 
+  /** Takes back what was noted of a device and not taken yet. */
+  forget(device: string): void {
+    for (const { device: of, sha256 } of this.#sightings) if (of === device) this.#known.delete(`${of}\n${sha256}`);
+    this.#sightings = this.#sightings.filter((sighting) => sighting.device !== device);
+  }
+
   /** Takes a piece of a sample; the last one has it scanned. Throws when pieces do not follow each other. */
   piece({ sha256, size, offset }: SamplePiece, bytes: Uint8Array): void {
     if (!this.#scanner) throw new Error("the broker sent a sample that was not asked for");

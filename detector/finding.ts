@@ -24,8 +24,12 @@ export type Arrival = {
   readonly boot: string;
   /** When the broker stored it. Milliseconds. */
   readonly receivedMs: number;
+  /** Where it waited for events before it: when it came itself, while `receivedMs` is when it went on. */
+  readonly anchorMs?: number;
   /** True while windows are filled again after a start: nothing is emitted or counted. */
   readonly silent: boolean;
+  /** Another lane decides what it means; it is only remembered. */
+  readonly foreign?: boolean;
 };
 
 const severityOfLevel: Record<Level, Severity> = {
@@ -61,6 +65,12 @@ export type EventBatch = {
 
 /** By the index of an event in its batch. */
 export type Findings = ReadonlyMap<number, readonly Finding[]>;
+
+/** An event as the pipeline takes it. */
+export type Report = { readonly event: SensorEvent; readonly arrival: Arrival; readonly findings?: readonly Finding[] | undefined };
+
+/** An event whose rules were judged, and that was not correlated yet: all that blames its process. */
+export type Judged = Report & { readonly rules: readonly RuleFacts[] };
 
 /**
  * An engine that may take its time, such as a model. It is given every batch of a session once, one after another, silent ones too. What it says depends on nothing

@@ -5,13 +5,14 @@ import type { Seen } from "@picket/protocol/feed";
 import type { Matcher } from "@picket/rules/rule";
 import { Alerts, type Grown, groupKey, MAX_GROUP_KEY, unionAttack } from "./alerts.ts";
 import { type Completed, chains } from "./correlate/chains.ts";
-import { Correlation } from "./correlate/correlate.ts";
+import { type Correlated, Correlation } from "./correlate/correlate.ts";
 import { anyRare, isLive, lineage, type ProcessNode, type Step } from "./correlate/node.ts";
+import { aloneOf } from "./correlate/processes.ts";
 import { alertScore, bandOf, type Score, scoreOf } from "./correlate/score.ts";
 import { Sightings } from "./correlate/sightings.ts";
 import { parentExe, processOfAlert, treeOf } from "./correlate/tree.ts";
 import { sigmaEngine } from "./engines/sigma.ts";
-import { type Arrival, type Finding, type RuleFacts, severityOf } from "./finding.ts";
+import { type Arrival, type Finding, type Judged, type Report, type RuleFacts, severityOf } from "./finding.ts";
 import { actor, deed, MAX_SUMMARY, sentence } from "./sentence.ts";
 import { clean, shortKey } from "./text.ts";
 
@@ -83,14 +84,50 @@ export class Pipeline {
 
   /** Judges one event, with what other engines say of it. Never throws on what a device can send. */
   handle(event: SensorEvent, arrival: Arrival, findings: readonly Finding[] = []): void {
+    this.#arrive(event, arrival);
+    const rules = this.#sigma.match(event);
+    const correlated = this.#correlation.take(event, blaming(rules, findings), arrival);
+    if (arrival.silent) return;
+    this.#raiseRules(rules, findings, event, correlated.node, arrival);
+    this.#raiseCorrelated(correlated, event, arrival);
+  }
+
+  /** The first half of `handle`, for an event that overtook others: its rules raise their alerts at once. `correlate` is the second. */
+  judgeAhead({ event, arrival, findings = [] }: Report): Judged {
+    this.#arrive(event, arrival);
+    const rules = this.#sigma.match(event);
+    const all = blaming(rules, findings);
+    const process = processOf(event);
+    // Its place in the tree is not known yet: the picture shows what it says of itself.
+    if (!arrival.silent) this.#raiseRules(rules, findings, event, process && aloneOf(process, all, event, arrival), arrival);
+    return { event, arrival, findings, rules: all };
+  }
+
+  /** The second half, at the time of the batch that let it pass. `silent`: this was decided before, in an earlier session. */
+  correlate({ event, arrival, rules }: Judged, at: Pick<Arrival, "receivedMs" | "silent">): void {
+    const then = { ...arrival, ...at, anchorMs: arrival.receivedMs };
+    const correlated = this.#correlation.take(event, rules, then);
+    if (!at.silent) this.#raiseCorrelated(correlated, event, then);
+  }
+
+  #arrive(event: SensorEvent, arrival: Arrival): void {
+    if (arrival.foreign) return;
     if (arrival.silent) this.#alerts.reread(arrival.id, arrival.receivedMs);
     else this.#clear(event.device, arrival.receivedMs);
-    const rules = this.#sigma.match(event);
-    const all = findings.length === 0 ? rules : [...rules, ...findings.flatMap(({ rule, about }) => (about === "device" ? [] : [rule]))];
-    const { node, completed, scored } = this.#correlation.take(event, all, arrival);
-    if (arrival.silent) return;
+  }
+
+  #raiseRules(
+    rules: readonly RuleFacts[],
+    findings: readonly Finding[],
+    event: SensorEvent,
+    node: ProcessNode | undefined,
+    arrival: Arrival,
+  ): void {
     for (const rule of rules) if (rule.alerts) this.#raiseRule({ engine: "sigma", rule }, event, node, arrival);
     for (const finding of findings) if (finding.rule.alerts) this.#raiseRule(finding, event, node, arrival);
+  }
+
+  #raiseCorrelated({ node, completed, scored }: Correlated, event: SensorEvent, arrival: Arrival): void {
     for (const chain of completed) if (anyRare(chain.ifRare)) this.#raiseChain(chain, event, arrival);
     if (node && scored) this.#raiseScore(node, event, arrival);
   }
@@ -103,6 +140,14 @@ export class Pipeline {
   /** Alerts made or grown, totals that changed, and alerts that can no longer grow, since the last call. */
   take(): { alerts: Grown[]; seen: Seen[]; closed: Detection[] } {
     return { alerts: this.#alerts.take(), seen: this.#sightings.take(), closed: this.#closed.splice(0) };
+  }
+
+  /** As if it had never heard of a device. */
+  forget(device: string): void {
+    this.#alerts.forget(device);
+    this.#sightings.forget(device);
+    this.#correlation.forget(device);
+    this.#cleared.delete(device);
   }
 
   /** All alerts that could still grow. */
@@ -180,6 +225,7 @@ export class Pipeline {
       before: steps.length > 0 ? { eventIds: steps.map((step) => step.eventId), firstMs: steps[0]!.timeMs } : undefined,
       timeMs: event.timeMs,
       receivedMs,
+      anchorMs: arrival.anchorMs,
       details: () => {
         const nodes = [...new Set(steps.map((step) => step.node))];
         const process = focus.process ?? processOf(event);
@@ -220,6 +266,10 @@ export class Pipeline {
     return named;
   }
 }
+
+/** Rules and findings that blame the process. */
+const blaming = (rules: readonly RuleFacts[], findings: readonly Finding[]): readonly RuleFacts[] =>
+  findings.length === 0 ? rules : [...rules, ...findings.flatMap(({ rule, about }) => (about === "device" ? [] : [rule]))];
 
 const COMMAND_AND_CONTROL = { tactics: ["command-and-control"], techniques: ["T1071"] } as const;
 const verbs = { shell: "ran", exec: "ran", connect: "connected to", read: "read" } as const;

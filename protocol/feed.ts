@@ -11,13 +11,21 @@ import { MAX_SAMPLE_BYTES } from "./samples.ts";
  */
 export const LOOKBACK_MS = 10 * 60_000;
 
+/** How long an event waits for those its device numbered before it, by the log's time of receipt. Milliseconds. */
+export const ORDER_MS = 2000;
+/** How long it is remembered what came, to know what is missing, and the longest that an event waits when the log stands still. Milliseconds of the log. */
+export const RECEIVED_MS = 120_000;
+/** What is re-read in all: before the windows, as much as their order depends on. */
+export const REREAD_MS = LOOKBACK_MS + RECEIVED_MS + 2 * ORDER_MS;
+
 /**
  * `feed/want`. "hello" begins a session: the broker answers with a `State`, then sends from the lookback on.
+ * With `lane` it begins one of the lanes that `Lanes` named, beside the session without: what is caught up on the side, with a cursor of its own.
  * "more" grants `credits` further batches; the broker never sends more than it was granted.
  * "scan" says that the detector judges files, by the rules that `pack` names: it is sent samples from then on. Without `pack` it does not, and devices are asked for none.
  */
 export const Want = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("hello"), credits: z.int().positive().max(1024) }),
+  z.object({ kind: z.literal("hello"), credits: z.int().positive().max(1024), lane: z.int().nonnegative().optional() }),
   z.object({ kind: z.literal("scan"), session: z.string().max(36), pack: z.string().min(1).max(64).optional() }),
   z.object({ kind: z.literal("more"), session: z.string().max(36), credits: z.int().positive().max(1024) }),
 ]);
@@ -31,6 +39,10 @@ export type Seen = z.infer<typeof Seen>;
 export const State = z.object({
   kind: z.literal("state"),
   session: z.string().max(36),
+  /** What was asked for. */
+  lane: z.int().nonnegative().optional(),
+  /** Batches before this offset are decided by another lane: no alert that began there grows in this one. */
+  seam: z.int().nonnegative().optional(),
   /** Offset of the first batch that was not committed. Batches below it are re-read silently. */
   cursor: z.int().nonnegative(),
   open: z.array(z.object({ detection: Detection, group: z.string().max(1024) })).max(2000),
@@ -38,6 +50,17 @@ export const State = z.object({
   last: z.boolean(),
 });
 export type State = z.infer<typeof State>;
+
+/** Lanes in which one detector reads at the same time, besides its main cursor. */
+export const MAX_LANES = 64;
+
+/** On `feed/data`: what is to be read on the side. Whatever is not named any more is over. */
+export const Lanes = z.object({
+  kind: z.literal("lanes"),
+  session: z.string().max(36),
+  lanes: z.array(z.int().positive()).max(2 * MAX_LANES),
+});
+export type Lanes = z.infer<typeof Lanes>;
 
 /** A file seen on a device, by its hash. Only the first of each device and hash counts. */
 export const Sighting = z.object({
@@ -117,6 +140,7 @@ export const encodePiece = (header: SamplePiece, bytes: Uint8Array): Buffer =>
 
 export type Data =
   | { readonly state: State }
+  | { readonly lanes: Lanes }
   | { readonly header: DataHeader; readonly batch: Uint8Array }
   | { readonly piece: SamplePiece; readonly bytes: Uint8Array }
   | { readonly news: SampleNews };
@@ -127,6 +151,7 @@ export function decodeData(payload: Uint8Array): Data {
   const line: unknown = JSON.parse(Buffer.from(payload.buffer, payload.byteOffset, end < 0 ? payload.length : end).toString());
   const kind = typeof line === "object" && line !== null && "kind" in line ? line.kind : undefined;
   if (kind === "state") return { state: State.parse(line) };
+  if (kind === "lanes") return { lanes: Lanes.parse(line) };
   if (kind === "verdict") return { news: SampleNews.parse(line) };
   if (kind === "sample") return { piece: SamplePiece.parse(line), bytes: payload.subarray(end + 1) };
   return { header: DataHeader.parse(line), batch: payload.subarray(end + 1) };
@@ -157,6 +182,8 @@ export const Commit = z.object({
     .array(z.object({ device: deviceId, sha256, pack: z.string().max(64) }))
     .max(256)
     .optional(),
+  /** Devices that hold up the others: what this commit has not decided of them is read in lanes of their own. */
+  aside: z.array(deviceId).max(MAX_LANES).optional(),
   /** Events read and events refused (not valid) since the last commit. */
   read: z.int().nonnegative(),
   refused: z.int().nonnegative(),

@@ -1,19 +1,22 @@
 // The detector's reading of the log: state first, then batches as far as it granted credits, and its decisions back in one transaction each.
-import { Commit, encodeData, encodePiece, LOOKBACK_MS, type SampleVerdict, type Seen, type State, Want } from "@picket/protocol/feed";
+import { Commit, encodeData, encodePiece, REREAD_MS, type SampleVerdict, Want } from "@picket/protocol/feed";
 import type { Changes } from "../changes.ts";
 import type { Link } from "../peer.ts";
-import { growingAlerts, upsertAlert } from "../store/alerts.ts";
+import { upsertAlert } from "../store/alerts.ts";
 import type { Store } from "../store/database.ts";
-import { advanceCursor, detectorState, readSeen, saveSeen, trimSeen } from "../store/detector.ts";
+import { advanceCursor, detectorState, saveSeen, trimSeen } from "../store/detector.ts";
 import { saveCanaries } from "../store/devices.ts";
-import { nextOffset, offsetSince, readBatches, receivedAt } from "../store/log.ts";
+import { addSeam, advanceLane, type Lane, listLanes, rejoin, removeLane, saveLaneSeen, seamOf, setAside } from "../store/lanes.ts";
+import { eventsBetween, type LogRow, nextOffset, offsetSince, readBatches, readBatchesOf, receivedAt } from "../store/log.ts";
 import { markJudged, nextNews, nextToScan, sampleLeft, saveSightings, saveVerdicts, setSamplePack, tryToScan } from "../store/samples.ts";
+import { stateParts } from "./state.ts";
 
 /** Rows read from the log at once: the event loop is not held longer than that. */
 const PAGE = 16;
-/** Bytes of one part of the state, well below the topic's limit. */
-const STATE_BYTES = 512 << 10;
-const MAX_OPEN = 2000;
+/** A backlog is left to a lane of its own when so many events lie before what has to be read again in any case: a few seconds' work. */
+const SEAM_EVENTS = 50_000;
+/** Backlogs that may be caught up at the same time: of more outages in a row the last is not split. */
+const MAX_OUTAGES = 8;
 /** Bytes of a sample in one message: batches go between them. */
 const PIECE_BYTES = 256 << 10;
 
@@ -42,11 +45,18 @@ export class FeedRefused extends Error {
 type Session = {
   readonly id: string;
   readonly link: Link;
+  /** Undefined: the main cursor. */
+  readonly lane: Lane | undefined;
+  /** The last offset that was sent, and the last that was decided. */
+  sent: number;
+  decided: number;
   /** The rules by which this detector scans files, if it does. */
   pack: string | undefined;
   offset: number;
   credits: number;
   started: boolean;
+  /** Lanes the detector was told of. */
+  lanes: string;
   sending: boolean;
   /** The file whose verdict is awaited, or whose alerts, from so many devices: one at a time. */
   file: { readonly sha256: string; left: number } | undefined;
@@ -55,6 +65,10 @@ type Session = {
 export class Feed {
   readonly #ports: FeedPorts;
   #session: Session | undefined;
+  /** Sessions of lanes, by the lane's id. */
+  readonly #lanes = new Map<number, Session>();
+  /** Devices that are read apart, and from which offset on. */
+  #aside: ReadonlyMap<string, number> = new Map();
 
   constructor(ports: FeedPorts) {
     this.#ports = ports;
@@ -75,17 +89,19 @@ export class Feed {
   want(link: Link, payload: Uint8Array): void {
     const want = parse(Want, payload);
     if (want.kind === "hello") {
-      this.#begin(link, want.credits);
+      if (want.lane) this.#beginLane(link, want.credits, want.lane);
+      else this.#begin(link, want.credits);
       return;
     }
-    const session = this.#session;
+    const session = this.#find(link, want.session);
     // Credits for a session that is over are no error: they crossed with its end.
-    if (session?.link !== link || session.id !== want.session) return;
+    if (!session) return;
     if (want.kind === "more") {
       session.credits += want.credits;
       this.#start(session);
       return;
     }
+    if (session !== this.#session) return;
     session.pack = want.pack;
     const { store, files } = this.#ports;
     store.commitNow(() => setSamplePack(store, want.pack));
@@ -99,25 +115,25 @@ export class Feed {
     const { store } = this.#ports;
     const told = await store.commitSoon(() => {
       // Looked at inside the transaction: a new session may have begun since this message arrived.
-      if (this.#session?.link !== link || this.#session.id !== commit.session)
-        throw new FeedRefused("this session is over: say hello again");
-      const { cursor } = detectorState(store);
-      if (commit.next < cursor || commit.next > nextOffset(store))
+      const session = this.#find(link, commit.session);
+      if (!session) throw new FeedRefused("this session is over: say hello again");
+      const cursor = this.#cursorOf(session);
+      if (cursor === undefined || commit.next < cursor || commit.next > nextOffset(store))
         throw new FeedRefused(`commit up to ${commit.next}, but the cursor is ${cursor} and the log ends at ${nextOffset(store)}`);
       const nowMs = this.#ports.nowMs();
       const alerts = commit.alerts.map(({ detection, group }) => ({
         id: detection.id,
         change: upsertAlert(store, detection, group, nowMs),
       }));
-      saveSeen(store, commit.seen, commit.next);
       saveCanaries(store, commit.canaries ?? []);
       saveSightings(store, commit.sightings ?? [], nowMs);
       saveVerdicts(store, commit.verdicts ?? []);
       this.#ports.judged?.(commit.verdicts ?? [], nowMs);
       markJudged(store, commit.judged ?? []);
-      advanceCursor(store, commit);
+      this.#advance(session, cursor, commit);
       return alerts;
     });
+    this.#lanesChanged();
     for (const { id, change } of told)
       if (change !== "unchanged") this.#ports.changes.tell({ kind: "alert", id, created: change === "created" });
     if (commit.sightings?.length) this.#ports.files.changed();
@@ -133,41 +149,130 @@ export class Feed {
 
   /** New batches are on disk. */
   wake(): void {
-    if (this.#session) this.#start(this.#session);
+    for (const session of this.#sessions()) this.#start(session);
   }
 
   closed(link: Link): void {
-    if (this.#session?.link === link) this.#session = undefined;
+    if (this.#session?.link !== link) return;
+    this.#session = undefined;
+    this.#lanes.clear();
+  }
+
+  *#sessions(): Generator<Session> {
+    if (this.#session) yield this.#session;
+    yield* this.#lanes.values();
+  }
+
+  #find(link: Link, id: string): Session | undefined {
+    for (const session of this.#sessions()) if (session.link === link && session.id === id) return session;
+    return undefined;
+  }
+
+  /** Whether it is neither over nor replaced. */
+  #lives(session: Session): boolean {
+    return session.lane ? this.#lanes.get(session.lane.id) === session : this.#session === session;
+  }
+
+  /** Undefined for a lane that is done. */
+  #cursorOf({ lane }: Session): number | undefined {
+    const { store } = this.#ports;
+    return lane ? listLanes(store).find(({ id }) => id === lane.id)?.cursor : detectorState(store).cursor;
+  }
+
+  /** In the transaction that stores the decisions. What was passed by after the last batch sent is no longer waited for. */
+  #advance(session: Session, cursor: number, { next, seen, aside, read, refused }: Commit): void {
+    const { store } = this.#ports;
+    const { lane } = session;
+    session.decided = next - 1;
+    const to = session.decided >= session.sent ? Math.max(next, session.offset) : next;
+    if (lane?.end) saveLaneSeen(store, lane.id, seen);
+    else saveSeen(store, seen, next);
+    if (!lane) for (const device of aside ?? []) setAside(store, device, cursor);
+    this.#moveTo(session, to, { read, refused });
+  }
+
+  #moveTo({ lane }: Session, next: number, of: { read: number; refused: number }): void {
+    const { store } = this.#ports;
+    if (!lane) return advanceCursor(store, { next, ...of });
+    advanceLane(store, lane.id, { next, ...of });
+    if (lane.end !== null && next >= lane.end) removeLane(store, lane.id);
+  }
+
+  /** Tells the detector which lanes there are, when that is not what it knows. */
+  #lanesChanged(): void {
+    const session = this.#session;
+    if (!session?.started) return;
+    const lanes = listLanes(this.#ports.store);
+    this.#aside = new Map(lanes.flatMap(({ device, start }) => (device === null ? [] : [[device, start]])));
+    const ids = lanes.map(({ id }) => id);
+    if (ids.join() === session.lanes) return;
+    session.lanes = ids.join();
+    for (const id of this.#lanes.keys()) if (!ids.includes(id)) this.#lanes.delete(id);
+    session.link
+      .send("data", JSON.stringify({ kind: "lanes", session: session.id, lanes: ids }))
+      .catch((error: unknown) => this.#fail(session, error));
   }
 
   #begin(link: Link, credits: number): void {
-    const { store, nowMs } = this.#ports;
+    const { store } = this.#ports;
     if (this.#session && this.#session.link !== link) this.#session.link.close("another detector said hello");
+    this.#lanes.clear();
     trimSeen(store);
+    store.commitNow(() => {
+      rejoin(store, detectorState(store).cursor);
+      this.#leaveBacklog();
+    });
+    this.#session = this.#open(link, credits, undefined);
+  }
+
+  #beginLane(link: Link, credits: number, id: number): void {
+    const lane = listLanes(this.#ports.store).find((one) => one.id === id);
+    // A lane that is done meanwhile is no error: its end crossed with this.
+    if (!lane || this.#session?.link !== link) return;
+    this.#lanes.set(id, this.#open(link, credits, lane));
+  }
+
+  /** After a long outage the cursor jumps to the end of the log, and what lies between is decided on the side: what happens now is told at once. */
+  #leaveBacklog(): void {
+    const { store, nowMs } = this.#ports;
     const { cursor } = detectorState(store);
+    const rereadFrom = offsetSince(store, nowMs() - REREAD_MS);
+    const outages = listLanes(store).filter(({ device }) => device === null).length;
+    if (outages >= MAX_OUTAGES || rereadFrom <= cursor) return;
+    if (eventsBetween(store, cursor, rereadFrom) >= SEAM_EVENTS) addSeam(store, cursor, nextOffset(store));
+  }
+
+  #open(link: Link, credits: number, lane: Lane | undefined): Session {
+    const { store, nowMs, newSession } = this.#ports;
+    const cursor = lane?.cursor ?? detectorState(store).cursor;
     const cursorMs = receivedAt(store, cursor) ?? nowMs();
-    const offset = Math.min(cursor, offsetSince(store, cursorMs - LOOKBACK_MS));
     const session: Session = {
-      id: this.#ports.newSession(),
+      id: newSession(),
       link,
+      lane,
+      sent: cursor - 1,
+      decided: cursor - 1,
       pack: undefined,
-      offset,
+      offset: Math.min(cursor, offsetSince(store, cursorMs - REREAD_MS)),
       credits,
       started: false,
+      lanes: "",
       sending: false,
       file: undefined,
     };
-    this.#session = session;
     this.#sendState(session, cursor, cursorMs)
       .then(() => {
         session.started = true;
+        this.#lanesChanged();
         this.#start(session);
         this.wakeFiles();
       })
       .catch((error: unknown) => this.#fail(session, error));
+    return session;
   }
 
   #start(session: Session): void {
+    if (!this.#lives(session)) return;
     this.#pump(session).catch((error: unknown) => this.#fail(session, error));
   }
 
@@ -177,8 +282,12 @@ export class Feed {
   }
 
   async #sendState(session: Session, cursor: number, cursorMs: number): Promise<void> {
-    for (const part of stateParts(this.#ports.store, session.id, cursor, cursorMs)) {
-      if (this.#session !== session) return;
+    const { store } = this.#ports;
+    const { lane, id } = session;
+    for (const part of stateParts(store, { session: id, lane, cursor, seam: lane?.seam ?? seamOf(store), cursorMs })) {
+      // `#open` has not returned yet when the first part is made.
+      await Promise.resolve();
+      if (!this.#lives(session)) return;
       await session.link.send("data", JSON.stringify(part));
     }
   }
@@ -226,18 +335,46 @@ export class Feed {
     return true;
   }
 
+  #read({ lane, offset }: Session, limit: number): LogRow[] {
+    const { store } = this.#ports;
+    if (typeof lane?.device === "string") return readBatchesOf(store, lane.device, offset, limit);
+    const end = lane?.end ?? Number.POSITIVE_INFINITY;
+    return readBatches(store, offset, limit).filter((row) => row.offset < end);
+  }
+
+  /** Whether a batch is this session's to read: those of a device that is read apart are nobody else's. */
+  #isOf({ lane }: Session, device: string, offset: number): boolean {
+    const from = this.#aside.get(device);
+    if (from === undefined || typeof lane?.device === "string") return true;
+    return lane !== undefined && offset < from;
+  }
+
+  /** Nothing more is there: the cursor moves behind what was passed by, once all that was sent is decided, and a lane that is at its end is over. */
+  async #passedBy(session: Session): Promise<void> {
+    const { store } = this.#ports;
+    const { lane } = session;
+    const to = lane?.end ?? session.offset;
+    const isDone = () => this.#lives(session) && session.decided >= session.sent;
+    const cursor = this.#cursorOf(session);
+    if (!isDone() || cursor === undefined || to <= cursor) return;
+    await store.commitSoon(() => isDone() && this.#moveTo(session, to, { read: 0, refused: 0 }));
+    this.#lanesChanged();
+  }
+
   /** Sends what is granted and there. One pump a session: `send` waits for the socket, which is the back-pressure under the credits. */
   async #pump(session: Session): Promise<void> {
     if (session.sending || !session.started) return;
     session.sending = true;
     try {
-      while (this.#session === session && session.credits > 0) {
-        const rows = readBatches(this.#ports.store, session.offset, Math.min(PAGE, session.credits));
-        if (rows.length === 0) return;
-        for (const { offset, receivedMs, batch } of rows) {
-          if (this.#session !== session) return;
-          session.credits--;
+      while (this.#lives(session) && session.credits > 0) {
+        const rows = this.#read(session, Math.min(PAGE, session.credits));
+        if (rows.length === 0) return await this.#passedBy(session);
+        for (const { offset, device, receivedMs, batch } of rows) {
+          if (!this.#lives(session)) return;
           session.offset = offset + 1;
+          if (!this.#isOf(session, device, offset)) continue;
+          session.credits--;
+          session.sent = offset;
           await session.link.send("data", encodeData({ kind: "batch", session: session.id, offset, receivedMs }, batch));
         }
       }
@@ -245,35 +382,6 @@ export class Feed {
       session.sending = false;
     }
   }
-}
-
-/** The state in parts of bounded size, the last one marked. */
-function* stateParts(store: Store, session: string, cursor: number, cursorMs: number): Generator<State> {
-  const part = (): State => ({ kind: "state", session, cursor, open: [], seen: [], last: false });
-  let current = part();
-  let bytes = 0;
-  function* room(size: number): Generator<State> {
-    if (bytes > 0 && bytes + size > STATE_BYTES) {
-      yield current;
-      current = part();
-      bytes = 0;
-    }
-    bytes += size;
-  }
-  for (const open of growingAlerts(store, cursorMs - LOOKBACK_MS, MAX_OPEN)) {
-    yield* room(JSON.stringify(open).length);
-    current.open.push(open);
-  }
-  let after: Seen | undefined;
-  for (let page = readSeen(store, after, 1000); page.length > 0; page = readSeen(store, after, 1000)) {
-    for (const seen of page) {
-      // 5,000 at most in a part: the smallest entries would otherwise be more.
-      yield* room(Math.max(JSON.stringify(seen).length, Math.ceil(STATE_BYTES / 5000)));
-      current.seen.push(seen);
-    }
-    after = page.at(-1);
-  }
-  yield { ...current, last: true };
 }
 
 function parse<T>(

@@ -9,6 +9,7 @@ import { detectorMigrations } from "./detector.ts";
 import { devicesMigrations } from "./devices.ts";
 import { keyMigrations } from "./keys.ts";
 import { ledgerMigrations } from "./ledger.ts";
+import { laneMigrations } from "./lanes.ts";
 import { logMigrations } from "./log.ts";
 import { meshMigrations } from "./mesh.ts";
 import { meshLogMigrations } from "./mesh-log.ts";
@@ -38,6 +39,7 @@ const schema: Schema = {
   ledger: ledgerMigrations,
   absences: absenceMigrations,
   packs: packMigrations,
+  lanes: laneMigrations,
 };
 
 /**

@@ -46,6 +46,10 @@ export class Correlation {
     return { node, completed, scored: rules.length > 0 || (isNew && node.hits.length > 0) };
   }
 
+  forget(device: string): void {
+    this.#devices.forget(device);
+  }
+
   /** Frees what can no longer count. Decides nothing. */
   forgetQuiet(nowMs: number): void {
     this.#devices.forgetQuiet(nowMs);

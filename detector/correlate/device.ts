@@ -38,6 +38,10 @@ export class DeviceMemories {
     return made;
   }
 
+  forget(device: string): void {
+    this.#devices.delete(device);
+  }
+
   forgetQuiet(nowMs: number): void {
     for (const [device, memory] of this.#devices) if (!isFresh(memory.seenMs, nowMs)) this.#devices.delete(device);
   }

@@ -1,8 +1,9 @@
 // The processes of one boot of one device, as its events tell them. Bounded; least recently mentioned go first.
 import { type Ancestor, MAX_TEXT, type Process } from "@picket/protocol/event";
-import type { Arrival } from "../finding.ts";
+import type { Arrival, RuleFacts } from "../finding.ts";
 import { isFresh, LINK_MS } from "../freshness.ts";
 import type { ProcessNode } from "./node.ts";
+import { addHit } from "./score.ts";
 import { boundedArgv, processOfAlert } from "./tree.ts";
 
 /** Processes remembered for one boot of one device. */
@@ -200,6 +201,13 @@ function isShort(argv: readonly string[]): boolean {
   let length = 0;
   for (const arg of argv) length += arg.length;
   return length <= MAX_ARGV;
+}
+
+/** A process as one event describes it with its ancestors, known to nobody else. */
+export function aloneOf(process: Process, rules: readonly RuleFacts[], event: { readonly timeMs: number }, arrival: Arrival): ProcessNode {
+  const node = new Processes(arrival.boot).note(process, arrival, true);
+  for (const rule of rules) addHit(node, { rule, chain: false, timeMs: event.timeMs, receivedMs: arrival.receivedMs });
+  return node;
 }
 
 const kept = (argv: readonly string[]): readonly string[] => (isShort(argv) ? argv : boundedArgv(argv, MAX_ARGV));

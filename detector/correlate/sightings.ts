@@ -38,7 +38,7 @@ export function ordinalOf(sighting: Sighting): number {
 
 export class Sightings {
   readonly #devices = new Map<string, Record<SightingKind, Map<string, Count>>>();
-  readonly #changed: Count[] = [];
+  #changed: Count[] = [];
 
   /** Takes the broker's totals, before anything is noted. */
   seed(seen: readonly Seen[]): void {
@@ -67,6 +67,11 @@ export class Sightings {
   latest(device: string, kind: SightingKind, name: string): Sighting {
     const count = this.#of(device)[kind].get(name) ?? this.#count(device, kind, name);
     return { of: count, index: count.session };
+  }
+
+  forget(device: string): void {
+    this.#devices.delete(device);
+    this.#changed = this.#changed.filter((count) => count.device !== device);
   }
 
   /** Totals that changed and were not taken yet. */

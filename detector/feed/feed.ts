@@ -7,7 +7,8 @@ import { type FileScanner, Files } from "../files.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { backoffMs } from "./backoff.ts";
 import { type FeedAddress, type FeedCredentials, openConnection } from "./connection.ts";
-import { FeedSession, type SessionPorts } from "./session.ts";
+import type { FeedSession, SessionPorts } from "./session.ts";
+import { FeedSessions } from "./sessions.ts";
 
 export type FeedOptions = FeedAddress &
   FeedCredentials & {
@@ -78,21 +79,22 @@ async function follow(options: FeedOptions, onReady: (session: FeedSession) => v
       onMessage: (payload) => take(payload),
     });
     const cut = (error: unknown) => connection.close(error instanceof Error ? error.message : String(error));
-    const files = new Files({ site: options.site, decided: () => session.decided() });
-    const session = new FeedSession({
-      files,
-      pipeline: options.createPipeline(),
-      judge: options.createJudge(),
+    const sessions = new FeedSessions({
+      createParts: (decided) => ({
+        files: new Files({ site: options.site, decided }),
+        pipeline: options.createPipeline(),
+        judge: options.createJudge(),
+      }),
       want: (want: Want) => void connection.publish(topic("want", options.site), JSON.stringify(want)).catch(cut),
       commit: (payload) => connection.publish(topic("commit", options.site), payload),
-      later: setImmediate,
       cut,
       log: options.log,
     });
+    const session = sessions.main;
     take = (payload) => {
       const before = session.ready;
       try {
-        session.receive(payload);
+        sessions.receive(payload);
       } catch (error) {
         cut(error);
       }
@@ -102,7 +104,7 @@ async function follow(options: FeedOptions, onReady: (session: FeedSession) => v
       }
     };
     for (const payload of early) take(payload);
-    session.hello();
+    sessions.hello();
     void options.scanner.then((scanner) => session.scan(scanner));
     return await connection.closed;
   } catch (error) {

@@ -24,6 +24,9 @@ function started(cursor = 1, pipeline = pipelineOf(rules), judge: SessionPorts["
       acknowledge.push(resolve);
       return promise;
     },
+    lane: 0,
+    turnMs: () => 100,
+    spent: () => false,
     later: setImmediate,
     cut: (error) => logs.push(`cut: ${error}`),
     log: (_, message) => logs.push(message),

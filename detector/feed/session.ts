@@ -1,25 +1,28 @@
-// One session of the feed, from "hello" to its end: state, silent re-read, live, commits. It keeps nothing that the next session needs.
+// One session of the feed, of the main cursor or of a lane, from "hello" to its end: state, silent re-read, live, commits. It keeps nothing that the next session needs.
 import { decodeBatch } from "@picket/protocol/batch";
 import { isCanary } from "@picket/protocol/canary";
-import { eventId } from "@picket/protocol/event";
-import { type Data, decodeData, MAX_CANARIES, type State, type Want } from "@picket/protocol/feed";
+import { eventId, type SensorEvent } from "@picket/protocol/event";
+import { type Data, decodeData, MAX_CANARIES, MAX_LANES, type State, type Want } from "@picket/protocol/feed";
 import type { FileScanner, Files } from "../files.ts";
 import type { Arrival, EventBatch, Findings } from "../finding.ts";
+import { Order, perform, type Step } from "../order.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { encodeCommit } from "./commit.ts";
 
 /** Batches granted at once: what may wait here, at most about one MiB each. */
 export const CREDITS = 32;
+/** Of a lane: less, so that what happens now is not far behind it on the connection. */
+const LANE_CREDITS = 16;
 const GRANT_FROM = 8;
 /** Decisions that may wait for the commit in flight. One more batch always fits: it grows at most MAX_GROUPS alerts and sees 1,001 things. */
 const MAX_ALERTS = 700;
 const MAX_SEEN = 3500;
 /** One more batch has 500 at most, and a commit takes 2,000. */
 const MAX_SIGHTINGS = 1500;
-/** Judging goes on this long before the connection has its turn again: a batch made to be slow must not look like a dead detector to the broker. */
-const TURN_MS = 100;
 
 export type SessionPorts = {
+  /** 0 is the main cursor. */
+  readonly lane: number;
   readonly pipeline: Pipeline;
   /** What engines that take their time say of a batch; undefined when nothing. Never rejects. */
   readonly files: Files;
@@ -27,35 +30,46 @@ export type SessionPorts = {
   readonly want: (want: Want) => void;
   /** Resolves when the broker has it on disk. */
   readonly commit: (payload: string) => Promise<void>;
+  /** How long judging may go on now before the connection has its turn again, milliseconds; 0: not now. */
+  readonly turnMs: () => number;
   /** Goes on after the connection had its turn. */
   readonly later: (work: () => void) => void;
+  /** What judging events of a device took. True when the device holds up others: it is read in a lane of its own from then on. */
+  readonly spent: (of: { device: string; ms: number; events: number }) => boolean;
   /** Ends the connection: what the broker sends cannot be followed. */
   readonly cut: (error: unknown) => void;
   /** A line for the log: what is odd, and when the detector has caught up. */
   readonly log: (level: "info" | "warn" | "error", message: string, details?: Record<string, unknown>) => void;
 };
 
-/** A batch that is being judged, from event `at` on. */
+/** A batch that is being judged, from step `at` on. */
 type Work = {
   readonly offset: number;
+  readonly receivedMs: number;
   readonly silent: boolean;
   readonly decoded: ReturnType<typeof decodeBatch>;
   readonly arrivals: readonly Arrival[];
   /** Undefined while the engines think. */
   findings: Findings | undefined;
+  /** Undefined until they have. */
+  steps: readonly Step[] | undefined;
   at: number;
 };
 
 type FileData = Extract<Data, { news: unknown } | { piece: unknown }>;
+/** Time is looked at after so many events: of the slowest they take tens of milliseconds. */
+const LOOK_EVERY = 2;
 
 const nothing: Findings = new Map();
 
 export class FeedSession {
   readonly #ports: SessionPorts;
   readonly #waiting: Uint8Array[] = [];
+  readonly #order = new Order();
   /** Undefined until the first part of the state has come. */
   #id: string | undefined;
   #cursor = 0;
+  #seam = 0;
   #ready = false;
   #scan: { readonly scanner: FileScanner | undefined } | undefined;
   #next = 0;
@@ -65,6 +79,11 @@ export class FeedSession {
   #owed = 0;
   /** Devices whose canary came through since the last commit. */
   readonly #canaries = new Map<string, number>();
+  /** Devices that are read in lanes of their own, and those of them the broker was not told of yet. */
+  readonly #aside = new Set<string>();
+  #newAside: string[] = [];
+  /** Events of each device since the last commit. */
+  readonly #counts = new Map<string, number>();
   #committing = false;
   #failed = false;
   #current: Work | undefined;
@@ -76,7 +95,18 @@ export class FeedSession {
 
   /** Begins. The broker answers with its state. */
   hello(): void {
-    this.#ports.want({ kind: "hello", credits: CREDITS });
+    const { lane } = this.#ports;
+    this.#ports.want(lane === 0 ? { kind: "hello", credits: CREDITS } : { kind: "hello", credits: LANE_CREDITS, lane });
+  }
+
+  /** Whether something waits to be judged. */
+  get busy(): boolean {
+    return this.#ready && (this.#current !== undefined || this.#waiting.length > 0);
+  }
+
+  /** Ends it: nothing is judged or committed any more. */
+  end(): void {
+    this.#failed = true;
   }
 
   /** Whether the state has come: the broker accepted this session. */
@@ -116,6 +146,7 @@ export class FeedSession {
     if (this.#id === undefined) {
       this.#id = part.session;
       this.#cursor = this.#next = this.#committed = part.cursor;
+      this.#seam = part.seam ?? 0;
     }
     if (part.session !== this.#id) return;
     this.#ports.pipeline.seed({ open: part.open, seen: part.seen });
@@ -131,16 +162,19 @@ export class FeedSession {
   }
 
   #work(): void {
-    if (this.#pausing) return;
-    const endMs = performance.now() + TURN_MS;
+    if (this.#pausing || this.#failed) return;
+    const turnMs = this.#ports.turnMs();
+    const endMs = performance.now() + turnMs;
     while (!this.#failed && (this.#current || this.#waiting.length > 0)) {
       const { alerts, seen } = this.#ports.pipeline.pending;
       const { sightings } = this.#ports.files.pending;
       if (!this.#current && (alerts > MAX_ALERTS || seen > MAX_SEEN || sightings > MAX_SIGHTINGS)) break;
-      this.#current ??= this.#open(this.#waiting.shift()!);
-      if (this.#current && !this.#current.findings) break;
-      if (this.#current) this.#judge(this.#current, endMs);
-      if (performance.now() < endMs) continue;
+      if (turnMs > 0) {
+        this.#current ??= this.#open(this.#waiting.shift()!);
+        if (this.#current && !this.#current.findings) break;
+        if (this.#current) this.#judge(this.#current, endMs);
+        if (performance.now() < endMs) continue;
+      }
       this.#pausing = true;
       this.#ports.later(() => {
         this.#pausing = false;
@@ -154,7 +188,7 @@ export class FeedSession {
   /** Undefined when there is nothing to judge in it. */
   #open(payload: Uint8Array): Work | undefined {
     const data = decodeData(payload);
-    if ("state" in data) throw new Error("the broker sent its state twice");
+    if ("state" in data || "lanes" in data) throw new Error("the broker sent its state twice");
     if (!("header" in data)) return this.#file(data);
     const { session, offset, receivedMs } = data.header;
     if (session !== this.#id) return undefined;
@@ -162,7 +196,7 @@ export class FeedSession {
     const silent = offset < this.#cursor;
     if (!silent && offset < this.#next) return undefined;
     const decoded = this.#decode(data.batch, offset, silent);
-    if (decoded) return this.#ask({ offset, receivedMs, silent, decoded });
+    if (decoded && !this.#aside.has(decoded.header.device)) return this.#ask({ offset, receivedMs, silent, decoded });
     if (!silent) this.#next = offset + 1;
     return undefined;
   }
@@ -173,12 +207,13 @@ export class FeedSession {
     } else if (data.piece.session === this.#id) this.#ports.files.piece(data.piece, data.bytes);
   }
 
-  #ask(of: Pick<Work, "offset" | "silent" | "decoded"> & { receivedMs: number }): Work {
+  #ask(of: Pick<Work, "offset" | "receivedMs" | "silent" | "decoded">): Work {
     const { offset, silent, decoded, receivedMs } = of;
     const { events, header } = decoded;
-    const arrivals = events.map((event) => ({ id: eventId(event), boot: header.boot, receivedMs, silent }));
+    const foreign = offset < this.#seam;
+    const arrivals = events.map((event) => ({ id: eventId(event), boot: header.boot, receivedMs, silent, foreign }));
     const answer = this.#ports.judge({ events, arrivals });
-    const work: Work = { offset, silent, decoded, arrivals, findings: answer ? undefined : nothing, at: 0 };
+    const work: Work = { ...of, arrivals, findings: answer ? undefined : nothing, steps: undefined, at: 0 };
     answer?.then((findings) => {
       work.findings = findings;
       this.#resume();
@@ -189,29 +224,62 @@ export class FeedSession {
   /** Until the batch or the time is over. */
   #judge(work: Work, endMs: number): void {
     const { decoded, silent } = work;
-    const { events } = decoded;
-    while (work.at < events.length) {
-      const arrival = work.arrivals[work.at]!;
-      const findings = work.findings!.get(work.at);
-      const event = events[work.at++]!;
+    const { device } = decoded.header;
+    const steps = (work.steps ??= this.#stepsOf(work));
+    let beganMs = performance.now();
+    let began = work.at;
+    while (work.at < steps.length) {
+      const step = steps[work.at++]!;
       try {
-        this.#ports.files.see(event, arrival);
-        if (!silent && event.type === "process.exec" && isCanary(event.body.process.argv))
-          this.#canaries.set(event.device, arrival.receivedMs);
-        this.#ports.pipeline.handle(event, arrival, findings);
+        if (step.kind !== "after") this.#see(step.report.event, step.report.arrival);
+        perform(this.#ports.pipeline, step);
       } catch (error) {
         // One event must not stop the log for ever: the same batch would come again.
-        this.#ports.log("error", "an event could not be judged", { event: arrival.id, error: String(error) });
+        const { id } = (step.kind === "after" ? step.waiting : step).report.arrival;
+        this.#ports.log("error", "an event could not be judged", { event: id, error: String(error) });
         if (!silent) this.#refused++;
       }
-      if (work.at % 16 === 0 && performance.now() >= endMs) break;
+      if (work.at % LOOK_EVERY !== 0 && work.at < steps.length) continue;
+      const nowMs = performance.now();
+      if (this.#ports.spent({ device, ms: nowMs - beganMs, events: work.at - began })) return this.#setAside(work);
+      beganMs = nowMs;
+      began = work.at;
+      if (nowMs >= endMs) break;
     }
-    if (work.at < events.length) return;
+    if (work.at < steps.length) return;
     this.#current = undefined;
     if (silent) return;
     this.#next = work.offset + 1;
-    this.#read += events.length;
+    this.#read += decoded.events.length;
     this.#refused += decoded.refused;
+    this.#counts.set(device, (this.#counts.get(device) ?? 0) + decoded.events.length);
+  }
+
+  /** Takes back all of a device that is not on its way to the broker: its lane begins where the cursor is. */
+  #setAside({ decoded, offset, silent }: Work): void {
+    const { device } = decoded.header;
+    this.#aside.add(device);
+    this.#newAside.push(device);
+    this.#current = undefined;
+    if (!silent) this.#next = offset + 1;
+    this.#read -= this.#counts.get(device) ?? 0;
+    this.#canaries.delete(device);
+    this.#order.forget(device);
+    this.#ports.files.forget(device);
+    this.#ports.pipeline.forget(device);
+    this.#ports.log("warn", "a device holds up others: it is judged on the side", { device });
+  }
+
+  #stepsOf({ decoded, arrivals, findings, receivedMs, silent }: Work): Step[] {
+    const reports = decoded.events.map((event, at) => ({ event, arrival: arrivals[at]!, findings: findings!.get(at) }));
+    return this.#order.take({ header: decoded.header, receivedMs, silent, reports });
+  }
+
+  /** What an event tells besides what it is judged for. */
+  #see(event: SensorEvent, arrival: Arrival): void {
+    this.#ports.files.see(event, arrival);
+    if (!arrival.silent && event.type === "process.exec" && isCanary(event.body.process.argv))
+      this.#canaries.set(event.device, arrival.receivedMs);
   }
 
   /** The broker checked the header when it stored the batch, not the lines. */
@@ -234,7 +302,7 @@ export class FeedSession {
   /** At most one commit is in flight: what is decided meanwhile goes with the next. Nothing of a batch is told before all of it is judged. */
   #commit(): void {
     if (this.#current || this.#committing || this.#failed) return;
-    if (this.#next === this.#committed && this.#ports.files.pending.decisions === 0) return;
+    if (this.#next === this.#committed && this.#newAside.length === 0 && this.#ports.files.pending.decisions === 0) return;
     this.#committing = true;
     const next = this.#next;
     const { alerts, seen } = this.#ports.pipeline.take();
@@ -242,8 +310,17 @@ export class FeedSession {
     const canaries = [...this.#canaries].slice(0, MAX_CANARIES).map(([device, receivedMs]) => ({ device, receivedMs }));
     for (const { device } of canaries) this.#canaries.delete(device);
     const decided = { alerts: [...alerts, ...ofFiles], seen, ...files, ...(canaries.length > 0 ? { canaries } : {}) };
-    const payload = encodeCommit({ session: this.#id!, next, ...decided, read: this.#read, refused: this.#refused });
+    const aside = this.#newAside.splice(0, MAX_LANES);
+    const payload = encodeCommit({
+      session: this.#id!,
+      next,
+      ...decided,
+      ...(aside.length > 0 ? { aside } : {}),
+      read: this.#read,
+      refused: this.#refused,
+    });
     this.#read = this.#refused = 0;
+    this.#counts.clear();
     this.#ports.commit(payload).then(
       () => {
         this.#committing = false;

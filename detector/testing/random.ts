@@ -107,8 +107,14 @@ export function randomLog(seed: number, batches: number): Stored[] {
     const urgent = events.filter((event) => event.hits);
     const rest = events.filter((event) => !event.hits);
     if (urgent.length > 0 && rest.length > 0 && random() < 0.5) {
-      log.push(packed(log.length + 1, nowMs, device.boot, urgent));
+      log.push(packed(log.length + 1, nowMs, device.boot, urgent, rest));
       device.held = rest;
+      // What was overtaken mostly comes at once, as it does from a device.
+      if (random() < 0.7) {
+        nowMs += Math.floor(random() * 500);
+        log.push(packed(log.length + 1, nowMs, device.boot, rest));
+        device.held = [];
+      }
     } else log.push(packed(log.length + 1, nowMs, device.boot, events));
   }
   return log;

@@ -3,7 +3,17 @@ import assert from "node:assert/strict";
 import type { Detection } from "@picket/protocol/alert";
 import { encodeBatch } from "@picket/protocol/batch";
 import type { SensorEvent } from "@picket/protocol/event";
-import { Commit, encodeData, encodePiece, LOOKBACK_MS, type SampleVerdict, type Sighting, State, type Want } from "@picket/protocol/feed";
+import {
+  Commit,
+  encodeData,
+  encodePiece,
+  LOOKBACK_MS,
+  REREAD_MS,
+  type SampleVerdict,
+  type Sighting,
+  State,
+  type Want,
+} from "@picket/protocol/feed";
 import { judgeAll } from "../engines/together.ts";
 import { FeedSession } from "../feed/session.ts";
 import { type FileScanner, Files } from "../files.ts";
@@ -11,11 +21,17 @@ import type { Engine } from "../finding.ts";
 import type { Pipeline } from "../pipeline.ts";
 
 export type Stored = { readonly offset: number; readonly receivedMs: number; readonly batch: Uint8Array };
-export const packed = (offset: number, receivedMs: number, boot: string, events: readonly SensorEvent[]): Stored => ({
-  offset,
-  receivedMs,
-  batch: encodeBatch({ boot, oldest: 0, events: [...events].sort((a, b) => a.seq - b.seq) }),
-});
+/** `held`: what the device has not sent yet. */
+export function packed(
+  offset: number,
+  receivedMs: number,
+  boot: string,
+  events: readonly SensorEvent[],
+  held: readonly SensorEvent[] = [],
+): Stored {
+  const oldest = Math.min(...[...events, ...held].map(({ seq }) => seq));
+  return { offset, receivedMs, batch: encodeBatch({ boot, oldest, events: [...events].sort((a, b) => a.seq - b.seq) }) };
+}
 
 export class TestSite {
   readonly log: Stored[] = [];
@@ -55,6 +71,9 @@ export class TestSite {
         alive = false;
         throw new Error("killed");
       },
+      lane: 0,
+      turnMs: () => 100,
+      spent: () => false,
       later: queueMicrotask,
       cut: (error) => {
         throw error;
@@ -64,7 +83,7 @@ export class TestSite {
     feed.hello();
     feed.scan(scanner);
     for (const part of this.#state(session)) feed.receive(Buffer.from(JSON.stringify(State.parse(part))));
-    const sinceMs = this.#cursorMs() - LOOKBACK_MS;
+    const sinceMs = this.#cursorMs() - REREAD_MS;
     for (const { offset, receivedMs, batch } of this.log.filter((row) => row.receivedMs >= sinceMs || row.offset >= this.cursor)) {
       while (alive && credits === 0) await Promise.resolve();
       alive &&= step();
