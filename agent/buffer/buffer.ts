@@ -258,7 +258,7 @@ export class EventBuffer implements EventSource, Disposable {
 
   #beginMirror(): void {
     const { mirror, epoch } = this.#options;
-    if (mirror === undefined || this.#isStrict || this.#mirror) return;
+    if (mirror === undefined || this.#mirror) return;
     try {
       this.#mirror = new Mirror(mirror, epoch);
       this.#came = [...this.#tail.values()];
