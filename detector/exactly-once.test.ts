@@ -35,7 +35,7 @@ test("the streams make what they are to test", async () => {
 });
 
 test.each([1, 2])("stream %i: killed at any one step, the alerts are those of an uninterrupted run", async (seed) => {
-  const log = randomLog(seed, 100);
+  const log = randomLog(seed, 70);
   const whole = await uninterrupted(log);
   for (let at = 1; at <= whole.steps; at++) {
     const site = new TestSite();
@@ -47,7 +47,7 @@ test.each([1, 2])("stream %i: killed at any one step, the alerts are those of an
   }
 });
 
-test.each([4, 5, 6, 7, 8, 9])("stream %i: killed again and again", async (seed) => {
+test.each([4, 5, 6, 7, 8, 9, 10, 11])("stream %i: killed again and again", async (seed) => {
   const log = randomLog(seed, 150);
   const whole = await uninterrupted(log);
   const random = seeded(seed);

@@ -18,6 +18,9 @@ export type Correlated = {
   readonly scored: boolean;
 };
 
+/** Programs that one process was, of which a connection is remembered. */
+const MAX_CONNECTIONS = 8;
+
 const none: Correlated = { node: undefined, completed: [], scored: false };
 
 export class Correlation {
@@ -67,11 +70,13 @@ export class Correlation {
       node.execMs = nowMs;
     } else if (event.type === "net.connect" && stepOf(event, node, arrival)) {
       // As stated, for the same reason: which program a process became last may be older too.
-      const sighting = this.#sightings.note(device, "connect", event.body.process.exe, arrival.silent);
-      if (node.connection && isFresh(node.connectionMs, nowMs)) return false;
-      node.connection = sighting;
-      node.connectionOrder = this.#sightings.latest(device, "exec", "all");
-      node.connectionMs = nowMs;
+      const { exe } = event.body.process;
+      const sighting = this.#sightings.note(device, "connect", exe, arrival.silent);
+      const known = node.connections.findIndex((connection) => connection.exe === exe);
+      if (known >= 0 && isFresh(node.connections[known]!.receivedMs, nowMs)) return false;
+      if (known >= 0) node.connections.splice(known, 1);
+      node.connections.push({ exe, sighting, order: this.#sightings.latest(device, "exec", "all"), receivedMs: nowMs });
+      if (node.connections.length > MAX_CONNECTIONS) node.connections.shift();
       return true;
     }
     return false;

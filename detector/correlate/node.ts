@@ -37,6 +37,16 @@ export type Step = {
   readonly eventId: string;
 };
 
+/** A connection of a process. */
+export type Connection = {
+  /** The program that made it. */
+  readonly exe: string;
+  readonly sighting: Sighting | undefined;
+  /** How many programs the device had started by then. */
+  readonly order: Sighting;
+  readonly receivedMs: number;
+};
+
 export type ProcessNode = {
   /** boot:pid:startTicks, or the event's id where the pid is not known. */
   key: string;
@@ -63,10 +73,8 @@ export type ProcessNode = {
   pair: Sighting | undefined;
   order: Sighting | undefined;
   execMs: number;
-  /** Sighting of a connection by this program, at its first in the window, and how many programs the device had started by then. */
-  connection: Sighting | undefined;
-  connectionOrder: Sighting | undefined;
-  connectionMs: number;
+  /** By each program it was, the first in the window. */
+  connections: Connection[];
   hits: ScoredHit[];
   /** Its own and its descendants' steps, by time. */
   steps: Step[];

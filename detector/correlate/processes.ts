@@ -170,9 +170,7 @@ export class Processes {
       pair: undefined,
       order: undefined,
       execMs: 0,
-      connection: undefined,
-      connectionOrder: undefined,
-      connectionMs: 0,
+      connections: [],
       hits: [],
       steps: [],
     };

@@ -88,11 +88,10 @@ function rarityOf(node: ProcessNode, nowMs: number, warmUp: number): number {
 
 /** Whether this process made the first connection its program ever made on the device. */
 export const isFirstConnection = (node: ProcessNode, nowMs: number, warmUp: number): boolean =>
-  node.connection !== undefined &&
-  node.connectionOrder !== undefined &&
-  isFresh(node.connectionMs, nowMs) &&
-  ordinalOf(node.connectionOrder) > warmUp &&
-  ordinalOf(node.connection) === 1;
+  node.connections.some(
+    ({ sighting, order, receivedMs }) =>
+      sighting !== undefined && isFresh(receivedMs, nowMs) && ordinalOf(order) > warmUp && ordinalOf(sighting) === 1,
+  );
 
 /** The severity of a process' score: from 50 medium, from 100 high, from 150 critical. */
 export function bandOf(points: number): Severity | undefined {
