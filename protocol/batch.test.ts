@@ -73,7 +73,7 @@ test.each([-1, 1, 0.5, "0", null, "__proto__", "length"])("a line that names pro
 test("a process put into a megabyte of text is the body itself: nothing is spread out", () => {
   const lines = [
     { type: "process.exec", timeMs: 5, body: { process: curl } },
-    { type: "process.exec", timeMs: 2, p: 0, body: "a".repeat(3 << 20) },
+    { type: "process.exec", timeMs: 2, p: 0, body: "a".repeat(1_000_000) },
   ];
   const { events } = decodeBatch(forge({ ...header, runs: [[0, 2]] }, lines.map((line) => JSON.stringify(line)).join("\n")));
   for (const { body } of events) expect(body).toEqual({ process: curl });

@@ -11,6 +11,11 @@ export { BadBatch, BatchHeader, encodeBatch, MAX_BATCH_BYTES, MAX_BATCH_EVENTS }
 /** Largest inflated size a reader accepts. An agent sends less than 1 MiB; what a message may unfold into is what a stolen device can make the site read. */
 export const MAX_INFLATED_BYTES = 4 << 20;
 const MAX_HEADER_BYTES = 8192;
+/** One event as JSON. Kernel and agent cut texts long before. */
+const MAX_LINE_BYTES = 1 << 20;
+const PLAIN_LINE_BYTES = 4096;
+/** An event nests six deep. */
+const MAX_DEPTH = 32;
 
 /** Events a header announces. */
 export const countOf = (header: BatchHeader) => header.runs.reduce((sum, [, count]) => sum + count, 0);
@@ -72,12 +77,42 @@ export function inflateBatch(body: Uint8Array): Buffer {
   return inflated;
 }
 
-/** Lines in an inflated body, counted without making strings. */
+/**
+ * Counts the lines of an inflated body, without making strings. Throws `BadBatch` when one is too long, or nests so deep that reading it
+ * would take seconds and hundreds of megabytes: no event comes near either.
+ */
 export function countLines(inflated: Uint8Array): number {
-  if (inflated.length === 0) return 0;
-  let count = 1;
-  for (let at = inflated.indexOf(0x0a); at >= 0; at = inflated.indexOf(0x0a, at + 1)) count++;
+  let count = 0;
+  for (let start = 0; start < inflated.length; count++) {
+    const found = inflated.indexOf(0x0a, start);
+    const end = found < 0 ? inflated.length : found;
+    if (end - start > MAX_LINE_BYTES)
+      throw new BadBatch(`line ${count + 1} has ${end - start} bytes, at most ${MAX_LINE_BYTES} are allowed`);
+    // A short line cannot nest deeper than is harmless.
+    if (end - start > PLAIN_LINE_BYTES && depthOf(inflated, start, end) > MAX_DEPTH)
+      throw new BadBatch(`line ${count + 1} nests deeper than ${MAX_DEPTH}`);
+    start = end + 1;
+    // A newline at the end begins another line, which is empty.
+    if (found >= 0 && start === inflated.length) return count + 2;
+  }
   return count;
+}
+
+/** How deep arrays and objects nest in the JSON at [start, end); more than `MAX_DEPTH` is not counted on. RFC 8259. */
+function depthOf(bytes: Uint8Array, start: number, end: number): number {
+  let depth = 0;
+  let deepest = 0;
+  let quoted = false;
+  for (let at = start; at < end && deepest <= MAX_DEPTH; at++) {
+    const byte = bytes[at];
+    if (quoted) {
+      if (byte === 0x5c) at++;
+      else if (byte === 0x22) quoted = false;
+    } else if (byte === 0x22) quoted = true;
+    else if (byte === 0x5b || byte === 0x7b) deepest = Math.max(deepest, ++depth);
+    else if (byte === 0x5d || byte === 0x7d) depth--;
+  }
+  return deepest;
 }
 
 // A key, since a quote inside of a string would be escaped.
@@ -100,8 +135,10 @@ export function firstTime(inflated: Buffer): number | undefined {
  */
 export function decodeBatch(bytes: Uint8Array): { header: BatchHeader; events: SensorEvent[]; refused: number } {
   const { header, body } = openBatch(bytes);
-  const lines = inflateBatch(body).toString("utf8").split("\n");
-  if (lines.length !== countOf(header)) throw new BadBatch(`${countOf(header)} events announced, ${lines.length} lines found`);
+  const inflated = inflateBatch(body);
+  const found = countLines(inflated);
+  if (found !== countOf(header)) throw new BadBatch(`${countOf(header)} events announced, ${found} lines found`);
+  const lines = inflated.toString("utf8").split("\n");
   const events: SensorEvent[] = [];
   const processes: Processes = { values: [], accepted: new Set() };
   let refused = 0;

@@ -70,7 +70,12 @@ export function createIngest(ports: IngestPorts): Ingest {
   };
 }
 
-type Checked = { readonly header: BatchHeader; readonly payload: Uint8Array; readonly firstMs: number | undefined };
+type Checked = {
+  readonly header: BatchHeader;
+  readonly payload: Uint8Array;
+  readonly firstMs: number | undefined;
+  readonly mayTellLoss: boolean;
+};
 
 /** Everything that decides whether a batch can be stored, before the transaction. Throws `BadBatch`. */
 function checkBatch(device: string, payload: Uint8Array): Checked {
@@ -79,11 +84,11 @@ function checkBatch(device: string, payload: Uint8Array): Checked {
   const inflated = inflateBatch(body);
   const lines = countLines(inflated);
   if (lines !== countOf(header)) throw new BadBatch(`${countOf(header)} events announced, ${lines} lines found`);
-  return { header, payload, firstMs: firstTime(inflated) };
+  return { header, payload, firstMs: firstTime(inflated), mayTellLoss: inflated.includes('"sensor.lost"') };
 }
 
 /** Inside the transaction: what was stored before, even by this very group, is left out. Undefined when nothing was new. */
-function storeBatch(ports: IngestPorts, { header, payload, firstMs }: Checked): StoredBatch | undefined {
+function storeBatch(ports: IngestPorts, { header, payload, firstMs, mayTellLoss }: Checked): StoredBatch | undefined {
   const { device, epoch, boot, oldest } = header;
   const runs = unknownRuns(ports.store, device, epoch, header.runs);
   const nowMs = ports.nowMs();
@@ -102,7 +107,7 @@ function storeBatch(ports: IngestPorts, { header, payload, firstMs }: Checked): 
     batch: whole ? payload : trimBatch(header, inflateBatch(openBatch(payload).body), runs),
   });
   markReceived(ports.store, { device, epoch, boot, runs, oldest, nowMs });
-  return { offset, device, epoch, boot, runs, receivedMs: nowMs, firstMs: whole ? firstMs : undefined, payload };
+  return { offset, device, epoch, boot, runs, receivedMs: nowMs, firstMs: whole ? firstMs : undefined, mayTellLoss, payload };
 }
 
 const sum = (runs: readonly Run[]) => runs.reduce((total, [, count]) => total + count, 0);
