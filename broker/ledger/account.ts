@@ -119,8 +119,19 @@ export class Account {
     return fits;
   }
 
-  /** An event tells the hour of loss that was only guessed. */
-  place(term: "kernel" | "shed", count: number, hour: number): void {
+  /** An event tells of loss, and when it was. Returns how much of it no heartbeat had told of. */
+  tell(epoch: string, term: "kernel" | "shed", count: number, hour: number): number {
+    const { row } = this.#page(epoch);
+    const events = term === "kernel" ? "eventsKernel" : "eventsShed";
+    row[events] = Math.min(row[events] + count, Number.MAX_SAFE_INTEGER);
+    const more = Math.max(0, row[events] - row[term]);
+    row[term] += more;
+    this.#place(term, count - more, hour);
+    return this.lose(term, more, (fits) => new Map([[hour, fits]]), false);
+  }
+
+  /** The hour of loss that was only guessed. */
+  #place(term: "kernel" | "shed", count: number, hour: number): void {
     let left = count;
     for (const guess of this.#hours(guessOf[term]).sort(nearest(hour))) {
       const part = Math.min(left, guess.count);
@@ -214,5 +225,5 @@ const guessOf = { kernel: "guessedKernel", shed: "guessedShed" } as const;
 
 const emptyEpoch = (epoch: string): LedgerEpoch => ({
   ...{ epoch, numbered: 0, stored: 0, evicted: 0, power: 0, refused: 0, unexplained: 0 },
-  ...{ kernel: 0, shed: 0, hits: 0, results: 0, suspect: 0, suspectMs: 0 },
+  ...{ kernel: 0, shed: 0, eventsKernel: 0, eventsShed: 0, hits: 0, results: 0, suspect: 0, suspectMs: 0 },
 });

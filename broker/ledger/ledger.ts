@@ -3,6 +3,7 @@ import { openBatch } from "@picket/protocol/batch";
 import type { OnlineStatus } from "@picket/protocol/status";
 import type { Store } from "../store/database.ts";
 import {
+  addFresh,
   addUrgentEvicted,
   dropEpoch,
   forgottenEpochs,
@@ -51,7 +52,7 @@ export class Ledger {
       const rows = readBatches(this.#store, this.#cursor, READ_ROWS);
       for (const { offset, device, receivedMs, batch } of rows) {
         const { epoch, boot, runs } = openBatch(batch).header;
-        this.stored({ offset, device, epoch, boot, runs, receivedMs, firstMs: undefined, payload: batch });
+        this.stored({ offset, device, epoch, boot, runs, receivedMs, firstMs: undefined, mayTellLoss: true, payload: batch });
       }
       await this.flush();
       if (rows.length < READ_ROWS) return;
@@ -61,7 +62,7 @@ export class Ledger {
   /** A batch is on disk. Cheap: it is entered with the next `flush`. */
   stored(batch: StoredBatch): void {
     this.#cursor = Math.max(this.#cursor, batch.offset + 1);
-    const { device, epoch, boot, runs, receivedMs, firstMs, payload } = batch;
+    const { device, epoch, boot, runs, receivedMs, firstMs, mayTellLoss, payload } = batch;
     const key = `${device} ${epoch}`;
     const pending = this.#pending.get(key) ?? { device, epoch, hours: new Map<number, number>(), end: 0, losses: [] };
     this.#pending.set(key, pending);
@@ -70,7 +71,7 @@ export class Ledger {
     const clock = this.#clocks.get(device);
     const now = hourOf(receivedMs);
     // Caused in the hour it was received: so were all after it, and nobody needs to look.
-    if (firstMs !== undefined && hourOf(siteTime(firstMs, boot, clock, receivedMs)) === now) {
+    if (firstMs !== undefined && !mayTellLoss && hourOf(siteTime(firstMs, boot, clock, receivedMs)) === now) {
       const count = runs.reduce((sum, [, of]) => sum + of, 0);
       pending.hours.set(now, (pending.hours.get(now) ?? 0) + count);
       return;
@@ -115,11 +116,13 @@ export class Ledger {
 
   #enter(device: string, of: readonly Pending[]): void {
     const account = new Account(this.#store, device);
+    const fresh = { kernel: 0, shed: 0 };
     for (const { epoch, hours, end, losses } of of) {
       account.store(epoch, hours, end);
-      for (const { where, count, hour } of losses) account.place(where, count, hour);
+      for (const { where, count, hour } of losses) fresh[where] += account.tell(epoch, where, count, hour);
     }
     account.save();
+    if (fresh.kernel + fresh.shed > 0) addFresh(this.#store, device, fresh.kernel, fresh.shed);
   }
 
   /** A message became a dead letter, inside its transaction. Whatever events it holds were acknowledged, and are gone. */
@@ -150,6 +153,9 @@ export class Ledger {
     const account = new Account(this.#store, device);
     const sinceMs = before?.reportedMs || clock.firstMs;
     const news = noNews(hourOf(nowMs));
+    news.kernel = before?.freshKernel ?? 0;
+    news.shed = before?.freshShed ?? 0;
+    news.lost = news.caused = news.kernel + news.shed;
     for (const told of toldEpochs(this.#store, device)) {
       const lowest = told.epoch === status.epoch ? Math.max(sinceMs, clock.bootedMs) : sinceMs;
       settle(account, told, { sinceMs: Math.min(lowest, nowMs), nowMs, news });

@@ -44,6 +44,9 @@ export const ledgerMigrations: Migrations = [
     boot TEXT NOT NULL DEFAULT '',
     bootedMs INTEGER NOT NULL DEFAULT 0,
     offsetMs INTEGER NOT NULL DEFAULT 0,
+    -- Told by events and not yet by an alert.
+    freshKernel INTEGER NOT NULL DEFAULT 0,
+    freshShed INTEGER NOT NULL DEFAULT 0,
     -- Loss told in the alert of the current hour.
     told TEXT NOT NULL DEFAULT ''
   ) STRICT, WITHOUT ROWID;
@@ -59,6 +62,9 @@ export const ledgerMigrations: Migrations = [
     unexplained INTEGER NOT NULL DEFAULT 0,
     kernel INTEGER NOT NULL DEFAULT 0,
     shed INTEGER NOT NULL DEFAULT 0,
+    -- Of the two before: what events told, which may be before a heartbeat does, or instead of it.
+    eventsKernel INTEGER NOT NULL DEFAULT 0,
+    eventsShed INTEGER NOT NULL DEFAULT 0,
     -- Of what the buffer evicted in this run, as told: with hits, and results.
     hits INTEGER NOT NULL DEFAULT 0,
     results INTEGER NOT NULL DEFAULT 0,
@@ -107,6 +113,8 @@ export type StoredBatch = {
   readonly receivedMs: number;
   /** When its first event was caused, by the device's clock; undefined when nobody looked. */
   readonly firstMs: number | undefined;
+  /** False when no event of it tells of loss. */
+  readonly mayTellLoss: boolean;
   readonly payload: Uint8Array;
 };
 
@@ -126,6 +134,8 @@ export type LedgerDevice = Record<Term | "evictedHit" | "evictedResult", number>
   readonly bootedMs: number;
   readonly offsetMs: number;
   readonly told: string;
+  readonly freshKernel: number;
+  readonly freshShed: number;
 };
 
 export type LedgerEpoch = {
@@ -138,6 +148,8 @@ export type LedgerEpoch = {
   unexplained: number;
   kernel: number;
   shed: number;
+  eventsKernel: number;
+  eventsShed: number;
   hits: number;
   results: number;
   suspect: number;
@@ -169,15 +181,23 @@ export function saveReport(
     .run({ device, ...of });
 }
 
+/** Loss an event told of: the next heartbeat raises the alert. */
+export const addFresh = (store: Store, device: string, kernel: number, shed: number): void => {
+  store.db
+    .query(`UPDATE ledger_devices SET freshKernel = MIN(freshKernel + ?, ${MAX}), freshShed = MIN(freshShed + ?, ${MAX}) WHERE device = ?`)
+    .run(kernel, shed, device);
+};
+
 export const saveTold = (store: Store, device: string, told: string): void => {
-  store.db.query("UPDATE ledger_devices SET told = ? WHERE device = ?").run(told, device);
+  store.db.query("UPDATE ledger_devices SET told = ?, freshKernel = 0, freshShed = 0 WHERE device = ?").run(told, device);
 };
 
 export const ledgerEpoch = (store: Store, device: string, epoch: string): LedgerEpoch | undefined =>
   store.db.query<LedgerEpoch, [string, string]>("SELECT * FROM ledger_epochs WHERE device = ? AND epoch = ?").get(device, epoch) ??
   undefined;
 
-const epochColumns = "numbered, stored, evicted, power, refused, unexplained, kernel, shed, hits, results, suspect, suspectMs";
+const epochColumns =
+  "numbered, stored, evicted, power, refused, unexplained, kernel, shed, eventsKernel, eventsShed, hits, results, suspect, suspectMs";
 export function saveEpoch(store: Store, device: string, row: LedgerEpoch): void {
   store.db
     .query(
