@@ -8,7 +8,7 @@ import type { MqttClient } from "mqtt";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { BrokerConfig } from "./config.ts";
 import { startBroker } from "./main.ts";
-import { type Keyring, makeKeyring, signCommand, signKeyList } from "./testing/samples.ts";
+import { type Keyring, makeKeyring, signCommand, signKeyList, signPack } from "./testing/samples.ts";
 import {
   closed,
   connect,
@@ -192,6 +192,35 @@ test("a connected device hears new commands and key lists at once", async () => 
   expect(agent.packs()[2]).toEqual({ kind: "keys", jws: keys });
   expect((await row()).isolationWanted).toBe(true);
   await agent.client.endAsync();
+});
+
+test("packs: those for all and those for it at connect, after keys and time; a new one at once, and only to whom it is for", async () => {
+  await putKeys(1);
+  const put = async (of: Parameters<typeof signPack>[1]) => {
+    const jws = await signPack(keyring, { site: SITE, ...of });
+    const { status, json } = await site.api("PUT", "/v1/packs", { jws });
+    expect(status, JSON.stringify(json)).toBe(200);
+    return { kind: "signed" as const, jws };
+  };
+  const all = await put({ version: 1 });
+  const { jws } = await order(1);
+  const agent = await listening();
+  await until(() => agent.commands().length === 1);
+  expect(agent.order()).toEqual(["pack", "pack", "pack", "cmd"]);
+  expect(agent.packs()[2]).toEqual(all);
+  expect(agent.commands()).toEqual([jws]);
+  await enrol(site, "gw-2");
+  await put({ version: 1, dev: "gw-2" });
+  const own = await put({ version: 1, dev: "gw-1" });
+  const next = await put({ version: 2 });
+  await until(() => agent.packs().length === 5);
+  expect(agent.packs().slice(3)).toEqual([own, next]);
+  await agent.client.endAsync();
+  await site.restart();
+  const again = await listening();
+  await until(() => again.packs().length === 4);
+  expect(again.packs().slice(2)).toEqual([next, own]);
+  await again.client.endAsync();
 });
 
 test("a device cannot answer another device's command", async () => {
