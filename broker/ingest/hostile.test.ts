@@ -19,7 +19,7 @@ test("each hostile batch is refused with its reason, and none costs memory beyon
     "many frames": expect.stringContaining("more or less than one zstd frame"),
     "skippable frames": expect.stringContaining("not a zstd frame"),
     "four megabytes of nothing": expect.stringContaining("line 1 has 4194304 bytes"),
-    "arrays two million deep": expect.stringContaining("line 1 has 2000000 bytes"),
+    "arrays two million deep": expect.stringContaining("line 1 nests deeper than 32"),
     "objects deep within a megabyte": expect.stringContaining("line 1 nests deeper than 32"),
     "more lines than announced": expect.stringContaining("1 events announced, 1000001 lines found"),
     "a million runs": expect.stringContaining("no header line in the first 8192 bytes"),
