@@ -6,6 +6,7 @@ import { SensorEvent } from "@picket/protocol/event";
 import { afterEach, beforeAll, expect, test } from "vitest";
 import { startTestSite } from "./enroll/testing/site.ts";
 import { X509Certificate } from "./enroll/x509.ts";
+import { findStatus } from "./status-file.ts";
 import { type AgentProcess, agentCommand, enrolledState, main, startAgentProcess } from "./testing/device.ts";
 import { type Site, startTestBroker, type TestBroker, testSite } from "./uplink/testing/broker.ts";
 
@@ -61,6 +62,27 @@ test("a run begins with agent.start, beats, says what it does, and ends cleanly 
   const after = await agentCommand(["status", "--config", config]);
   expect(after).toMatchObject({ code: 1, stdout: expect.stringContaining("does not run") });
 });
+
+test("an agent beyond its own limits says so to the site, in its status and to check; one that is not running has limits", async () => {
+  await using broker = await startTestBroker(site);
+  const { config, state } = device({ mqtt: broker.port });
+  const own = async () => {
+    const { stdout } = await agentCommand(["check", "--json", "--config", config]);
+    return (JSON.parse(stdout) as { name: string; level: string; why: string }[]).find(({ name }) => name === "agent");
+  };
+  expect(await own()).toMatchObject({ level: "live", why: expect.stringContaining("96 MiB") });
+  // Less than any Bun program takes.
+  appendFileSync(config, `[own]\nrssBytes = ${32 << 20}\n`);
+  start(config);
+  const beyond = { name: "agent", level: "degraded", why: expect.stringMatching(/^has \d+ MiB of memory, limit 32 MiB$/) };
+  await broker.until(() =>
+    broker.statuses.some(({ capabilities }) => JSON.stringify(capabilities ?? []).includes('"agent","level":"degraded"')),
+  );
+  await expect
+    .poll(() => findStatus(state)?.status.online.capabilities, { timeout: 20_000 })
+    .toContainEqual(expect.objectContaining(beyond));
+  expect(await own()).toMatchObject(beyond);
+}, 60_000);
 
 test("killed with the site away, again and again: every event of every run arrives, in its own epoch", async () => {
   const closed = await startTestBroker(site);

@@ -1,5 +1,5 @@
 import { codeForgetter } from "./code-pages.ts";
-import { type Limits, type OwnState, watchOwnUse } from "./own-use.ts";
+import { type Limits, type OwnState, type OwnUse, watchOwnUse } from "./own-use.ts";
 import type { Strain } from "./shed.ts";
 
 /** Of the 64 MB that DESIGN.md allows. */
@@ -46,17 +46,17 @@ export function keepSmall(of: {
   readonly limits: Limits;
   readonly onStrain: (strain: Strain) => void;
   readonly onState: (state: OwnState) => void;
-}): Disposable {
+}): Disposable & Pick<OwnUse, "capability"> {
   // build.ts makes the compiler wait during the start, most of which runs once.
   Bun.unsafe.setJITPolicy(1);
   const memory = { rss: () => process.memoryUsage.rss(), collect: () => Bun.gc(true), forgetCode: codeForgetter() };
   const trim = trimmer(memory);
-  const look = watchOwnUse({ ...of, cpuMs, rss: memory.rss, nowMs: () => performance.now(), trim });
+  const own = watchOwnUse({ ...of, cpuMs, rss: memory.rss, nowMs: () => performance.now(), trim });
   const timer = setInterval(() => {
     trim();
-    look();
+    own.look();
   }, EVERY_MS);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+  return { capability: own.capability, [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 function cpuMs(): number {

@@ -8,7 +8,7 @@ function rig() {
   const at = { cpuMs: 0, nowMs: 0, rss: 50 * MIB, after: 50 * MIB, trims: 0 };
   const strains: Strain[] = [];
   const states: OwnState[] = [];
-  const look = watchOwnUse({
+  const own = watchOwnUse({
     limits: { cpuPercent: 20, rssBytes: 96 * MIB },
     cpuMs: () => at.cpuMs,
     rss: () => at.rss,
@@ -24,10 +24,10 @@ function rig() {
   const pass = (percent: number) => {
     at.nowMs += 10_000;
     at.cpuMs += percent * 100;
-    look();
+    own.look();
     return { strains: strains.splice(0), states: states.splice(0) };
   };
-  return { at, pass };
+  return { at, pass, capability: own.capability };
 }
 const nothing = { strains: [], states: [] };
 
@@ -75,4 +75,22 @@ test("it is live again when both are", () => {
   expect(pass(1).states).toMatchObject([{ level: "degraded" }]);
   expect(pass(1)).toEqual(nothing);
   expect(pass(1).states).toMatchObject([{ level: "live" }]);
+});
+
+test("the capability says all that holds now, and what to do", () => {
+  const { at, pass, capability } = rig();
+  expect(capability()).toEqual({ name: "agent", level: "live", why: expect.stringContaining("keeps to 20 % of a core and 96 MiB") });
+  pass(50);
+  at.rss = at.after = 130 * MIB;
+  pass(18);
+  expect(capability()).toMatchObject({
+    level: "degraded",
+    why: expect.stringMatching(/^took 50 %.*; has 130 MiB/),
+    todo: expect.stringContaining("own.cpuPercent"),
+  });
+  at.rss = 50 * MIB;
+  pass(18);
+  expect(capability().why).not.toContain("MiB");
+  for (const percent of [1, 1, 1]) pass(percent);
+  expect(capability().level).toBe("live");
 });

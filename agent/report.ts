@@ -26,6 +26,8 @@ type Parts = {
   readonly sources: HostSources;
   readonly files: Files;
   readonly response: Response | undefined;
+  /** How it stands with the agent's own limits; undefined during the start. */
+  readonly own: () => Capability | undefined;
   /** Undefined where the state folder could not be read. */
   readonly settings: SiteSettings | undefined;
   readonly certificateExpiresMs: () => number;
@@ -131,6 +133,7 @@ const noResponse: Capability = {
 
 function capabilities(parts: Parts): Capability[] {
   const { recorder, sensor, canary, inventory, sources, files, response, settings, config } = parts;
+  const ownUse = parts.own();
   const trouble = recorder.trouble();
   const buffer: Capability =
     trouble === undefined
@@ -144,6 +147,7 @@ function capabilities(parts: Parts): Capability[] {
     response?.capability() ?? noResponse,
     buffer,
     files.capability(),
+    ...(ownUse ? [ownUse] : []),
     ...(settings?.capability() ?? []),
   ].slice(0, 64);
 }

@@ -60,6 +60,7 @@ export async function startAgent(config: AgentConfig, explicit: Local, log: Log)
   });
   const settings = openSettings({ state: config.state, identity, local: localOf(explicit, config.inventory), turn, log });
   const response = await openResponse(config, { identity, hosts, packs: settings, emit, log });
+  let own: ReturnType<typeof keepSmall> | undefined;
   const report = startReport({
     config,
     identity,
@@ -70,6 +71,7 @@ export async function startAgent(config: AgentConfig, explicit: Local, log: Log)
     sources,
     files,
     response,
+    own: () => own?.capability(),
     settings,
     certificateExpiresMs: () => expiresMs(credentials.cert),
     log,
@@ -122,7 +124,7 @@ export async function startAgent(config: AgentConfig, explicit: Local, log: Log)
     },
     onFailure: (error, nextMs) => log("warn", "the certificate could not be renewed", { error: reason(error), retryS: nextMs / 1000 }),
   });
-  const own = keepSmall({
+  own = keepSmall({
     limits: { cpuPercent: config.own.cpuPercent, rssBytes: config.own.rssBytes },
     onStrain: recorder.strain,
     onState: (state) => {

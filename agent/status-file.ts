@@ -5,6 +5,7 @@ import { Online, type OnlineStatus } from "@picket/protocol/status";
 import * as z from "zod";
 
 const RUN = "/run/picket";
+const STATUS = "status.json";
 
 export const AgentStatus = z.object({
   pid: z.int(),
@@ -26,7 +27,7 @@ export type AgentStatus = z.infer<typeof AgentStatus>;
 /** Where the agent with this state folder writes its status. */
 export const statusPath = (state: string): string => {
   const folder = runFolder();
-  return folder === undefined ? join(state, "status.json") : join(folder, `${runName(state)}.json`);
+  return folder === undefined ? join(state, STATUS) : join(folder, `${runName(state)}.json`);
 };
 
 /** How files of the agent with this state folder are called where agents with others have theirs, too. */
@@ -60,6 +61,13 @@ export function readStatus(path: string): { status: AgentStatus; running: boolea
   const parsed = AgentStatus.safeParse(json);
   if (!parsed.success) return undefined;
   return { status: parsed.data, running: startTicksOf(parsed.data.pid) === parsed.data.startTicks };
+}
+
+/** `readStatus` of the agent with this state folder, wherever it may write; of one that runs before one that does not. Makes no folder. */
+export function findStatus(state: string): ReturnType<typeof readStatus> {
+  const paths = [join(RUN, `${runName(state)}.json`), join(state, STATUS)];
+  const found = paths.flatMap((path) => readStatus(path) ?? []);
+  return found.find(({ running }) => running) ?? found[0];
 }
 
 /** Field 22 of /proc/pid/stat (proc(5)); undefined when there is no such process. */

@@ -25,7 +25,7 @@ test.skipIf(missing !== "")(`every program of the object belongs to a collector$
 const noSyscalls = (names: readonly string[]) => new Map(names.map((name) => [name, `this kernel has no tracepoint syscalls/sys_${name}`]));
 
 test("all programs run: live", () => {
-  expect(healthOf("exec", new Map())).toEqual({ level: "live", why: "attached" });
+  expect(healthOf("exec", new Map())).toEqual({ level: "live", why: "programs and their arguments (attached)" });
 });
 
 test("no arguments from the kernel: exec is degraded, and says what to do", () => {

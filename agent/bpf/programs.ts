@@ -108,6 +108,18 @@ export type Health = { readonly level: "live" | "degraded" | "off"; readonly why
 const todoForSyscalls =
   "update the kernel: Raspberry Pi OS has the syscalls tracepoints (CONFIG_FTRACE_SYSCALLS) since April 2025 (apt full-upgrade, then reboot)";
 
+const brings: Readonly<Record<CollectorName, string>> = {
+  "process-tree": "who started whom, where and in which container",
+  exec: "programs and their arguments",
+  exit: "how programs end",
+  file: "files below watched paths",
+  net: "connections, made and accepted, and listening ports",
+  dns: "names that are looked up in clear text",
+  privilege: "ptrace, memory files, changes of user",
+  io_uring: "who makes rings of requests and what for, not which files",
+  kernel: "modules, bpf(2), mounts",
+};
+
 /** A collector's health from what became of its programs: undefined for one that runs, else why it does not. */
 export function healthOf(collector: CollectorName, failures: ReadonlyMap<string, string>, attached = "attached"): Health {
   const lacks = new Map<string, string>();
@@ -122,7 +134,7 @@ export function healthOf(collector: CollectorName, failures: ReadonlyMap<string,
     if (part.without === true) return { level: "off", why: `${program}: ${failure}`, ...todoOf(failure) };
     if (!lacks.has(part.without)) lacks.set(part.without, failure);
   }
-  if (lacks.size === 0) return { level: "live", why: attached };
+  if (lacks.size === 0) return { level: "live", why: `${brings[collector]} (${attached})` };
   const why = [...lacks].map(([effect, failure]) => `${effect} (${failure})`).join("; ");
   return { level: running === 0 ? "off" : "degraded", why: why.slice(0, 512), ...todoOf(why) };
 }
