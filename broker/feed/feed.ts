@@ -193,9 +193,9 @@ export class Feed {
 
   #moveTo({ lane }: Session, next: number, of: { read: number; refused: number }): void {
     const { store } = this.#ports;
-    if (!lane) return advanceCursor(store, { next, ...of });
-    advanceLane(store, lane.id, { next, ...of });
-    if (lane.end !== null && next >= lane.end) removeLane(store, lane.id);
+    if (lane) advanceLane(store, lane.id, { next, ...of });
+    else advanceCursor(store, { next, ...of });
+    if (lane && lane.end !== null && next >= lane.end) removeLane(store, lane.id);
   }
 
   /** Tells the detector which lanes there are, when that is not what it knows. */

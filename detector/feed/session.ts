@@ -225,7 +225,8 @@ export class FeedSession {
   #judge(work: Work, endMs: number): void {
     const { decoded, silent } = work;
     const { device } = decoded.header;
-    const steps = (work.steps ??= this.#stepsOf(work));
+    work.steps ??= this.#stepsOf(work);
+    const { steps } = work;
     let beganMs = performance.now();
     let began = work.at;
     while (work.at < steps.length) {
@@ -241,7 +242,10 @@ export class FeedSession {
       }
       if (work.at % LOOK_EVERY !== 0 && work.at < steps.length) continue;
       const nowMs = performance.now();
-      if (this.#ports.spent({ device, ms: nowMs - beganMs, events: work.at - began })) return this.#setAside(work);
+      if (this.#ports.spent({ device, ms: nowMs - beganMs, events: work.at - began })) {
+        this.#setAside(work);
+        return;
+      }
       beganMs = nowMs;
       began = work.at;
       if (nowMs >= endMs) break;

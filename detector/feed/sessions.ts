@@ -39,7 +39,10 @@ export class FeedSessions {
   receive(payload: Uint8Array): void {
     const id = sessionOf(payload);
     const known = id === undefined ? undefined : this.#byId.get(id);
-    if (known && !isLanes(payload)) return known.receive(payload);
+    if (known && !isLanes(payload)) {
+      known.receive(payload);
+      return;
+    }
     const data = decodeData(payload);
     if ("lanes" in data) {
       if (known === this.#main) this.#follow(data.lanes.lanes);

@@ -1,0 +1,91 @@
+// A hit that overtook what came before it, put back in its place.
+import type { SensorEvent } from "@picket/protocol/event";
+import { expect, test } from "vitest";
+import { connects, exec, pipelineOf, proc, T0, testRules } from "./testing/events.ts";
+import { packed, TestSite } from "./testing/site.ts";
+
+const BOOT = "11111111-1111-4111-8111-111111111111";
+const rules = testRules("medium medium");
+const chain = "picket-chain-reverse-shell";
+
+/** A shell connects out and starts another, which a local rule told of. Parents are only known by their number: the tree is all there is. */
+function story(): { shell: SensorEvent; connection: SensorEvent; second: SensorEvent } {
+  const bash = proc(412, "/bin/bash");
+  const sh = proc(413, "/bin/sh", { ppid: 412 });
+  return {
+    shell: exec(0, bash, { seq: 0 }),
+    connection: { ...connects(100, bash), seq: 1 },
+    second: exec(200, sh, { seq: 2, hits: [{ rule: "local-shell", version: "1" }] }),
+  };
+}
+
+async function alertsOf(log: TestSite["log"]): Promise<{ rules: string[]; at: Map<string, number> }> {
+  const site = new TestSite();
+  site.log.push(...log);
+  expect(await site.run(pipelineOf(rules), () => true)).toBe(true);
+  const alerts = [...site.alerts.values()];
+  return {
+    rules: alerts.map(({ detection }) => detection.rule.id).sort(),
+    at: new Map(alerts.map((a) => [a.detection.rule.id, a.storedMs])),
+  };
+}
+
+const later = (offset: number, ms: number, seq = 9) =>
+  packed(offset, T0 + ms, BOOT, [exec(ms, proc(1, "/bin/true"), { seq, device: "gw-2" })]);
+
+test("a hit that overtook its parent's start is correlated after it, while its own alert comes at once", async () => {
+  const { shell, connection, second } = story();
+  const inOrder = await alertsOf([packed(1, T0, BOOT, [shell, connection, second]), later(2, 10)]);
+  const overtook = await alertsOf([
+    packed(1, T0 + 300, BOOT, [second], [shell, connection]),
+    packed(2, T0 + 600, BOOT, [shell, connection]),
+    later(3, 700),
+  ]);
+  expect(inOrder.rules).toContain(chain);
+  expect(overtook.rules).toEqual(inOrder.rules);
+  expect(overtook.at.get("local-shell")).toBe(T0 + 300);
+  expect(overtook.at.get(chain)).toBeGreaterThanOrEqual(T0 + 600);
+});
+
+test("what a hit overtook in its own batch goes before it: numbers decide, not batches", async () => {
+  const { shell, connection, second } = story();
+  const after = exec(300, proc(414, "/bin/true", { ppid: 413 }), { seq: 3 });
+  const log = [
+    packed(1, T0 + 300, BOOT, [second], [shell, connection, after]),
+    packed(2, T0 + 600, BOOT, [shell, connection, after]),
+    later(3, 700),
+  ];
+  expect((await alertsOf(log)).rules).toContain(chain);
+});
+
+test("a hole that is not filled within two seconds of the log is passed over", async () => {
+  const { shell, connection, second } = story();
+  const alone = await alertsOf([packed(1, T0, BOOT, [second], [shell, connection]), later(2, 1900), later(3, 2100, 10)]);
+  // Known from its own two hits' worth of score: correlated by itself once the time is over.
+  expect(alone.rules).toEqual(["local-shell"]);
+  const tooLate = [packed(1, T0, BOOT, [second], [shell, connection]), later(2, 2100), packed(3, T0 + 2200, BOOT, [shell, connection])];
+  expect((await alertsOf(tooLate)).rules).toEqual(["local-shell"]);
+});
+
+test("killed at any step, before or after the hole is filled: the same alerts", async () => {
+  const { shell, connection, second } = story();
+  const log = [
+    packed(1, T0 + 300, BOOT, [second], [shell, connection]),
+    later(2, 400),
+    packed(3, T0 + 600, BOOT, [shell, connection]),
+    later(4, 700),
+  ];
+  const whole = new TestSite();
+  whole.log.push(...log);
+  let steps = 0;
+  await whole.run(pipelineOf(rules), () => ++steps > 0);
+  expect(steps).toBeGreaterThan(6);
+  for (let at = 1; at <= steps; at++) {
+    const site = new TestSite();
+    site.log.push(...log);
+    let left = at;
+    await site.run(pipelineOf(rules), () => --left > 0);
+    expect(await site.run(pipelineOf(rules), () => true)).toBe(true);
+    expect(site.outcome(), `killed at step ${at}`).toEqual(whole.outcome());
+  }
+});
