@@ -38,6 +38,8 @@ export type Report = Disposable & {
   status(): OnlineStatus;
   /** Notes and logs a change of the connection: one line when something changed, not one an attempt. */
   connection(connected: boolean, why?: string): void;
+  /** Something that `picket-agent status` tells has changed. */
+  changed(): void;
   /** From now on it is written this often. */
   every(ms: number): void;
 };
@@ -80,6 +82,7 @@ export function startReport(parts: Parts): Report {
       else log("warn", "not connected", { broker: identity.mqtt, why });
       save();
     },
+    changed: save,
     every: (ms) => {
       clearInterval(timer);
       timer = setInterval(save, ms);

@@ -106,6 +106,7 @@ export async function startAgent(config: AgentConfig, explicit: Local, log: Log)
     uplink.resultsChanged();
     // Isolation may have changed: the console should not wait for it.
     uplink.heartbeat();
+    report.changed();
   });
   const renewal = startRenewal({
     dueInMs: () => renewInMs(credentials.cert, Date.now()),

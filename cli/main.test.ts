@@ -56,7 +56,7 @@ function answer(result: Pick<CommandResult, "ok" | "code" | "message">): void {
 }
 
 const names =
-  "up tui alerts alert devices device isolate release events token mesh sink doctor operator site broker detector rules replay demo".split(
+  "up tui alerts alert devices device isolate release settings events token mesh sink doctor operator site broker detector rules replay demo".split(
     " ",
   );
 test("--help lists every command, and each has its own", async () => {
@@ -90,10 +90,14 @@ test.each([
   "mesh verdict",
   "mesh share-ioc",
   "mesh iocs",
+  "settings",
+  "settings set",
+  "settings unset",
   "sink list",
   "sink test",
   "operator init",
   "operator list",
+  "operator grant",
   "operator sign",
   "site init",
   "site show",
