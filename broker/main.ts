@@ -48,7 +48,12 @@ export type Broker = AsyncDisposable & {
   status(): SiteStatus;
 };
 
-export type BrokerOptions = { readonly log?: Log; readonly nowMs?: () => number };
+export type BrokerOptions = {
+  readonly log?: Log;
+  readonly nowMs?: () => number;
+  /** How often silence is looked for, by the real clock. */
+  readonly sweepMs?: number;
+};
 
 /** Opens the site in `config.dir` and listens. Rejects when the site, a port or a certificate cannot be used; then nothing is left running. */
 export async function startBroker(config: BrokerConfig, options: BrokerOptions = {}): Promise<Broker> {
@@ -80,7 +85,7 @@ export async function startBroker(config: BrokerConfig, options: BrokerOptions =
     parts.mesh.wake();
   };
   stack.use(parts.changes.listen((change) => change.kind === "alert" && wake()));
-  stack.use(every(SWEEP_MS, log, () => parts.presence.sweep()));
+  stack.use(every(options.sweepMs ?? SWEEP_MS, log, () => parts.presence.sweep()));
   stack.use(every(SWEEP_MS, log, () => parts.presence.sweepCanaries()));
   stack.use(every(SWEEP_MS, log, () => parts.outbox.expire()));
   stack.use(every(SWEEP_MS, log, async () => parts.samples.sweep()));
@@ -142,6 +147,7 @@ async function assemble(given: Given) {
     },
     randomName: () => `device-${crypto.getRandomValues(Buffer.alloc(4)).toString("hex")}`,
     currentKeys: () => keys.current()?.jws,
+    mayRenew: (device) => intake.quotas.mayRenew(device),
     addresses: () => {
       const [first, ...also] = hostsForDevices(site.hosts, config.publicHost);
       return { ...addressesOf(first), ...(also.length > 0 ? { also } : {}) };
@@ -154,7 +160,7 @@ async function assemble(given: Given) {
   const status = () =>
     siteStatus(store, {
       ...{ site: site.site, version: pkg.version, startedMs, anchor: anchorHash(site.anchor) },
-      ...{ keysVersion: keys.current()?.version ?? 0, detectorConnected: feed.connected, sinks: sinks.status() },
+      ...{ keysVersion: keys.current()?.version ?? 0, detectorConnected: feed.connected, sinks: sinks.status(), nowMs: nowMs() },
     });
   const api = apiDeps(given, { intake, enrolment, commands, keys, packs, outbox, sinks, mesh: meshPort, ledger, changes, status, report });
   const handlers = mqttHandlers(given, { intake, presence, outbox, feed, samples, mesh, changes, report });

@@ -4,7 +4,7 @@ import { trimAlerts } from "./store/alerts.ts";
 import { trimCommands } from "./store/commands.ts";
 import type { Store } from "./store/database.ts";
 import { trimDeadLetters } from "./store/dead-letters.ts";
-import { detectorState } from "./store/detector.ts";
+import { unreadFrom } from "./store/lanes.ts";
 import { trimLog } from "./store/log.ts";
 import { forgetEpochs } from "./store/received.ts";
 
@@ -20,7 +20,7 @@ const DEAD_LETTERS_MS = 90 * DAY_MS;
 /** Call it every half minute. */
 export async function trim(store: Store, { log, alerts }: BrokerConfig, nowMs: number): Promise<void> {
   const old = { beforeMs: nowMs - log.keepDays * DAY_MS, keepBytes: log.keepBytes, limit: TRIM_ROWS };
-  while ((await store.commitSoon(() => trimLog(store, { ...old, unreadFrom: detectorState(store).cursor }))).batches >= TRIM_ROWS);
+  while ((await store.commitSoon(() => trimLog(store, { ...old, unreadFrom: unreadFrom(store) }))).batches >= TRIM_ROWS);
   const closed = { beforeMs: nowMs - alerts.keepDays * DAY_MS, keepCount: alerts.keepCount, limit: TRIM_ROWS };
   while ((await store.commitSoon(() => trimAlerts(store, closed))) >= TRIM_ROWS);
   await store.commitSoon(() => {

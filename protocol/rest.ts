@@ -79,7 +79,17 @@ export const SiteStatus = z.object({
   devices: z.object({ enrolled: count, online: count, isolated: count }),
   alerts: z.object({ open: count, low: count, medium: count, high: count, critical: count }),
   log: z.object({ batches: count, events: count, bytes: count, nextOffset: count }),
-  detector: z.object({ connected: z.boolean(), lagBatches: count, cursor: count, refused: count }),
+  detector: z.object({
+    connected: z.boolean(),
+    /** What it has not decided of what arrives now: batches, events, and seconds since the oldest was received. */
+    lagBatches: count,
+    lagEvents: count.optional(),
+    lagSeconds: count.optional(),
+    /** What it catches up on the side, without delaying the rest: after an outage, and of devices that hold up others. */
+    aside: z.object({ batches: count, events: count, seconds: count }).optional(),
+    cursor: count,
+    refused: count,
+  }),
   deadLetters: count,
   /** Files collected from devices to be scanned; absent from older sites. */
   samples: z

@@ -76,6 +76,14 @@ export const removeLane = (store: Store, id: number): void => {
   store.db.query("DELETE FROM lanes WHERE id = ?").run(id);
 };
 
+/** The lowest offset that is still to be read of all devices. */
+export const unreadFrom = (store: Store): number =>
+  store.db
+    .query<{ n: number }, []>(
+      "SELECT MIN(cursor) AS n FROM (SELECT cursor FROM detector UNION ALL SELECT cursor FROM lanes WHERE device IS NULL)",
+    )
+    .get()!.n;
+
 /** Gives devices back to the main cursor that are as far as it is. Not while there is a lane of all devices, which would read theirs too. */
 export function rejoin(store: Store, cursor: number): void {
   const lanes = listLanes(store);

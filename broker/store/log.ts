@@ -117,13 +117,8 @@ export function logTotals(store: Store): LogTotals {
 
 /** Events in the batches of [from, to). */
 export const eventsBetween = (store: Store, from: number, to: number): number =>
-  store.db
-    .query<{ n: number | null }, [number, number]>("SELECT SUM(count) AS n FROM log WHERE offset >= ? AND offset < ?")
-    .get(from, to)!.n ?? 0;
-
-/** How many batches the detector has not decided. */
-export const batchesFrom = (store: Store, offset: number): number =>
-  store.db.query<{ n: number }, [number]>("SELECT COUNT(*) AS n FROM log WHERE offset >= ?").get(offset)!.n;
+  store.db.query<{ n: number | null }, [number, number]>("SELECT SUM(count) AS n FROM log WHERE offset >= ? AND offset < ?").get(from, to)!
+    .n ?? 0;
 
 /** What a batch takes beside its own bytes: its row, its indexes, and on average half a page at its end. */
 export const ROW_BYTES = 512;
