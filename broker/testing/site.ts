@@ -35,7 +35,9 @@ export type TestSite = AsyncDisposable & {
 };
 
 /** Makes a site in a temporary directory and starts its broker in this process. */
-export async function testSite(given: { nowMs?: () => number; config?: object; anchor?: Anchor } = {}): Promise<TestSite> {
+export async function testSite(
+  given: { nowMs?: () => number; sweepMs?: number; config?: object; anchor?: Anchor } = {},
+): Promise<TestSite> {
   const root = mkdtempSync(join(tmpdir(), "pkbrk-"));
   const dir = join(root, "site");
   const made = await initSite({ dir, site: SITE, hosts: ["localhost", "127.0.0.1"], operator: { anchor: given.anchor ?? anchor() } });
@@ -43,6 +45,7 @@ export async function testSite(given: { nowMs?: () => number; config?: object; a
     startBroker(BrokerConfig.parse({ dir, host: "127.0.0.1", mqttPort: 0, httpsPort: 0, ...given.config }), {
       log: () => {},
       ...(given.nowMs ? { nowMs: given.nowMs } : {}),
+      ...(given.sweepMs ? { sweepMs: given.sweepMs } : {}),
     });
   let broker = await start();
   return {
