@@ -86,14 +86,16 @@ async function startOnSmallDisk(root: string) {
 
 /** A batch of random text: half a megabyte that no compression makes small. */
 const large = (first: number) =>
-  encodeBatch({
-    boot: BOOT,
-    oldest: 0,
-    events: Array.from({ length: 100 }, (_, at) => ({
-      ...{ v: 1 as const, device: "gw-1", epoch: EPOCH, seq: first + at, timeMs: 1, type: "log.line" as const },
-      body: { source: "test", message: crypto.getRandomValues(Buffer.alloc(2000)).toString("base64") },
-    })),
-  });
+  Buffer.from(
+    encodeBatch({
+      boot: BOOT,
+      oldest: 0,
+      events: Array.from({ length: 100 }, (_, at) => ({
+        ...{ v: 1 as const, device: "gw-1", epoch: EPOCH, seq: first + at, timeMs: 1, type: "log.line" as const },
+        body: { source: "test", message: crypto.getRandomValues(Buffer.alloc(2000)).toString("base64") },
+      })),
+    }),
+  );
 
 test.skipIf(!isRoot)(
   "below the reserve events wait and alerts do not; a disk that is full to the last byte loses nothing that was acknowledged (needs root for a mount)",
@@ -118,7 +120,7 @@ test.skipIf(!isRoot)(
           client ??= await mqtt.connectAsync(urlOf(broker.mqttPort), { ...optionsOf({ ca }, who), keepalive: 5 }, false);
           client.on("error", () => {});
           const dead = new Promise<never>((_, reject) => client?.once("close", () => reject(new Error("cut"))));
-          await Promise.race([client.publishAsync(mine(who, "events"), Buffer.from(batch), { qos: 1 }), dead]);
+          await Promise.race([client.publishAsync(mine(who, "events"), batch, { qos: 1 }), dead]);
           break;
         } catch {
           client?.end(true);

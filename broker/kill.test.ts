@@ -15,29 +15,11 @@ import { detectorState } from "./store/detector.ts";
 import { addCertificate, addDevice } from "./store/devices.ts";
 import { nextOffset, readBatches } from "./store/log.ts";
 import { openStore } from "./store/schema.ts";
+import { startKillable } from "./testing/killable.ts";
 import { anchor, type Credentials, closed, makeBatch, mine, optionsOf, SITE, urlOf } from "./testing/site.ts";
 
 const ROUNDS = 12;
 const EPOCH = "killed00";
-
-async function startChild(dir: string) {
-  const child = Bun.spawn(["bun", new URL("testing/child.ts", import.meta.url).pathname, dir], { stdout: "pipe", stderr: "inherit" });
-  const reader = child.stdout.getReader();
-  let text = "";
-  while (!text.includes("\n")) {
-    const { value, done } = await reader.read();
-    if (done) throw new Error("the broker ended before it listened");
-    text += new TextDecoder().decode(value);
-  }
-  const { mqttPort } = JSON.parse(text) as { mqttPort: number };
-  return {
-    mqttPort,
-    kill: async () => {
-      child.kill("SIGKILL");
-      await child.exited;
-    },
-  };
-}
 
 /** A site with registered identities, made without a running broker. */
 async function makeSite() {
@@ -109,7 +91,7 @@ test(`kill -9 under load, ${ROUNDS} times: every acknowledged event is in the lo
   const next = new Map(devices.map(({ name }) => [name, 0]));
   try {
     for (let round = 0; round < ROUNDS; round++) {
-      const broker = await startChild(dir);
+      const broker = await startKillable(dir);
       const clients = await Promise.all(devices.map((who) => dial(broker.mqttPort, ca, who)));
       // Another batch size each round: what is sent again overlaps what was stored in other pieces.
       const size = 20 + ((round * 37) % 90);
@@ -191,7 +173,7 @@ test(`kill -9 while the detector commits, ${ROUNDS} times: alerts and cursor mov
   let cursor = 0;
   try {
     for (let round = 0; round < ROUNDS; round++) {
-      const broker = await startChild(dir);
+      const broker = await startKillable(dir);
       const [source, reader] = await Promise.all([dial(broker.mqttPort, ca, device), dial(broker.mqttPort, ca, detector)]);
       const load = publishUntilCut(source, device, sent, 1);
       const reading = detectUntilCut(reader);

@@ -160,6 +160,19 @@ test("guessing is slowed for its address, also at enrolment; a right credential 
   expect((await guarded.call("GET", "/v1/site")).status).toBe(200);
 });
 
+test("calls that need no credential are slowed for their address, also when they are right; operators are not", async () => {
+  const renew = async () => ({ certificate: "x", ca: "x" });
+  const enrolment = { ca: () => "ca", enroll: renew as never, renew, createToken: () => ({ token: "x", expiresMs: 1 }) };
+  const limits = { failures: unlimited, open: { burst: 3, refillMs: 3600_000, addresses: 10 } };
+  await using guarded = await startSite({ limits, deps: { enrolment } });
+  const body = { certificate: "x".repeat(100), csr: "x".repeat(100), proof: "a.b.c" };
+  const answers: number[] = [];
+  for (let n = 0; n < 6; n++) answers.push((await guarded.call("POST", "/v1/renew", body)).status);
+  expect(answers.slice(3)).toEqual([429, 429, 429]);
+  expect(answers.slice(0, 3)).not.toContain(429);
+  expect((await guarded.call("GET", "/v1/site")).status).toBe(200);
+});
+
 test("alerts: severity means this and above, a technique includes its sub-techniques", async () => {
   const high = site.putAlert(detection({ severity: "high", attack: { tactics: [], techniques: ["T1105.001"] } }));
   const low = site.putAlert(detection({ severity: "low", attack: { tactics: [], techniques: ["T1105"] } }));

@@ -4,7 +4,7 @@ import { type Problem, type RouteName, routes, STREAM_PATH } from "@picket/proto
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { Refused } from "../refused.ts";
 import type { ApiDeps, Operator } from "./deps.ts";
-import { FAILURE_LIMITS, type FailureLimits, Failures } from "./failures.ts";
+import { FAILURE_LIMITS, type FailureLimits, Failures, OPEN_LIMITS } from "./failures.ts";
 import { handlers } from "./handlers.ts";
 import { serveRelease } from "./installer.ts";
 import { openApi } from "./openapi.ts";
@@ -39,6 +39,7 @@ export type ApiOptions = {
   /** For tests; the defaults are the shipped limits. */
   readonly limits?: {
     readonly failures?: FailureLimits;
+    readonly open?: FailureLimits;
     readonly stream?: StreamLimits;
     readonly bodyMs?: number;
     readonly idleMs?: number;
@@ -72,7 +73,8 @@ export async function startApi(deps: ApiDeps, options: ApiOptions): Promise<Api>
   app.server.maxConnections = MAX_CONNECTIONS;
   const failures = new Failures(options.limits?.failures ?? FAILURE_LIMITS);
   const streams = new Streams(deps, options.limits?.stream ?? STREAM_LIMITS);
-  guard(app, deps, failures, options.limits?.bodyMs ?? BODY_MS);
+  const open = new Failures(options.limits?.open ?? OPEN_LIMITS);
+  guard(app, deps, { failures, open }, options.limits?.bodyMs ?? BODY_MS);
   register(app, deps);
   app.get(STREAM_PATH, { config: { auth: "operator" } }, (request, reply) => {
     if (streams.isFull) throw new Refused("unavailable", "Too many live streams are open", "Close one");
@@ -98,7 +100,7 @@ export async function startApi(deps: ApiDeps, options: ApiOptions): Promise<Api>
 type App = FastifyInstance<Server>;
 
 /** All that happens before a handler, and to every answer. */
-function guard(app: App, deps: ApiDeps, failures: Failures, bodyMs: number): void {
+function guard(app: App, deps: ApiDeps, { failures, open }: { failures: Failures; open: Failures }, bodyMs: number): void {
   app.removeContentTypeParser("text/plain");
   app.decorateRequest("operator", undefined);
   app.decorateRequest("bodyDeadline", undefined);
@@ -109,12 +111,15 @@ function guard(app: App, deps: ApiDeps, failures: Failures, bodyMs: number): voi
     const token = auth === "open" ? undefined : bearerOf(request);
     request.operator = token === undefined ? undefined : deps.credentials.find(token);
     if (request.operator) return;
-    const waitMs = failures.waitMs(request.ip, deps.nowMs());
-    if (waitMs > 0) {
+    const refuseFor = (waitMs: number, what: string) => {
+      if (waitMs === 0) return;
       reply.header("retry-after", Math.ceil(waitMs / 1000));
-      throw new Refused("too-many", "Too many failed attempts came from your address", `Wait ${Math.ceil(waitMs / 1000)} s`);
-    }
+      throw new Refused("too-many", what, `Wait ${Math.ceil(waitMs / 1000)} s`);
+    };
+    refuseFor(failures.waitMs(request.ip, deps.nowMs()), "Too many failed attempts came from your address");
     if (auth !== "open") throw unauthenticated(token);
+    refuseFor(open.waitMs(request.ip, deps.nowMs()), "Too many calls came from your address");
+    open.note(request.ip, deps.nowMs());
   });
   app.addHook("preParsing", (request, _reply, payload, done) => {
     request.bodyDeadline = setTimeout(() => request.raw.socket.destroy(), bodyMs);

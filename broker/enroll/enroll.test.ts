@@ -17,6 +17,7 @@ let ca: Authority;
 let enrolment: Enrolment;
 let clock: { nowMs: number };
 let cut: string[];
+let renewals: number;
 const anchor = makeAnchor();
 
 beforeEach(async () => {
@@ -24,6 +25,7 @@ beforeEach(async () => {
   store = openStore(":memory:");
   ca = await readAuthority(await createAuthority(SITE, clock.nowMs));
   cut = [];
+  renewals = 100;
   let names = 0;
   enrolment = createEnrolment({
     site: SITE,
@@ -40,6 +42,7 @@ beforeEach(async () => {
     nowMs: () => clock.nowMs,
     randomName: () => `device-${++names}`,
     currentKeys: () => "keys.jws",
+    mayRenew: () => renewals-- > 0,
     addresses: () => ({ https: "site.example:8443", mqtt: "site.example:8883" }),
     disconnect: (device) => cut.push(device),
     changed: () => {},
@@ -159,6 +162,18 @@ test.each([0, 25, 31, 30 + 179])(
     expect(getDevice(store, "gw-1")?.certificateExpiresMs).toBe(after.notAfterMs);
   },
 );
+
+test("a device that renews again and again is refused, and no row more is written", async () => {
+  const old = await enrolled("gw-1");
+  const { csr } = await makeCsr();
+  const request = { certificate: old.certificate, csr, proof: await proofFor(csr, old.keys.privateKey) };
+  renewals = 1;
+  await enrolment.renew(request);
+  const rows = () => store.db.query<{ n: number }, []>("SELECT COUNT(*) AS n FROM certificates").get()!.n;
+  const before = rows();
+  await expect(enrolment.renew(request)).rejects.toMatchObject({ kind: "too-many" });
+  expect(rows()).toBe(before);
+});
 
 test("renewal is refused: too late, revoked, another's key, another CSR, a proof made for something else", async () => {
   const old = await enrolled("gw-1");

@@ -39,6 +39,8 @@ export type EnrolPorts = {
   readonly nowMs: () => number;
   readonly randomName: () => string;
   readonly currentKeys: () => string | undefined;
+  /** Whether this device may have another certificate now: each costs a signature and a row, and whoever stole its key could ask for any number. */
+  readonly mayRenew: (device: string) => boolean;
   /** Where devices reach the site, as host:port. Asked when a token is made: the ports are known only then. */
   readonly addresses: () => { https: string; mqtt: string; also?: string[] };
   /** Cuts the live connection of a device. */
@@ -136,6 +138,8 @@ async function renew(ports: EnrolPorts, request: RenewRequest): Promise<RenewRes
   if (peer.notAfterMs + RENEW_WITHIN_MS < nowMs)
     throw new Refused("forbidden", `The certificate of ${device.id} expired more than 180 days ago`, "Enrol the device with a new token");
   await checkProof(request, key);
+  if (!ports.mayRenew(device.id))
+    throw new Refused("too-many", `${device.id} renews more often than it may`, "Wait an hour; if it does not stop, revoke the device");
   const issued = await issue(ports, request.csr, device.id, nowMs);
   await ports.store.commitSoon(() => {
     // Revocation may have come while the CA was signing: a certificate of a revoked device must never be stored as good.

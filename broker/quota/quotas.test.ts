@@ -151,6 +151,14 @@ test("who dials again and again is refused, and told of; another identity is not
   expect(quotas.mayConnect(hostile)).toBe(false);
 });
 
+test("a device may renew its certificate ten times at once, then once an hour", () => {
+  const { quotas, clock } = setup();
+  expect(Array.from({ length: 30 }, () => quotas.mayRenew("gw-1")).filter(Boolean)).toHaveLength(10);
+  expect(quotas.mayRenew("gw-2")).toBe(true);
+  clock.nowMs += 3600_000 - 1;
+  expect([quotas.mayRenew("gw-1"), quotas.mayRenew("gw-1")]).toEqual([true, false]);
+});
+
 test("when the broker stops nobody waits for ever", async () => {
   const { send, quotas } = setup();
   quotas.spend("gw-1", { messages: 1e6 });

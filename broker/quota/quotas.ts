@@ -27,6 +27,8 @@ const TURN = { messages: 128, bytes: 4 << 20 } as const;
 const CALM_MS = 10_000;
 /** How long a refused connection is told of. */
 const REFUSED_MS = 600_000;
+/** An agent renews once in ten days, and tries again when the answer was lost. */
+const RENEWALS: Rate = { perS: 1 / 3600, burst: 10 };
 
 export type QuotaPorts = {
   readonly limits: QuotaLimits;
@@ -80,7 +82,8 @@ type State = {
 export class Quotas implements Disposable {
   readonly #ports: QuotaPorts;
   readonly #devices = new Map<string, State>();
-  readonly #connections = new Map<string, Bucket>();
+  /** Connections and renewals, by identity. */
+  readonly #rare = new Map<string, Bucket>();
   /** Devices with messages that wait, in the order of their turns. */
   readonly #line = new Set<State>();
   #turn: ReturnType<typeof setImmediate> | undefined;
@@ -95,22 +98,28 @@ export class Quotas implements Disposable {
   /** Whether this identity may open another connection now. */
   mayConnect({ role, name }: { role: string; name: string }): boolean {
     const { limits, nowMs } = this.#ports;
-    const key = `${role}:${name}`;
-    let bucket = this.#connections.get(key);
-    if (!bucket) {
-      bucket = new Bucket({ perS: limits.connectionsPerMinute / 60, burst: limits.connectionsPerMinute }, nowMs());
-      this.#connections.set(key, bucket);
-    }
-    if (bucket.waitMs(nowMs()) === 0) {
-      bucket.take(1, nowMs());
-      return true;
-    }
+    const perMinute = limits.connectionsPerMinute;
+    if (this.#takeOne(`connect ${role}:${name}`, { perS: perMinute / 60, burst: perMinute })) return true;
     if (role === "device") {
       const state = this.#state(name);
       state.refusedConnections++;
       state.lastRefusedMs = nowMs();
     }
     return false;
+  }
+
+  /** Whether this device may have another certificate now. */
+  mayRenew(device: string): boolean {
+    return this.#takeOne(`renew ${device}`, RENEWALS);
+  }
+
+  #takeOne(key: string, rate: Rate): boolean {
+    const now = this.#ports.nowMs();
+    const bucket = this.#rare.get(key) ?? new Bucket(rate, now);
+    this.#rare.set(key, bucket);
+    if (bucket.waitMs(now) > 0) return false;
+    bucket.take(1, now);
+    return true;
   }
 
   /** Resolves when the message may be taken in; undefined: at once. Rejects with `Abandoned` when its connection ends before. */
