@@ -66,7 +66,10 @@ export class Outbox {
     if (typeof result === "string") return result;
     const command = await this.#ports.store.commitSoon(() => this.#ports.commands.answer(device, result));
     if (command) this.#tell(command);
-    else this.#ports.log("warn", "a device answered a command it was never sent", { device, jti: result.jti, code: result.code });
+    else if (result.jti === undefined) {
+      const { ok, act, code, message } = result;
+      this.#ports.log(ok ? "info" : "warn", "a device said what became of something without a number", { device, act, code, why: message });
+    } else this.#ports.log("warn", "a device answered a command it was never sent", { device, jti: result.jti, code: result.code });
     return undefined;
   }
 

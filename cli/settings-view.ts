@@ -51,7 +51,7 @@ function stateOf(device: Device, packs: readonly Pick<PackRecord, "dev" | "versi
   if (behind.length > 0) {
     if (device.presence !== "online") return view("away", `${device.presence}: hears of it when it connects`);
     if (device.status && !device.status.packs) return view("too-old", "its agent knows no settings: upgrade it");
-    return view("waiting", "has not taken it yet");
+    return view("waiting", "has not taken it yet; what it said: picket events --type response.result");
   }
   if (ahead) return view("ahead", `has version ${ahead.version}, which this site does not have: was it restored from a backup?`);
   return view("runs", "runs them");

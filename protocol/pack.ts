@@ -16,6 +16,9 @@ export const MAX_PACK_CHARS = 240 << 10;
 export const WHOLE_SITE = "*";
 export const PackTarget = z.union([deviceId, z.literal(WHOLE_SITE)]);
 
+/** How far a version may be above the one before: whoever stole a key must not use up all numbers, so that nobody can ever set anything again. */
+export const MAX_VERSION_STEP = 1_000_000;
+
 /**
  * Claims of a pack. `version` only rises, per kind and target. Times are seconds; after `exp` no device takes it any more, but one that has taken it
  * keeps it. A device refuses claims it does not know: they may be a restriction.
@@ -25,7 +28,10 @@ export const PackClaims = z.strictObject({
   dev: PackTarget,
   /** Any word: a device says of which kind it knows nothing. */
   kind: z.string().regex(/^[a-z][a-z-]{0,31}$/),
-  version: z.int().positive(),
+  version: z
+    .int()
+    .positive()
+    .max(2 ** 40),
   iat: z.int().nonnegative(),
   exp: z.int().nonnegative().optional(),
   kid: z.string().max(64),

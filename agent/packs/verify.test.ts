@@ -64,6 +64,7 @@ test.each<[string, string | Promise<string>, string, string]>([
   ["a claim this agent does not know", pack(anna, { version: 5, notOnMondays: true }), "malformed", "pack"],
   ["a version that is no number", pack(anna, { version: "5" }), "malformed", "pack"],
   ["a version beyond all numbers", pack(anna, { version: 2 ** 60 }), "malformed", "pack"],
+  ["a version that uses up all others", pack(anna, { version: 2 ** 39 }), "malformed", "settings"],
   ["a target that is a pattern", pack(anna, { version: 5, dev: "kiosk-*" }), "malformed", "pack"],
   [
     "a changed payload",

@@ -1,6 +1,6 @@
 // Whether a device takes a pack. Pure, and the same for every kind: what the payload means is judged by whoever knows the kind.
 import type { KeyList, Refusal, Right } from "@picket/protocol/command";
-import { MAX_PACK_CHARS, PACK_TYP, PackClaims, type PackKind, WHOLE_SITE } from "@picket/protocol/pack";
+import { MAX_PACK_CHARS, MAX_VERSION_STEP, PACK_TYP, PackClaims, type PackKind, WHOLE_SITE } from "@picket/protocol/pack";
 import { fieldsOf, isSignedBy, MAX_SKEW_S, openJws, type Refused, refuse } from "../signed.ts";
 
 export type Known = {
@@ -50,6 +50,8 @@ export async function verifyPack(jws: string, known: Known): Promise<PackVerdict
   const again = highest?.hash === hash && highest.version === claims.version;
   if (highest && claims.version <= highest.version && !again)
     return no("replayed", `version ${claims.version} is not above ${highest.version}, which this device has seen`);
+  if (highest && claims.version > highest.version + MAX_VERSION_STEP)
+    return no("malformed", `version ${claims.version} is more than ${MAX_VERSION_STEP} above ${highest.version}`);
   const nowS = known.nowMs / 1000;
   if (!again && claims.exp !== undefined && claims.exp <= nowS)
     return no("expired", `it expired ${Math.ceil(nowS - claims.exp)} s ago by this device's clock`);

@@ -50,6 +50,13 @@ test("versions only rise; the current pack again is no error", async () => {
     await expect(packs.put(await signPack(keyring, { version, payload: {} }), "anna", NOW)).rejects.toThrow(/not newer than version 5/);
 });
 
+test("a version that uses up all others is refused", async () => {
+  const packs = await site();
+  await packs.put(await signPack(keyring), "anna", NOW);
+  await expect(packs.put(await signPack(keyring, { version: 2 ** 39 }), "anna", NOW)).rejects.toThrow(/more than 1000000 above version 1/);
+  await expect(packs.put(await signPack(keyring, { version: 2 ** 41 }), "anna", NOW)).rejects.toThrow(/not a signed pack/);
+});
+
 test("two of the same version at the same time: one is kept", async () => {
   const packs = await site();
   const both = await Promise.all([signPack(keyring), signPack(keyring, { payload: { metricsS: 20 } })]);

@@ -1,7 +1,7 @@
 // Signed packs: what operators set on devices. The broker cannot make one: it checks, keeps the newest of each kind and target, and carries them; a device checks again.
 import type { Database } from "bun:sqlite";
 import type { KeyList } from "@picket/protocol/command";
-import { PACK_TYP, PackClaims, type PackKind, type PackRecord, packKinds, WHOLE_SITE } from "@picket/protocol/pack";
+import { MAX_VERSION_STEP, PACK_TYP, PackClaims, type PackKind, type PackRecord, packKinds, WHOLE_SITE } from "@picket/protocol/pack";
 import { readSettings } from "@picket/protocol/settings";
 import { compactVerify, decodeProtectedHeader, importJWK } from "jose";
 import * as z from "zod";
@@ -133,6 +133,11 @@ export class Packs {
           "conflict",
           `Version ${version} of these ${kind} is not newer than version ${before.version}, which this site already has`,
           "Somebody else may have changed them meanwhile: look at them, and change them again",
+        );
+      if (before && version > before.version + MAX_VERSION_STEP)
+        throw new Refused(
+          "conflict",
+          `Version ${version} is more than ${MAX_VERSION_STEP} above version ${before.version}; devices would refuse it`,
         );
       this.#db.run("INSERT OR REPLACE INTO packs (kind, dev, version, kid, jws, operator, putMs) VALUES (?, ?, ?, ?, ?, ?, ?)", [
         kind,
