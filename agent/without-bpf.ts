@@ -7,15 +7,16 @@ import { type CollectorName, collectorNames, type Health } from "./bpf/programs.
 import { wallTimeAt } from "./clock.ts";
 import { containerOf } from "./enrich/containers.ts";
 import { hostProc, type Proc } from "./enrich/proc.ts";
-import { endsOf, parseSockets } from "./enrich/sockets.ts";
+import { endsOf } from "./enrich/sockets.ts";
 import { connectedStdio } from "./enrich/stdio.ts";
 import { ProcessTree } from "./enrich/tree.ts";
 import { userNames } from "./enrich/users.ts";
 import { type Connections, createConnections } from "./fallback/connections.ts";
 import { type Files, type FileWatch, openFiles, probeFiles } from "./fallback/files.ts";
-import { type Change, openConnector, probeConnector } from "./fallback/proc-connector.ts";
+import { type Change, type Connector, openConnector, probeConnector } from "./fallback/proc-connector.ts";
 import { ProcTable } from "./fallback/proc-table.ts";
 import { createPrograms, type Programs } from "./fallback/programs.ts";
+import { parseSockets } from "./socket-table.ts";
 import { Unsupported } from "./unsupported.ts";
 
 export type WithoutBpfOptions = {
@@ -65,11 +66,13 @@ class Running implements WithoutBpf {
   readonly #tree: ProcessTree;
   readonly #programs: Programs;
   readonly #connections: Connections;
-  #connector: Disposable | undefined;
+  #connector: Connector | undefined;
   #table: ProcTable | undefined;
   #files: Files | undefined;
   #lost = 0;
   #looks = 0;
+  /** Since when each process is what it is, by the boot clock. */
+  readonly #since = new Map<number, bigint>();
   /** Who runs, during a look at all of them. */
   #running: number[] | undefined;
   #lookTimer: NodeJS.Timeout | undefined;
@@ -112,6 +115,7 @@ class Running implements WithoutBpf {
 
   poll(): void {
     if (this.#stopped) return;
+    this.#connector?.poll();
     this.#files?.drain();
     this.#lookAtProcesses();
     this.#connections.look();
@@ -143,6 +147,7 @@ class Running implements WithoutBpf {
 
   #lookAtFilesIn(ms: number): void {
     this.#filesTimer = setTimeout(() => {
+      this.#connector?.poll();
       const some = this.#files?.drain() ?? false;
       this.#lookAtFilesIn(some && this.#table ? FILES_MS : Math.min(FILES_RARELY_MS, ms + FILES_MS / 2));
     }, ms);
@@ -158,6 +163,8 @@ class Running implements WithoutBpf {
       if (this.#table || ++this.#looks % SWEEP_LOOKS === 0) {
         this.#tree.sweep();
         this.#programs.sweep();
+        const running = new Set(this.#running ?? hostProc.pids());
+        for (const pid of this.#since.keys()) if (!running.has(pid)) this.#since.delete(pid);
       }
     } finally {
       this.#running = undefined;
@@ -171,15 +178,31 @@ class Running implements WithoutBpf {
       this.#tree.sweep();
       this.#tree.seed();
     }
-    let drained = false;
-    for (const change of changes) {
+    const ended = new Map<number, Change>();
+    const end = () => {
       // What a process did to files is told while it is known.
-      if (change.kind === "exit" && !drained) {
-        this.#files?.drain();
-        drained = true;
+      if (ended.size > 0) this.#files?.drain();
+      for (const change of ended.values()) this.#programs.changed(change);
+      ended.clear();
+    };
+    for (const change of changes) {
+      if (change.kind === "exit") {
+        ended.set(change.tid, change);
+        continue;
       }
+      if (ended.has(change.pid)) end();
+      if (change.kind === "exec" && this.#wasLonger(change)) this.#files?.drain();
+      if (change.kind !== "uid") this.#since.set(change.pid, change.bootNs);
       this.#programs.changed(change);
     }
+    for (const { pid } of ended.values()) this.#since.delete(pid);
+    end();
+  }
+
+  /** What is done to files bears no time: what waits is taken for the deed of the program that had more of it, the one before or the new one. */
+  #wasLonger({ pid, bootNs }: { readonly pid: number; readonly bootNs: bigint }): boolean {
+    const since = this.#since.get(pid);
+    return since === undefined || bootNs - since > bootNowNs() - bootNs;
   }
 
   #onLoss(collector: string, count: number): void {

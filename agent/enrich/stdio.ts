@@ -1,6 +1,6 @@
 // Whether a shell or interpreter talks over the network instead of a terminal.
 import type { Process } from "@picket/protocol/event";
-import type { Ends } from "./sockets.ts";
+import type { Ends } from "../socket-table.ts";
 
 /** Programs that do what they read: a look at three links of /proc for each program start would cost too much. */
 const steered =

@@ -185,6 +185,23 @@ test("programs that have run for a while, and whether their file is gone", async
   expect(await rowsOf("processes")).toEqual([{ pid: 7, startTicks: 100, exe: "/tmp/.x", deleted: true, command: "/tmp/.x -d", uid: 33 }]);
 });
 
+test("listeners of all four tables; no connections, no clients' datagram sockets; IPv4 in an IPv6 socket is told as IPv4", async () => {
+  const row = (at: string, state: string, inode: number) =>
+    `   0: ${at} 00000000:0000 ${state} 00000000:00000000 00:00000000 00000000     0        0 ${inode} 1 0\n`;
+  put({
+    "proc/net/tcp": row("0100007F:0016", "0A", 1) + row("0100007F:0017", "01", 2),
+    "proc/net/tcp6": row("0000000000000000FFFF00000100007F:0050", "0A", 3),
+    "proc/net/udp": row("00000000:0035", "07", 4) + row("00000000:FFFF", "07", 5),
+    "proc/net/udp6": row("00000000000000000000000000000000:0044", "07", 6),
+  });
+  expect(await rowsOf("listening_ports")).toEqual([
+    { proto: "tcp", ip: "127.0.0.1", port: 22, exe: "" },
+    { proto: "tcp", ip: "127.0.0.1", port: 80, exe: "" },
+    { proto: "udp", ip: "0.0.0.0", port: 53, exe: "" },
+    { proto: "udp", ip: "::", port: 68, exe: "" },
+  ]);
+});
+
 test("this host: who listens", async () => {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

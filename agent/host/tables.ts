@@ -5,6 +5,7 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { type InventoryTable, settings } from "@picket/protocol/settings";
+import { parseSockets } from "../socket-table.ts";
 import type { Row, Table } from "./inventory.ts";
 import { readUserFile } from "./user-file.ts";
 
@@ -86,25 +87,20 @@ function* processes(root: string): Iterable<Row> {
   }
 }
 
-const LISTEN = "0A";
-const UNCONNECTED = "07";
+// include/net/tcp_states.h; a datagram socket that is not connected is "closed".
+const LISTEN = 10;
+const UNCONNECTED = 7;
 
 function listeningPorts(root: string): Row[] {
   const found = new Map<string, Row>();
-  for (const [proto, table, state] of [
+  for (const [proto, table, wanted] of [
     ["tcp", "tcp", LISTEN],
     ["tcp", "tcp6", LISTEN],
     ["udp", "udp", UNCONNECTED],
     ["udp", "udp6", UNCONNECTED],
   ] as const) {
-    for (const line of read(join(root, "proc/net", table))
-      .split("\n")
-      .slice(1)) {
-      const columns = line.trim().split(/\s+/);
-      const [address = "", port = ""] = (columns[1] ?? "").split(":");
-      if (columns[3] === state && !(proto === "udp" && ephemeral(Number.parseInt(port, 16))))
-        found.set(columns[9] ?? "", { proto, ip: addressOf(address), port: Number.parseInt(port, 16) });
-    }
+    for (const { local, state, inode } of parseSockets(read(join(root, "proc/net", table))))
+      if (state === wanted && !(proto === "udp" && ephemeral(local.port))) found.set(inode, { proto, ip: local.ip, port: local.port });
   }
   return owners(root, found);
 }
@@ -122,14 +118,6 @@ function owners(root: string, sockets: ReadonlyMap<string, Row>): Row[] {
     }
   }
   return [...sockets].map(([inode, row]) => ({ ...row, exe: cut(held.get(inode) ?? "") }));
-}
-
-// The kernel prints 32-bit words of this machine's order: little-endian on both architectures.
-function addressOf(hex: string): string {
-  const bytes = (hex.match(/.{8}/g) ?? []).flatMap((word) => [6, 4, 2, 0].map((at) => Number.parseInt(word.slice(at, at + 2), 16)));
-  if (bytes.length === 4) return bytes.join(".");
-  const groups = Array.from({ length: 8 }, (_, at) => (((bytes[at * 2] ?? 0) << 8) | (bytes[at * 2 + 1] ?? 0)).toString(16)).join(":");
-  return new URL(`http://[${groups}]/`).hostname.slice(1, -1);
 }
 
 function* crontabs(root: string): Iterable<Row> {
