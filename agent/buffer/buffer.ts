@@ -3,7 +3,7 @@ import type { SensorEvent } from "@picket/protocol/event";
 import type { EventSource, Lease } from "../lease.ts";
 import { Disk, type Held, type Loss, lostOf, type Mark, revive, type Unclean } from "./disk.ts";
 import { Mirror, type Recovered, recover } from "./mirror.ts";
-import { BufferBusy, classes, type EpochRow, isDamage, isRefusal } from "./store.ts";
+import { BufferBusy, classes, type EpochRow, isDamage, isRefusal, NotABuffer } from "./store.ts";
 import { type Pending, Tail } from "./tail.ts";
 import { type Flash, Wear, writtenBytes } from "./wear.ts";
 
@@ -150,7 +150,12 @@ export class EventBuffer implements EventSource, Disposable {
   }
 
   lease(max: { events: number; bytes: number }): Lease | undefined {
-    return this.#guard(() => this.#take("urgent", max) ?? this.#take("plain", max));
+    return this.#guard(() => {
+      const lease = this.#take("urgent", max) ?? this.#take("plain", max);
+      // Nothing is found where something is counted.
+      if (!lease && this.#disk.free > 0) throw new NotABuffer(`${this.#disk.free} events are counted that are not there`);
+      return lease;
+    });
   }
 
   ack(lease: Lease): void {
@@ -252,6 +257,7 @@ export class EventBuffer implements EventSource, Disposable {
     this.#recovered = undefined;
     if (unclean) this.#options.onUnclean?.(unclean);
     if (unclean && unclean.atMost > 0) this.#bounds.push({ epoch: unclean.epoch, count: unclean.atMost, atMost: true });
+    if (this.#disk.wasEmpty) this.#report("the buffer file was damaged: it was empty; what it held, if anything, is lost");
     this.#beginMirror();
     this.#syncNow();
   }
@@ -329,8 +335,9 @@ export class EventBuffer implements EventSource, Disposable {
     else if (this.#tail.size > 0 && !this.#mayNotSpill()) {
       const now = this.#monotonicMs();
       const stays = now - this.#answeredMs < ANSWERED_WITHIN_MS ? STAYS_MS : 0;
-      this.#write([...this.#tail.values()].filter(({ atMs }) => now - atMs >= stays));
-      this.#sync();
+      const old = [...this.#tail.values()].filter(({ atMs }) => now - atMs >= stays);
+      if (old.length > 0) this.#write(old);
+      if (old.length > 0) this.#sync();
       this.#noteTurn();
     }
     this.#armSpill();
@@ -437,7 +444,7 @@ export class EventBuffer implements EventSource, Disposable {
     const row = found?.row ?? current;
     const items = [...(found?.items ?? []), ...more];
     if (items.length === 0) return undefined;
-    const events = [...(found?.events ?? []), ...more.map(({ event, seq }) => revive(event, seq, current))];
+    const events = [...(found?.events ?? []), ...more.map(({ event, seq }) => revive(event, seq, current)!)];
     const id = this.#leaseId++;
     this.#leases.set(id, { epoch: row.epoch, items, gone: [] });
     return { id, epoch: row.epoch, boot: row.boot, oldest: this.#oldest(row), events };

@@ -1,9 +1,10 @@
 // The buffer's file and what is known of it: which events it holds, which of them are given out or acknowledged, and what was lost of each run.
 import type { SensorEvent } from "@picket/protocol/event";
-import { countLost, countOff, evict, total } from "./evict.ts";
+import { bootId, deviceId, epochId } from "@picket/protocol/names";
+import { bytesOf, countLost, countOff, evict, total } from "./evict.ts";
 import type { Lost, Recovered } from "./mirror.ts";
 import { setAside } from "./set-aside.ts";
-import { classes, type EpochRow, openStore, runsOf, type Store } from "./store.ts";
+import { classes, type EpochRow, type EventRow, NotABuffer, openStore, runsOf, type Store } from "./store.ts";
 import type { Pending } from "./tail.ts";
 
 export type Item = { readonly seq: number; readonly class: number; readonly bytes: number };
@@ -37,6 +38,8 @@ export class Disk {
   #plainFrom = 0;
   #urgentFrom = 0;
   freeUrgent = 0;
+  /** There was a file, and nothing in it: a new one is like that only for a moment. */
+  wasEmpty = false;
   /** Not yet told, by epoch. */
   readonly #lost = new Map<string, Lost>();
 
@@ -77,6 +80,7 @@ export class Disk {
     const store = openStore(this.#of.path, this.#of);
     try {
       const found = store.epochs();
+      if (!found.every(isSane)) throw new NotABuffer("the list of runs says what cannot be");
       // Those this run knows of an earlier file, which is set aside: they are empty, but what they lost is still to be told.
       const rows = [...found, ...this.rows.slice(0, -1).map((row) => ({ ...row }))];
       let unclean: Unclean | undefined;
@@ -101,6 +105,7 @@ export class Disk {
       this.#plainFrom = this.#urgentFrom = 0;
       this.rows = rows;
       this.#store = store;
+      this.wasEmpty = store.wasEmpty;
       return unclean;
     } catch (error) {
       store.close();
@@ -169,22 +174,33 @@ export class Disk {
     if (!store || (urgent && this.freeUrgent === 0)) return undefined;
     const items: Item[] = [];
     const events: SensorEvent[] = [];
+    const bad: EventRow[] = [];
+    let lastId = -1;
     let row: EpochRow | undefined;
     let bytes = 0;
     let isAll = true;
     for (const one of urgent ? store.urgentFrom(this.#urgentFrom) : store.plainFrom(this.#plainFrom)) {
+      if (one.class > classes.plain !== urgent || one.id <= lastId) throw new NotABuffer("its index and its table disagree");
+      lastId = one.id;
       if (this.#taken.has(one.id)) continue;
-      row ??= this.rows.findLast(({ base }) => base <= one.id)!;
+      const its = this.rows.findLast(({ base }) => base <= one.id);
+      const event = its && revive(one.event, one.id - its.base, its);
+      if (!event) {
+        bad.push(one);
+        continue;
+      }
+      row ??= its;
       const oneBytes = Buffer.byteLength(one.event);
       const full = items.length >= max.events || (items.length > 0 && bytes + oneBytes > max.bytes);
-      if (full || one.id >= row.base + row.next) {
+      if (full || row !== its) {
         isAll = false;
         break;
       }
       items.push({ seq: one.id - row.base, class: one.class, bytes: oneBytes });
-      events.push(revive(one.event, one.id - row.base, row));
+      events.push(event);
       bytes += oneBytes;
     }
+    if (bad.length > 0) this.#drop(store, bad);
     if (!row) return undefined;
     for (const { seq } of items) this.#taken.add(row.base + seq);
     const end = row.base + items.at(-1)!.seq + 1;
@@ -193,6 +209,23 @@ export class Disk {
       this.freeUrgent -= items.length;
     } else this.#plainFrom = end;
     return { row, items, events, bytes, isAll };
+  }
+
+  /** Events that cannot be read are lost, and do not keep others from being sent. */
+  #drop(store: Store, bad: readonly EventRow[]): void {
+    const rows = this.rows.map((row) => ({ ...row }));
+    for (const one of bad) {
+      const row = rows.findLast(({ base }) => base <= one.id) ?? rows[0]!;
+      countOff(row, { class: one.class, bytes: bytesOf(one) });
+      countLost(row, one.class);
+      if (one.class > classes.plain) this.freeUrgent--;
+    }
+    store.transaction(() => {
+      store.remove(bad.map(({ id }) => [id, id]));
+      for (const row of rows) store.updateEpoch(row);
+    });
+    for (const [at, row] of rows.entries()) this.#note(row.epoch, lostOf(row), lostOf(this.rows[at]!));
+    this.rows = rows;
   }
 
   ack(epoch: string, items: readonly Item[]): void {
@@ -286,13 +319,31 @@ export class Disk {
 
 export const lostOf = (row: EpochRow): Lost => ({ plain: row.lostPlain, hit: row.lostHit, result: row.lostResult });
 
-export const revive = (text: string, seq: number, { device, epoch }: EpochRow): SensorEvent => ({
-  v: 1,
-  device,
-  epoch,
-  seq,
-  ...JSON.parse(text),
-});
+/** Undefined for what is no event: bytes on a disk can change. */
+export function revive(text: unknown, seq: number, { device, epoch }: EpochRow): SensorEvent | undefined {
+  if (typeof text !== "string") return undefined;
+  try {
+    const event: SensorEvent = { v: 1, device, epoch, seq, ...JSON.parse(text) };
+    return typeof event.type === "string" && Number.isSafeInteger(event.timeMs) && typeof event.body === "object" && event.body !== null
+      ? event
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const LIMIT = 2 ** 48;
+const isSane = (row: EpochRow) =>
+  [row.base, row.next, row.count, row.bytes, row.reserved, row.low, row.lostPlain, row.lostHit, row.lostResult, row.atMost].every(
+    (value) => Number.isSafeInteger(value) && value >= 0 && value < LIMIT,
+  ) &&
+  row.count <= row.next &&
+  row.hits >= 0 &&
+  row.results >= 0 &&
+  row.hits + row.results <= row.count &&
+  epochId.safeParse(row.epoch).success &&
+  bootId.safeParse(row.boot).success &&
+  deviceId.safeParse(row.device).success;
 
 /** One more than needed: an epoch without events must not share its base with the next. */
 const baseAfter = (row: EpochRow | undefined) => (row ? row.base + row.next + 1 : 0);

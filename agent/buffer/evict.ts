@@ -42,7 +42,7 @@ export function evict(store: Store, room: Room): { urgent: number; dropped: Pend
       countLost(room.epochs.at(-1)!, one.class);
       continue;
     }
-    const epoch = room.epochs.findLast(({ base }) => base <= one.id!)!;
+    const epoch = room.epochs.findLast(({ base }) => base <= one.id!) ?? room.epochs[0]!;
     countOff(epoch, one);
     countLost(epoch, one.class);
     ids.push(one.id!);
@@ -56,15 +56,19 @@ export function evict(store: Store, room: Room): { urgent: number; dropped: Pend
 function* candidates(store: Store, room: Room): Generator<Candidate> {
   for (const kind of Object.values(classes)) {
     for (const row of kind === classes.plain ? store.plainFrom(room.plainFrom) : store.urgentFrom(room.urgentFrom))
-      if (row.class === kind && !room.taken.has(row.id)) yield { class: kind, bytes: Buffer.byteLength(row.event), id: row.id };
+      if (row.class === kind && !room.taken.has(row.id)) yield { class: kind, bytes: bytesOf(row), id: row.id };
     for (const pending of room.memory) if (pending.class === kind && !pending.leased) yield { class: kind, bytes: pending.bytes, pending };
   }
 }
 
+/** What a damaged file gives out need not be text. */
+export const bytesOf = (row: { readonly event: unknown }) => (typeof row.event === "string" ? Buffer.byteLength(row.event) : 0);
+
 /** An event that leaves the file. */
 export function countOff(row: EpochRow, of: { readonly class: number; readonly bytes: number }): void {
   row.count--;
-  row.bytes -= of.bytes;
+  // A damaged file may have said otherwise before.
+  row.bytes = row.count === 0 ? 0 : Math.max(0, row.bytes - of.bytes);
   if (of.class === classes.hit) row.hits--;
   if (of.class === classes.result) row.results--;
 }

@@ -8,9 +8,9 @@ export class BufferBusy extends Error {
   override name = "BufferBusy";
 }
 
-/** A folder, a link or a pipe lies where the database should. */
-class NoFile extends Error {
-  override name = "NoFile";
+/** What lies there is no buffer: a folder, a link, a pipe; or a database that says what cannot be. */
+export class NotABuffer extends Error {
+  override name = "NotABuffer";
 }
 
 /** What an event is worth: events of a higher class overtake in sending and are evicted later. */
@@ -78,17 +78,20 @@ const SHRINK_ABOVE_BYTES = 16 << 20;
 export type Store = ReturnType<typeof openStore>;
 
 /**
- * Opens or makes the database. Throws `BufferBusy` when another process holds it, and SQLite's own error when it is damaged (see `isDamage`).
+ * Opens or makes the database. Throws `BufferBusy` when another process holds it, and SQLite's own error when it is damaged
+ * (see `isDamage`). `wasEmpty`: there was a file, and nothing of ours in it.
  *
  * WAL. A commit is in the kernel's hands before it returns, so kill -9 loses nothing that was committed. With `fsync` it is on the disk, too
  * (synchronous=FULL); without, that is so after `sync`, and power loss takes back whole commits from the end but never damages the file. What was
  * acknowledged and comes back that way is sent once more, which the broker recognises by number.
  */
 export function openStore(path: string, { fsync }: { readonly fsync: boolean }) {
+  const existed = existsSync(path);
   makePrivate(path);
   const db = new Database(path, { create: true, strict: true });
+  let wasEmpty: boolean;
   try {
-    prepare(db, fsync);
+    wasEmpty = prepare(db, fsync) === 0 && existed;
   } catch (error) {
     db.close();
     if (error instanceof SQLiteError && error.code?.startsWith("SQLITE_BUSY"))
@@ -97,18 +100,19 @@ export function openStore(path: string, { fsync }: { readonly fsync: boolean }) 
       );
     throw error;
   }
-  return statements(db, path);
+  return { ...statements(db, path), wasEmpty };
 }
 
 /** Command lines of every user are in it, and the folder may be one that others can enter. SQLite gives its other files the mode of this one. */
 function makePrivate(path: string): void {
   for (const file of [path, `${path}-wal`, `${path}-shm`])
-    if (lstatSync(file, { throwIfNoEntry: false })?.isFile() === false) throw new NoFile(`${file} is not a file`);
+    if (lstatSync(file, { throwIfNoEntry: false })?.isFile() === false) throw new NotABuffer(`${file} is not a file`);
   closeSync(openSync(path, "a", 0o600));
   for (const file of [path, `${path}-wal`, `${path}-shm`]) if (existsSync(file)) chmodSync(file, 0o600);
 }
 
-function prepare(db: Database, fsync: boolean): void {
+/** Returns the version of the schema that was found; 0 in an empty file. */
+function prepare(db: Database, fsync: boolean): number {
   db.run(`PRAGMA page_size = ${PAGE_BYTES}`);
   // Exclusive: one writer, and a second agent on the same directory is refused here.
   db.run("PRAGMA locking_mode = EXCLUSIVE");
@@ -128,6 +132,7 @@ function prepare(db: Database, fsync: boolean): void {
     })();
   const sizeBytes = one(db, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
   if (sizeBytes > SHRINK_ABOVE_BYTES && one(db, "SELECT NOT EXISTS (SELECT 1 FROM events)") === 1) db.run("VACUUM");
+  return version;
 }
 
 /** The one number a query returns. */
@@ -138,16 +143,19 @@ function one(db: Database, sql: string): number {
   return value;
 }
 
-const columns = [
-  ...["base", "epoch", "boot", "device", "next", "count", "bytes", "hits", "results", "reserved", "low"],
+const fixed = ["base", "epoch", "boot", "device"] as const satisfies (keyof EpochRow)[];
+// Changed without the others, so that the index of epochs is not written with them.
+const figures = [
+  ...["next", "count", "bytes", "hits", "results", "reserved", "low"],
   ...["lostPlain", "lostHit", "lostResult", "atMost", "closed", "wear"],
 ] as const satisfies (keyof EpochRow)[];
+const columns: readonly (keyof EpochRow)[] = [...fixed, ...figures];
 
 function statements(db: Database, path: string) {
   const insert = db.prepare("INSERT INTO events (id, class, event) VALUES (?, ?, ?)");
   const remove = db.prepare("DELETE FROM events WHERE id BETWEEN ? AND ?");
   const insertEpoch = db.prepare(`INSERT INTO epochs (${columns.join(", ")}) VALUES (${columns.map((name) => `$${name}`).join(", ")})`);
-  const updateEpoch = db.prepare(`UPDATE epochs SET ${columns.map((name) => `${name} = $${name}`).join(", ")} WHERE base = $base`);
+  const updateEpoch = db.prepare(`UPDATE epochs SET ${figures.map((name) => `${name} = $${name}`).join(", ")} WHERE base = $base`);
   const removeEpoch = db.prepare("DELETE FROM epochs WHERE base = ?");
   const plain: Statement<EventRow, [number]> = db.prepare("SELECT id, class, event FROM events WHERE id >= ? AND class = 0 ORDER BY id");
   const urgent: Statement<EventRow, [number]> = db.prepare(
@@ -212,7 +220,7 @@ function statements(db: Database, path: string) {
  * SQLITE_ERROR counts too: our statements are fixed, so a missing table means a schema that is not ours.
  */
 export const isDamage = (error: unknown): boolean =>
-  error instanceof NoFile ||
+  error instanceof NotABuffer ||
   (error instanceof SQLiteError && /^SQLITE_(CORRUPT|NOTADB|ERROR|FORMAT|MISMATCH|CONSTRAINT|RANGE|TOOBIG)/.test(error.code ?? ""));
 
 /** Whether the disk takes nothing now, which may pass: full, read-only, failing. */
