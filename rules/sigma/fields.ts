@@ -50,6 +50,10 @@ const access = ["read", "write", "read-write"];
 /** Octal digits, as chmod(1) takes them. */
 const octal = (mode: number | undefined) => (mode === undefined ? undefined : (mode & 0o7777).toString(8));
 
+/** By the type in st_mode (inode(7)). */
+const kindOf = (mode: number | undefined) => (mode === undefined ? undefined : (kinds[mode & 0o170000] ?? "other"));
+const kinds: Readonly<Record<number, string>> = { 0o100000: "file", 0o040000: "folder", 0o120000: "link" };
+
 // Exhaustive on purpose: a new event type must say what rules may ask of it before it compiles.
 const table: { readonly [T in EventType]: Fields<EventOf<T>> } = {
   "process.exec": ofProcess<"process.exec">({}),
@@ -88,6 +92,7 @@ const table: { readonly [T in EventType]: Fields<EventOf<T>> } = {
     sha256: ({ body }) => body.after?.sha256,
     PreviousSha256: ({ body }) => body.before?.sha256,
     Mode: ({ body }) => octal(body.after?.mode),
+    FileType: ({ body }) => kindOf(body.after?.mode),
     PreviousMode: ({ body }) => octal(body.before?.mode),
     OwnerId: ({ body }) => body.after?.uid,
     PreviousOwnerId: ({ body }) => body.before?.uid,
