@@ -1,5 +1,5 @@
 import { dlopen, FFIType } from "bun:ffi";
-import { closeSync, existsSync, openSync, readdirSync, readlinkSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readlinkSync, watch } from "node:fs";
 import type { EventDraft } from "@picket/protocol/event";
 import { describe, expect, test } from "vitest";
 import { createCanary, watchedCollectors } from "./canary.ts";
@@ -101,3 +101,19 @@ test("a program that copies the canary's arguments is still looked at", async ()
   }
   expect(seen.some(([, exec]) => exec)).toBe(false);
 });
+
+test("how often it sings changes while it runs, and does not begin it", async () => {
+  const made = new Set<string>();
+  using canary = createCanary({ everyMs: 3_600_000, withinMs: 5, runs: () => true, emit: () => {} });
+  using _ = watching(canary.dir, (name) => made.add(name));
+  canary.every(3_600_000);
+  canary.start();
+  await expect.poll(() => made.size).toBe(1);
+  canary.every(50);
+  await expect.poll(() => made.size, { timeout: 10_000 }).toBeGreaterThan(2);
+});
+
+function watching(dir: string, seen: (name: string) => void): Disposable {
+  const watcher = watch(dir, (_, name) => name && seen(name));
+  return { [Symbol.dispose]: () => watcher.close() };
+}

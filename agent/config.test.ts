@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BadConfig, printConfig } from "@picket/protocol/config";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { AgentConfig, loadConfig } from "./config.ts";
+import { AgentConfig, explicitSettings, loadConfig } from "./config.ts";
 
 let dir: string;
 beforeEach(() => {
@@ -41,6 +41,12 @@ test("all problems are told at once, with the place of each", () => {
   const load2 = () => load("heartbeatS = 1\nspeed = 3\n[watch]\nread = ['relative']\n", { PICKET_EVENTS_PER_S: "many" });
   expect(load2).toThrow(BadConfig);
   for (const part of ["heartbeatS", "speed: unknown key", "watch.read", "PICKET_EVENTS_PER_S"]) expect(load2).toThrow(part);
+});
+
+test("what is said explicitly is told from defaults, wherever it was said", () => {
+  const file = join(dir, "agent.toml");
+  writeFileSync(file, "metricsS = 60\nlog = 'error'\n[watch]\nread = []\n");
+  expect(explicitSettings({ file, env: { PICKET_HEARTBEAT_S: "20" } })).toEqual({ metricsS: 60, heartbeatS: 20 });
 });
 
 test("a file that was named must exist; the default one need not", () => {

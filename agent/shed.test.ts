@@ -67,3 +67,13 @@ test("under strain the least valuable go, then all but hits and the agent's own 
   at.strain = 2;
   expect(kept()).toEqual([false, false, false, true, true]);
 });
+
+test("what is allowed may change while it runs: less at once, more as it is earned", () => {
+  const rates = { eventsPerS: 200, eventsPerProcessPerS: 100_000 };
+  const { at, many } = rig(rates);
+  rates.eventsPerS = 100;
+  expect(many(connect(1), 5000)).toBe(1000);
+  rates.eventsPerS = 400;
+  at.nowMs = 1000;
+  expect(many(connect(1), 5000)).toBe(400);
+});

@@ -11,12 +11,12 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true }));
 
 /** An inventory of one table whose rows the test sets; `looks` counts. */
-function rig(rows: () => Iterable<Row>, path = join(dir, "inventory.json")) {
+function rig(rows: () => Iterable<Row>, path = join(dir, "inventory.json"), everyS = 0.02) {
   const told: string[] = [];
   let looks = 0;
   const table: Table = {
     name: "things",
-    everyS: 0.02,
+    everyS,
     rows: () => {
       looks++;
       return rows();
@@ -32,7 +32,7 @@ function rig(rows: () => Iterable<Row>, path = join(dir, "inventory.json")) {
     const before = looks;
     await expect.poll(() => looks).toBeGreaterThan(before + 1);
   };
-  return { told, looked, inventory };
+  return { told, looked, inventory, looks: () => looks };
 }
 
 test("the first look tells of everything, later ones of what changed, however the columns are ordered", async () => {
@@ -103,4 +103,18 @@ test("more rows than anybody reads are left out, and that is said; a memory that
   using __ = nowhere.inventory;
   await nowhere.looked();
   expect(nowhere.inventory.capability()).toMatchObject({ level: "degraded", why: expect.stringContaining("ENOENT") });
+});
+
+test("how often a table is looked at changes while it runs, and counts from its last look", async () => {
+  const { looked, inventory, looks } = rig(() => [], undefined, 3600);
+  using _ = inventory;
+  await expect.poll(looks).toBe(1);
+  inventory.every("things", 0.02);
+  await looked();
+  inventory.every("things", 3600);
+  const before = looks();
+  inventory.every("things", 7200);
+  inventory.every("things", 0.02);
+  await expect.poll(looks).toBeGreaterThan(before);
+  expect(() => inventory.every("souls", 60)).toThrow("there is no inventory table souls");
 });

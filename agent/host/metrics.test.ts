@@ -90,3 +90,11 @@ test("a host that tells nothing has empty figures, and garbage stops nothing", (
     SensorEvent.safeParse({ v: 1, device: "d", epoch: "aaaaaaaa", seq: 0, timeMs: 0, type: "host.metrics", body: measure() }).success,
   ).toBe(true);
 });
+
+test("how often changes while it runs", async () => {
+  let told = 0;
+  using metrics = startMetrics(3_600_000, () => told++);
+  expect(told).toBe(1);
+  metrics.every(10);
+  await expect.poll(() => told).toBeGreaterThan(2);
+});

@@ -93,6 +93,43 @@ test("a command is done once and answered as often as it is delivered", async ()
   expect(response.pendingResults()).toEqual([results[0]]);
 });
 
+test("a signed pack goes to who takes packs, with the key list that came before it; its answer is an event and a result, floods of refusals are held back", async () => {
+  const taken: unknown[] = [];
+  const answer = { ok: true, act: "settings", code: "done", message: "version 1" } as const;
+  const packs: NonNullable<ResponseOptions["packs"]> = {
+    take: async (jws, { keys, nowMs }) => {
+      taken.push([jws, keys?.version, nowMs >= clock.nowMs]);
+      if (jws === "same") return undefined;
+      return jws === "good" ? answer : { ...answer, ok: false, code: "replayed" };
+    },
+  };
+  const { response, events, results } = await device({ packs });
+  // Not awaited: they come as fast as the broker sends them.
+  const list = response.onPack({ kind: "keys", jws: await operators.list(2) });
+  await Promise.all([list, ...["good", "same"].map((jws) => response.onPack({ kind: "signed", jws }))]);
+  expect(taken).toEqual([
+    ["good", 2, true],
+    ["same", 2, true],
+  ]);
+  expect(events).toMatchObject([{ jti: "", ...answer }]);
+  expect(results).toMatchObject([answer]);
+  for (let time = 0; time < 20; time++) await response.onPack({ kind: "signed", jws: "old" });
+  expect(events).toHaveLength(1 + 5);
+});
+
+test("without its counters, or without who takes them, no pack is taken, and that is told", async () => {
+  const { response, events } = await device();
+  await response.onPack({ kind: "signed", jws: "good" });
+  expect(events).toMatchObject([{ act: "pack", ok: false, code: "failed" }]);
+  await response[Symbol.asyncDispose]();
+  for (const file of ["response.json", "response.copy.json"]) writeFileSync(join(stateDir, file), "{");
+  const taken: string[] = [];
+  const damaged = await device({ packs: { take: async (jws) => void taken.push(jws) } });
+  await damaged.response.onPack({ kind: "signed", jws: "good" });
+  expect(taken).toEqual([]);
+  expect(damaged.events.at(-1)).toMatchObject({ ok: false, code: "failed", message: expect.stringContaining("enrolled again") });
+});
+
 test("an older command held back is refused once a later one was obeyed, also after a restart", async () => {
   const first = await device();
   const held = await operators.command(isolate());

@@ -186,6 +186,18 @@ test("a heartbeat comes at once and then at its interval; the Last Will says off
   expect(broker.statuses.filter(({ state }) => state === "offline")).toHaveLength(offline);
 });
 
+test("heartbeats come as often as was said last, also over the next connection", async () => {
+  const broker = await start();
+  const beats = () => broker.statuses.filter(({ state }) => state === "online").length;
+  const one = uplink(broker.port, { heartbeatMs: 3_600_000, sleep: soon });
+  await broker.until(() => beats() === 1);
+  one.heartbeatEvery(20);
+  await broker.until(() => beats() >= 4);
+  broker.cut();
+  const before = beats();
+  await broker.until(() => beats() >= before + 4);
+});
+
 test("it never stops trying, waits 50 ms x 2^n up to 12.8 s with jitter, and says why", async () => {
   const closed = createTcpServer();
   await new Promise<void>((resolve) => closed.listen(0, "127.0.0.1", resolve));
