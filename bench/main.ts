@@ -1,5 +1,6 @@
 // `bun run bench NAME [--json] [--scene SCENE] [--minutes N]`: one budget of DESIGN a name. One JSON object a line, so that runs can be compared by tools.
 import { parseArgs } from "node:util";
+import { undoAtEnd } from "./leftovers.ts";
 import type { Bench, Result } from "./result.ts";
 
 const benches: Record<string, () => Promise<{ default: Bench }>> = {
@@ -11,6 +12,7 @@ const benches: Record<string, () => Promise<{ default: Bench }>> = {
   kernel: () => import("./kernel.ts"),
   mesh: () => import("./mesh.ts"),
   model: () => import("./model.ts"),
+  buffer: () => import("./buffer.ts"),
 };
 
 const { values, positionals } = parseArgs({
@@ -27,6 +29,7 @@ if (minutes !== undefined && !(minutes > 0 && minutes <= 1440)) {
   console.error("bench: --minutes must be a number above 0, of at most 1440");
   process.exit(2);
 }
+undoAtEnd();
 const names = positionals.length > 0 ? positionals : Object.keys(benches);
 
 for (const name of names) {

@@ -1,5 +1,6 @@
 // A process under measurement: its lines, its memory, its CPU. Ended by whoever started it, whatever happens.
 import { readFileSync } from "node:fs";
+import { undoneAtEnd } from "./leftovers.ts";
 
 const PATIENCE_MS = 30_000;
 const END_MS = 5000;
@@ -12,6 +13,8 @@ export type Program = AsyncDisposable & {
   readonly pid: number;
   /** The first line, past or future, that matches. When none comes within 30 s, ends the program and rejects with what it printed. */
   line(pattern: RegExp): Promise<string>;
+  /** Sends a signal; nothing happens when it has ended. */
+  tell(signal: NodeJS.Signals): void;
   /** Asks it to end with `signal`, and resolves when it has. */
   end(signal?: NodeJS.Signals): Promise<void>;
 };
@@ -30,6 +33,8 @@ export function start(argv: readonly string[], options: StartOptions = {}): Prog
     stderr: "pipe",
     env: { ...process.env, ...options.env },
   });
+  const ended = undoneAtEnd(() => child.kill("SIGTERM"));
+  void child.exited.then(ended);
   const lines: string[] = [];
   const listeners = new Set<(line: string) => void>();
   const take = async (stream: ReadableStream<Uint8Array> | undefined) => {
@@ -56,6 +61,7 @@ export function start(argv: readonly string[], options: StartOptions = {}): Prog
   };
   return {
     pid: child.pid,
+    tell: (signal) => child.kill(signal),
     end,
     line: (pattern) =>
       firstLine(pattern, { lines, listeners, what: argv.join(" "), exited: child.exited }).catch(async (error: unknown) => {

@@ -10,6 +10,7 @@ import { openStore } from "../broker/store/schema.ts";
 import { initOperator } from "../cli/operator/keys.ts";
 import { routes } from "../protocol/rest.ts";
 import { agentEnvironment, compileAgent } from "./agent.ts";
+import { undoneAtEnd } from "./leftovers.ts";
 import { type Program, start } from "./program.ts";
 
 export const SITE = "bench";
@@ -41,6 +42,8 @@ export type RunningBroker = AsyncDisposable & { readonly pid: number; readonly m
 /** Makes the site; disposing removes its folder. */
 export async function createSite(): Promise<BenchSite> {
   const folder = mkdtempSync(join(tmpdir(), "pkbench-"));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  const removed = undoneAtEnd(remove);
   const dir = join(folder, "site");
   const operator = await initOperator({ home: join(folder, "operator"), site: SITE, name: "bench" });
   const made = await initSite({ dir, site: SITE, hosts: [HOST, "localhost"], operator: operator.public });
@@ -57,7 +60,10 @@ export async function createSite(): Promise<BenchSite> {
       using store = openStore(join(dir, "site.db"));
       return logTotals(store).events;
     },
-    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+    [Symbol.dispose]: () => {
+      remove();
+      removed();
+    },
   };
 }
 
@@ -81,7 +87,9 @@ export async function addDevices(dir: string, names: readonly string[]): Promise
 
 async function startBroker(folder: string, dir: string): Promise<RunningBroker> {
   const config = join(folder, "site.toml");
-  writeFileSync(config, `[broker]\ndir = ${JSON.stringify(dir)}\nhost = "${HOST}"\nmqttPort = 0\nhttpsPort = 0\n`);
+  // A few senders make the load of a whole site: what one device may send is not what is measured.
+  const quota = "[broker.quota]\nmessagesPerS = 1e9\neventsPerS = 1e12\nbytesPerS = 1e12\nconnectionsPerMinute = 1e6\n";
+  writeFileSync(config, `[broker]\ndir = ${JSON.stringify(dir)}\nhost = "${HOST}"\nmqttPort = 0\nhttpsPort = 0\n${quota}`);
   const program = start([...PICKET, "broker", "--config", config]);
   const { mqtt, https } = JSON.parse(await program.line(/"broker listens"/)) as { mqtt: number; https: number };
   return { pid: program.pid, mqttPort: mqtt, httpsPort: https, [Symbol.asyncDispose]: () => program[Symbol.asyncDispose]() };

@@ -1,5 +1,6 @@
 // auditd with a private configuration. The kernel has one audit system: what it was set to is put back afterwards, rule by rule.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { undoneAtEnd } from "../leftovers.ts";
 import { installed, start } from "../program.ts";
 import { note } from "../result.ts";
 import type { Scene } from "./scene.ts";
@@ -57,12 +58,25 @@ async function startAuditd(of: { program: string; auditctl: string; scene: Scene
     ["-F", "arch=b64", "-S", "accept4", "-F", `exe=${scene.deeds}`, "-F", "key=picket-bench-accept"],
   ];
   const running = start([program, "-n", "-c", dir]);
-  const putBack = async () => {
+  const switchOff = () => {
     for (const rule of rules) Bun.spawnSync([auditctl, "-d", "always,exit", ...rule], { stdout: "ignore", stderr: "ignore" });
     control("-e", "0");
-    await running.end();
+  };
+  const limitsBack = () => {
     control("-b", before.backlog_limit!);
     control("--backlog_wait_time", before.backlog_wait_time!);
+  };
+  const done = undoneAtEnd(() => {
+    switchOff();
+    running.tell("SIGTERM");
+    for (let tries = 0; tries < 100 && statusOf(auditctl)?.pid !== "0"; tries++) Bun.sleepSync(50);
+    limitsBack();
+  });
+  const putBack = async () => {
+    switchOff();
+    await running.end();
+    limitsBack();
+    done();
     const left = statusOf(auditctl);
     if (left?.enabled !== "0" || left.pid !== "0")
       throw new Error("kernel: the audit system could not be switched off again: auditctl -e 0");

@@ -1,6 +1,7 @@
 // Where the storm rages: two folders of files, a program to start, and the storm itself, compiled where there is a compiler.
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { undoneAtEnd } from "../leftovers.ts";
 import { installed } from "../program.ts";
 import { note } from "../result.ts";
 
@@ -29,6 +30,8 @@ export type Deeds = { readonly seconds: number; readonly cpuSeconds: number };
 /** Not below /tmp, where the shipped rules are suspicious of programs. Disposing removes it. */
 export function createScene(): Scene {
   const dir = mkdtempSync("/var/lib/picket-bench-");
+  const remove = () => rmSync(dir, { recursive: true, force: true });
+  const removed = undoneAtEnd(remove);
   const [plain, watched, program] = [join(dir, "plain"), join(dir, "secret"), join(dir, "program")];
   for (const folder of [plain, watched]) {
     mkdirSync(folder);
@@ -47,7 +50,10 @@ export function createScene(): Scene {
   return {
     ...{ dir, exe, plain, watched, program, deeds, deed },
     storm: (of) => run([...command, String(of.opens), String(of.every), plain, watched, String(of.execs), program], of.execs),
-    [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }),
+    [Symbol.dispose]: () => {
+      remove();
+      removed();
+    },
   };
 }
 
