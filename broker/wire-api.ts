@@ -18,7 +18,7 @@ import { deadLetterCounts } from "./store/dead-letters.ts";
 import { getDevice, listDevices } from "./store/devices.ts";
 import type { Keys } from "./store/keys.ts";
 import { ledgerHours, ledgerTotals } from "./store/ledger.ts";
-import { batchesWith, logLetGo, offsetSince, readBatches, readBatchesOf } from "./store/log.ts";
+import { batchesWith, logLetGo, logRange, offsetSince, readBatches, readBatchesOf } from "./store/log.ts";
 import type { Packs } from "./store/packs.ts";
 import type { Intake } from "./wire-ingest.ts";
 
@@ -82,6 +82,7 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
       read: ({ offset, device, limit }) =>
         device === undefined ? readBatches(store, offset, limit) : readBatchesOf(store, device, offset, limit),
       offsetSince: (sinceMs) => offsetSince(store, sinceMs),
+      range: (of) => logRange(store, of),
       holding: (of) => batchesWith(store, of),
     },
     commands: {

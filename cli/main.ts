@@ -29,6 +29,7 @@ const commands: Record<string, () => Promise<Add>> = {
   detector: async () => (await import("./commands/detector.ts")).addDetector,
   rules: async () => (await import("./commands/rules.ts")).addRules,
   model: async () => (await import("./commands/model.ts")).addModel,
+  hunt: async () => (await import("./commands/hunt.ts")).addHunt,
   replay: async () => (await import("./commands/replay.ts")).addReplay,
   demo: async () => (await import("./commands/demo.ts")).addDemo,
 };

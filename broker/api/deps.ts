@@ -1,9 +1,9 @@
 // What the API needs from the rest of the broker. Handlers only translate between HTTP and these; main.ts fills them.
 import type { Alert, AlertStatus, Severity } from "@picket/protocol/alert";
 import type { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "@picket/protocol/enroll";
+import type { Ledger } from "@picket/protocol/ledger";
 import type { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "@picket/protocol/mesh";
 import type { PackRecord } from "@picket/protocol/pack";
-import type { Ledger } from "@picket/protocol/ledger";
 import type { ReleaseFile, Trust } from "@picket/protocol/release";
 import type { CommandRecord, Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { Change } from "../changes.ts";

@@ -10,6 +10,8 @@ export type LogPort = {
   read(of: { offset: number; device: string | undefined; limit: number }): LoggedBatch[];
   /** The first offset received at `sinceMs` or later. */
   offsetSince(sinceMs: number): number;
+  /** Offsets [from, to) of what was received at `sinceMs` or later, of one device or of all, and how much that is. */
+  range(of: { sinceMs: number | undefined; device: string | undefined }): { from: number; to: number; batches: number; events: number };
   /** Batches that may hold one event, by the parts of its id. */
   holding(of: { device: string; epoch: string; seq: number }): LoggedBatch[];
 };

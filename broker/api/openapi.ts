@@ -1,4 +1,5 @@
 // The OpenAPI 3.1 document, from the same table the routes are registered from. Its schemas are JSON Schema 2020-12, as OpenAPI 3.1 has it.
+import { LOG_PATH, LogQuery } from "@picket/protocol/log-stream";
 import { Problem, routes, STREAM_PATH, StreamItem } from "@picket/protocol/rest";
 import * as z from "zod";
 import { strict } from "./strict.ts";
@@ -13,6 +14,7 @@ export function openApi(version: string): Json {
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(name, route) };
   }
   paths[STREAM_PATH] = { get: streamOperation() };
+  paths[LOG_PATH] = { get: logOperation() };
   return {
     openapi: "3.1.1",
     info: { title: "Picket site API", version, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
@@ -48,6 +50,16 @@ function streamOperation(): Json {
     summary:
       "What changes, as it changes. A `site` item comes first and every 5 s; the `event` field is `kind`, `data` is the item below as JSON",
     responses: responses("text/event-stream", schemaOf(StreamItem, "output")),
+  };
+}
+
+function logOperation(): Json {
+  return {
+    operationId: "log",
+    summary:
+      "Stored batches as they lie, oldest first. Frames of a length (4 bytes, big endian), a line of JSON with `kind` (range, batch, end), and the bytes of the batch",
+    parameters: parametersOf("query", LogQuery),
+    responses: responses("application/octet-stream", { type: "string", contentMediaType: "application/octet-stream" }),
   };
 }
 

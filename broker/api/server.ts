@@ -7,6 +7,7 @@ import type { ApiDeps, Operator } from "./deps.ts";
 import { FAILURE_LIMITS, type FailureLimits, Failures, OPEN_LIMITS } from "./failures.ts";
 import { handlers } from "./handlers.ts";
 import { serveRelease } from "./installer.ts";
+import { serveLog } from "./log.ts";
 import { openApi } from "./openapi.ts";
 import { invalid, problem, problemOf } from "./problem.ts";
 import { STREAM_LIMITS, type StreamLimits, Streams } from "./stream.ts";
@@ -84,6 +85,7 @@ export async function startApi(deps: ApiDeps, options: ApiOptions): Promise<Api>
     streams.add(reply.raw, request.operator!.id, HEADERS);
   });
   serveRelease(app, deps.installer);
+  serveLog(app, deps);
   const document = openApi(deps.version);
   app.get("/openapi.json", { config: { auth: "operator" } }, () => document);
   await app.listen({ host: options.host, port: options.port });

@@ -120,6 +120,17 @@ export const eventsBetween = (store: Store, from: number, to: number): number =>
   store.db.query<{ n: number | null }, [number, number]>("SELECT SUM(count) AS n FROM log WHERE offset >= ? AND offset < ?").get(from, to)!
     .n ?? 0;
 
+/** Offsets [from, to) of what was received at `sinceMs` or later, of one device or of all, and how much that is. */
+export function logRange(store: Store, of: { sinceMs: number | undefined; device: string | undefined }) {
+  const [from, to] = [of.sinceMs === undefined ? 0 : offsetSince(store, of.sinceMs), nextOffset(store)];
+  const row = store.db
+    .query<{ batches: number; events: number | null }, Record<string, string | number | null>>(
+      "SELECT COUNT(*) AS batches, SUM(count) AS events FROM log WHERE offset >= $from AND offset < $to AND ($device IS NULL OR device = $device)",
+    )
+    .get({ from, to, device: of.device ?? null })!;
+  return { from, to, batches: row.batches, events: row.events ?? 0 };
+}
+
 /** What a batch takes beside its own bytes: its row, its indexes, and on average half a page at its end. */
 export const ROW_BYTES = 512;
 

@@ -11,7 +11,7 @@ import type { Store } from "../../store/database.ts";
 import { addCertificate, addDevice, deviceCounts, getDevice, listDevices, revokeDevice } from "../../store/devices.ts";
 import { Keys } from "../../store/keys.ts";
 import { ledgerHours, ledgerTotals } from "../../store/ledger.ts";
-import { batchesWith, logTotals, offsetSince, readBatches, readBatchesOf } from "../../store/log.ts";
+import { batchesWith, logRange, logTotals, offsetSince, readBatches, readBatchesOf } from "../../store/log.ts";
 import { Packs } from "../../store/packs.ts";
 import { openStore } from "../../store/schema.ts";
 import { type Keyring, makeKeyring, SITE, signKeyList } from "../../testing/samples.ts";
@@ -22,6 +22,7 @@ export const logPort = (store: Store): ApiDeps["log"] => ({
   read: ({ device, offset, limit }) =>
     device === undefined ? readBatches(store, offset, limit) : readBatchesOf(store, device, offset, limit),
   offsetSince: (sinceMs) => offsetSince(store, sinceMs),
+  range: (of) => logRange(store, of),
   holding: (of) => batchesWith(store, of),
 });
 
