@@ -114,11 +114,16 @@ function refused(error: number): Unsupported {
 /** Tries it, for `picket-agent check`. Throws `Unsupported`. */
 export const probeConnector = () => closeFd(subscribe(1 << 16));
 
+export type Connector = Disposable & {
+  /** Takes what waits, before the event loop gets to it. */
+  poll(): void;
+};
+
 /**
  * Tells changes as the kernel makes them, a few at a time. `lost`: messages that did not fit into the socket before these; what they would
  * have told is to be looked up in /proc. `receiveBytes`: what the kernel may hold for us. Throws `Unsupported`.
  */
-export function openConnector(receiveBytes: number, onChanges: (changes: readonly Change[], lost: number) => void): Disposable {
+export function openConnector(receiveBytes: number, onChanges: (changes: readonly Change[], lost: number) => void): Connector {
   const socket = subscribe(receiveBytes);
   const sequence = new Sequence();
   const buffer = new Uint8Array(4096);
@@ -169,6 +174,7 @@ export function openConnector(receiveBytes: number, onChanges: (changes: readonl
   };
   listen();
   return {
+    poll: drain,
     [Symbol.dispose]() {
       if (closed) return;
       closed = true;
