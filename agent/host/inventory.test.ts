@@ -11,12 +11,13 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true }));
 
 /** An inventory of one table whose rows the test sets; `looks` counts. */
-function rig(rows: () => Iterable<Row>, path = join(dir, "inventory.json"), everyS = 0.02) {
+function rig(rows: () => Iterable<Row>, path = join(dir, "inventory.json"), everyS = 0.02, dear = false) {
   const told: string[] = [];
   let looks = 0;
   const table: Table = {
     name: "things",
     everyS,
+    dear,
     rows: () => {
       looks++;
       return rows();
@@ -117,4 +118,35 @@ test("how often a table is looked at changes while it runs, and counts from its 
   inventory.every("things", 0.02);
   await expect.poll(looks).toBeGreaterThan(before);
   expect(() => inventory.every("souls", 60)).toThrow("there is no inventory table souls");
+});
+
+test("a restart does not repeat a look that takes much, unless it is due, the clock went back or nothing is remembered", async () => {
+  const path = join(dir, "inventory.json");
+  const afterRestart = async (everyS: number) => {
+    const { inventory, looks } = rig(() => [{ name: "a" }], path, everyS, true);
+    using _ = inventory;
+    // A cheap table beside it is looked at three times: the other had its turn.
+    const other = rig(() => [], join(dir, "other.json"), 0.05);
+    using __ = other.inventory;
+    await other.looked();
+    await other.looked();
+    return looks();
+  };
+  expect(await afterRestart(3600)).toBe(1);
+  expect(await afterRestart(3600)).toBe(0);
+  expect(await afterRestart(0.02)).toBeGreaterThan(0);
+  writeFileSync(path, JSON.stringify({ tables: { things: [] }, lookedMs: { things: Date.now() + 60_000 } }));
+  expect(await afterRestart(3600)).toBe(1);
+  // As an agent of before wrote it.
+  writeFileSync(path, JSON.stringify({ things: ['{"name":"a"}'] }));
+  expect(await afterRestart(3600)).toBe(1);
+});
+
+test("a look before the restart counts when it is to be made more often", async () => {
+  const path = join(dir, "inventory.json");
+  writeFileSync(path, JSON.stringify({ tables: { things: [] }, lookedMs: { things: Date.now() - 60_000 } }));
+  const { inventory, looks } = rig(() => [], path, 3600, true);
+  using _ = inventory;
+  inventory.every("things", 30);
+  await expect.poll(looks).toBe(1);
 });

@@ -9,6 +9,8 @@ export type Table = {
   readonly name: string;
   /** Seconds. */
   readonly everyS: number;
+  /** A look takes much of the device: one made before a restart counts. */
+  readonly dear?: boolean;
   /** What there is now; undefined when that is what there was at the last call. Throws or rejects when it cannot be read; then nothing is told. */
   rows(): Iterable<Row> | undefined | Promise<Iterable<Row>>;
 };
@@ -20,7 +22,12 @@ const FIRST_S = 3;
 /** Among the problems of tables. */
 const MEMORY = "";
 
-const Saved = z.record(z.string(), z.array(z.string()));
+const Tables = z.record(z.string(), z.array(z.string()));
+const Saved = z.object({
+  tables: Tables,
+  /** When dear tables were looked at, by the wall clock. */
+  lookedMs: z.record(z.string(), z.number()),
+});
 
 export type Inventory = Disposable & {
   capability(): Capability;
@@ -38,7 +45,9 @@ export function startInventory(of: {
   readonly emit: (draft: EventDraft) => void;
   readonly firstS?: number;
 }): Inventory {
-  const known = new Map(Object.entries(load(of.path)).map(([table, rows]) => [table, new Set(rows)]));
+  const saved = load(of.path);
+  const known = new Map(Object.entries(saved.tables).map(([table, rows]) => [table, new Set(rows)]));
+  const lookedMs = new Map(Object.entries(saved.lookedMs));
   const problems = new Map<string, string>();
   const turns = new Map<string, Turn>();
   let stopped = false;
@@ -53,6 +62,10 @@ export function startInventory(of: {
         known.set(table.name, rows);
         unsaved = true;
       }
+      if (table.dear) {
+        lookedMs.set(table.name, Date.now());
+        unsaved = true;
+      }
       if (unsaved) remember();
     } catch (error) {
       problems.set(table.name, `${table.name}: ${error instanceof Error ? error.message : error}`);
@@ -60,7 +73,7 @@ export function startInventory(of: {
   };
   const remember = () => {
     try {
-      save(of.path, known);
+      save(of.path, known, lookedMs);
       unsaved = false;
       problems.delete(MEMORY);
     } catch (error) {
@@ -78,7 +91,12 @@ export function startInventory(of: {
   for (const [at, table] of of.tables.entries()) {
     const turn: Turn = { table, everyS: table.everyS, timer: undefined, lastMs: undefined };
     turns.set(table.name, turn);
-    schedule(turn, (at + 1) * (of.firstS ?? FIRST_S) * 1000);
+    const firstMs = (at + 1) * (of.firstS ?? FIRST_S) * 1000;
+    const sinceMs = Date.now() - (lookedMs.get(table.name) ?? Number.NaN);
+    // A clock that went back says nothing.
+    const counts = table.dear && sinceMs >= 0 && sinceMs < table.everyS * 1000;
+    if (counts) turn.lastMs = performance.now() - sinceMs;
+    schedule(turn, counts ? Math.max(firstMs, table.everyS * 1000 - sinceMs) : firstMs);
   }
   return {
     capability: () =>
@@ -133,14 +151,18 @@ function tell(
 
 function load(path: string): z.infer<typeof Saved> {
   try {
-    return Saved.parse(JSON.parse(readFileSync(path, "utf8")));
+    const read: unknown = JSON.parse(readFileSync(path, "utf8"));
+    const saved = Saved.safeParse(read);
+    // As earlier agents wrote it.
+    return saved.success ? saved.data : { tables: Tables.parse(read), lookedMs: {} };
   } catch {
-    return {};
+    return { tables: {}, lookedMs: {} };
   }
 }
 
-function save(path: string, known: ReadonlyMap<string, ReadonlySet<string>>): void {
-  const text = JSON.stringify(Object.fromEntries([...known].map(([table, rows]) => [table, [...rows]])));
+function save(path: string, known: ReadonlyMap<string, ReadonlySet<string>>, lookedMs: ReadonlyMap<string, number>): void {
+  const tables = Object.fromEntries([...known].map(([table, rows]) => [table, [...rows]]));
+  const text = JSON.stringify({ tables, lookedMs: Object.fromEntries(lookedMs) } satisfies z.infer<typeof Saved>);
   writeFileSync(`${path}.new`, text, { mode: 0o600 });
   renameSync(`${path}.new`, path);
 }

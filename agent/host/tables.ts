@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { closeSync, lstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { setImmediate as turn } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type InventoryTable, settings } from "@picket/protocol/settings";
 import { parseSockets } from "../socket-table.ts";
 import type { Row, Table } from "./inventory.ts";
@@ -30,7 +30,15 @@ const readers = (root: string): Record<InventoryTable, Table["rows"]> => ({
 
 /** All of them, each as often as nobody has set it otherwise (protocol/settings.ts). */
 export const tablesOf = (root = "/"): Table[] =>
-  Object.entries(readers(root)).map(([name, rows]) => ({ name, everyS: settings[`inventory.${name as InventoryTable}`].standard, rows }));
+  Object.entries(readers(root)).map(([name, rows]) => ({
+    name,
+    everyS: settings[`inventory.${name as InventoryTable}`].standard,
+    dear: dear.includes(name),
+    rows,
+  }));
+
+/** Megabytes to read, or all files of the device to look at. */
+const dear = ["packages", "suid_files"];
 
 const cut = (text: string) => text.slice(0, MAX_TEXT);
 
@@ -272,8 +280,9 @@ function* linesOf(path: string): Iterable<string> {
 
 const suidRoots = ["bin", "sbin", "usr", "opt", "srv", "home", "root", "tmp", "var", "dev/shm", "etc", "boot"];
 const SETS_ID = 0o6000;
-/** Files looked at before anything else in the process gets a turn. */
+/** Files looked at before there is a pause, in which garbage of the look is collected too. Milliseconds. */
 const TURN_FILES = 200;
+const PAUSE_MS = 10;
 
 /** Of one owner, and places that could not be looked at: users can make any number of both. */
 const MAX_OF_OWNER = 1000;
@@ -287,7 +296,7 @@ async function suidFiles(root: string): Promise<Row[]> {
   let unseen = 0;
   const walk = async (dir: string, device: number): Promise<void> => {
     for (const name of list(join(root, dir))) {
-      if (++looked % TURN_FILES === 0) await turn();
+      if (++looked % TURN_FILES === 0) await sleep(PAUSE_MS);
       const path = `${dir}/${name}`;
       const stat = look(join(root, path));
       if (typeof stat === "string") {
