@@ -1,14 +1,15 @@
 // What the site has, read from its database as it lies on disk: every event of the log as often as it is there, and every alert.
 import { join } from "node:path";
 import { listAlerts } from "../../broker/store/alerts.ts";
-import { detectorState } from "../../broker/store/detector.ts";
 import { listDeadLetters } from "../../broker/store/dead-letters.ts";
+import { detectorState } from "../../broker/store/detector.ts";
+import { ledgerCursor, ledgerTotals } from "../../broker/store/ledger.ts";
 import { nextOffset, readBatches } from "../../broker/store/log.ts";
-import { coverage } from "../../broker/store/received.ts";
 import { openStore } from "../../broker/store/schema.ts";
 import type { Alert } from "../../protocol/alert.ts";
 import { decodeBatch } from "../../protocol/batch.ts";
 import type { SensorEvent } from "../../protocol/event.ts";
+import type { LedgerTerms } from "../../protocol/ledger.ts";
 
 export type Books = {
   /** By device, in the order of the log. */
@@ -19,10 +20,11 @@ export type Books = {
   readonly cursor: number;
   readonly nextOffset: number;
   readonly deadLetters: readonly string[];
-  /** What the site itself says of a device's losses: all of them, and those the device did not tell of. */
-  coverage(device: string): { readonly lost: number; readonly unexplained: number };
+  /** What the site itself says became of all that the device caused. */
+  ledger(device: string): LedgerTerms;
 };
 
+const nothing: LedgerTerms = { caused: 0, stored: 0, kernel: 0, shed: 0, evicted: 0, power: 0, refused: 0, unexplained: 0, waiting: 0 };
 const PAGE = 200;
 const MAX_ALERTS = 1_000_000;
 
@@ -43,7 +45,7 @@ export function readBooks(dir: string): Books {
     }
     if (rows.length === 0) break;
   }
-  const known = new Map([...events.keys()].map((device) => [device, coverage(store, device)]));
+  const known = new Map([...events.keys()].map((device) => [device, ledgerTotals(store, device)]));
   return {
     events,
     unreadable,
@@ -51,12 +53,12 @@ export function readBooks(dir: string): Books {
     cursor: detectorState(store).cursor,
     nextOffset: nextOffset(store),
     deadLetters: listDeadLetters(store, 20).map(({ device, reason }) => `${device}: ${reason}`),
-    coverage: (device) => known.get(device) ?? { lost: 0, unexplained: 0 },
+    ledger: (device) => known.get(device) ?? nothing,
   };
 }
 
-/** How many batches the detector has not decided, by the database of a running site. */
+/** How many batches the detector has not decided, or the ledger has not entered, by the database of a running site. */
 export function undecided(dir: string): number {
   using store = openStore(join(dir, "site.db"));
-  return nextOffset(store) - detectorState(store).cursor;
+  return nextOffset(store) - Math.min(detectorState(store).cursor, ledgerCursor(store));
 }

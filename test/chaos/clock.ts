@@ -13,9 +13,6 @@ export type Clock = {
 const MAX_OFFSET_S = 6 * 3600;
 
 const settings = ["FAKETIME_CACHE_DURATION=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"];
-/** The library leaves two files there for each process that is killed. */
-const OWN_SHM = 'mount -t tmpfs -o size=1m picket-chaos /dev/shm && exec "$@"';
-
 /** The library (Debian: libfaketime), or undefined where it is not installed. */
 export const fakeTime = (): string | undefined => globSync("/usr/lib/*/faketime/libfaketimeMT.so.1")[0];
 
@@ -30,19 +27,7 @@ export function createClock(path: string, library: string): Clock {
   };
   write();
   return {
-    on: (argv) => [
-      "unshare",
-      "--mount",
-      "sh",
-      "-c",
-      OWN_SHM,
-      "sh",
-      "env",
-      `LD_PRELOAD=${library}`,
-      `FAKETIME_TIMESTAMP_FILE=${path}`,
-      ...settings,
-      ...argv,
-    ],
+    on: (argv) => ["env", `LD_PRELOAD=${library}`, `FAKETIME_TIMESTAMP_FILE=${path}`, ...settings, ...argv],
     jump: (seconds) => {
       jumps++;
       offset = Math.abs(offset + seconds) > MAX_OFFSET_S ? offset - seconds : offset + seconds;

@@ -11,6 +11,8 @@ export type Diary = Disposable & {
   attempt(of: { seq: number; atMs: number; timeMs: number; kind: Kind; what: string }): void;
   /** The last attempt got no number. */
   shed(): void;
+  /** The turn of the event loop in which the last attempts were made is over: from here on they are the agent's to keep or to count. */
+  turn(): void;
   /** The broker has acknowledged these numbers. */
   acknowledged(epoch: string, seqs: readonly number[]): void;
 };
@@ -23,6 +25,7 @@ export function openDiary(path: string): Diary {
     epoch: (epoch, atMs) => line("epoch", epoch, atMs),
     attempt: ({ seq, atMs, timeMs, kind, what }) => line("attempt", seq, atMs, timeMs, kind, what),
     shed: () => line("shed"),
+    turn: () => line("turn"),
     acknowledged: (epoch, seqs) => line("ack", epoch, seqs.join(",")),
     [Symbol.dispose]: () => closeSync(file),
   };
@@ -35,6 +38,8 @@ export type Run = {
   readonly startedMs: number;
   /** By number. Numbers in between were given to what the agent says of itself. */
   readonly attempts: Map<number, Attempt>;
+  /** Attempts of the turn in which the run ended: like what is still in the kernel, they may have been made or not. */
+  readonly unsure: Set<number>;
   /** When each attempt without a number was made. */
   readonly shed: number[];
   readonly acknowledged: Set<number>;
@@ -49,7 +54,7 @@ export function readDiary(path: string): Run[] {
   for (const text of lines) {
     const [word, ...fields] = text.split("\t");
     if (word === "epoch") {
-      run = { epoch: fields[0]!, startedMs: Number(fields[1]), attempts: new Map(), shed: [], acknowledged: new Set() };
+      run = { epoch: fields[0]!, startedMs: Number(fields[1]), attempts: new Map(), unsure: new Set(), shed: [], acknowledged: new Set() };
       runs.set(run.epoch, run);
     } else if (word === "attempt") {
       last = {
@@ -57,6 +62,9 @@ export function readDiary(path: string): Run[] {
         attempt: { atMs: Number(fields[1]), timeMs: Number(fields[2]), kind: fields[3] as Kind, what: fields[4]! },
       };
       run!.attempts.set(last.seq, last.attempt);
+      run!.unsure.add(last.seq);
+    } else if (word === "turn") {
+      run!.unsure.clear();
     } else if (word === "shed") {
       run!.attempts.delete(last!.seq);
       run!.shed.push(last!.attempt.atMs);

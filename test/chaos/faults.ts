@@ -1,6 +1,7 @@
 // Carries out what a plan says, and undoes it.
+
+import { bootNowMs } from "../../agent/clock.ts";
 import type { Fault, Step } from "./plan.ts";
-import { steadyMs } from "./programs.ts";
 import type { World } from "./world.ts";
 
 /** Each step at its time. Resolves when the last fault is over; rejects when aborted. */
@@ -9,7 +10,7 @@ export async function play(
   plan: readonly Step[],
   of: { readonly signal: AbortSignal; readonly tell: (step: Step) => void },
 ): Promise<void> {
-  const startMs = steadyMs();
+  const startMs = bootNowMs();
   const running: Promise<void>[] = [];
   for (const step of plan) {
     await sleepUntil(startMs + step.atMs, of.signal);
@@ -22,7 +23,7 @@ export async function play(
 async function cause(world: World, fault: Fault, signal: AbortSignal): Promise<void> {
   const host = fault.program;
   const program = world.programs.get(fault.program)!;
-  const wait = (ms: number) => sleepUntil(steadyMs() + ms, signal);
+  const wait = (ms: number) => sleepUntil(bootNowMs() + ms, signal);
   switch (fault.kind) {
     case "kill":
       program.kill(fault.downMs);
@@ -72,7 +73,7 @@ function sleepUntil(atMs: number, signal: AbortSignal): Promise<void> {
         signal.removeEventListener("abort", aborted);
         resolve();
       },
-      Math.max(0, atMs - steadyMs()),
+      Math.max(0, atMs - bootNowMs()),
     );
     const aborted = () => {
       clearTimeout(timer);

@@ -1,6 +1,7 @@
 // Run as a program: several simulated devices. Everything between an event and the wire is the agent's own code; only the sensor is made up.
 // SIGUSR1: make no more events, and print "drained" when the site has all. SIGTERM: stop as an agent does.
 import { readFileSync } from "node:fs";
+import { bootNowMs } from "../../agent/clock.ts";
 import { AgentConfig } from "../../agent/config.ts";
 import { readIdentity } from "../../agent/enroll/files.ts";
 import { thisHost, version } from "../../agent/host.ts";
@@ -37,16 +38,13 @@ let working = true;
 
 const log = createLog("warn", (line) => void process.stderr.write(line));
 
-/** Milliseconds of a clock that no jump moves and all processes of the machine share. */
-const steadyMs = () => Math.round(Number(process.hrtime.bigint() / 1_000_000n));
-
 function startDevice(of: FleetFile["devices"][number]): void {
   const { identity, credentials } = readIdentity(of.state);
   const config = AgentConfig.parse({ state: of.state, ...of.habit.config });
   const diary = openDiary(of.diary);
   const recorder = startRecorder(config, identity.device, log);
   const { epoch, buffer } = recorder;
-  diary.epoch(epoch, steadyMs());
+  diary.epoch(epoch, bootNowMs());
   let told: OnlineStatus | undefined;
   const uplink = startUplink({
     site: identity.site,
@@ -90,6 +88,8 @@ async function work(of: { recorder: Recorder; diary: Diary; habit: Habit; device
     await Bun.sleep(TICK_MS);
     if (!working) return;
     for (const make of makes(of.habit, tick, random)) attempt(of, make, made++);
+    await Bun.sleep(0);
+    of.diary.turn();
   }
 }
 
@@ -98,7 +98,7 @@ function attempt({ recorder, diary, device }: { recorder: Recorder; diary: Diary
   const seq = recorder.produced();
   const timeMs = Date.now();
   const what = make.kind === "plain" ? `${recorder.epoch}.${nth}` : `${recorder.epoch}.${make.group}`;
-  diary.attempt({ seq, atMs: steadyMs(), timeMs, kind: make.kind, what });
+  diary.attempt({ seq, atMs: bootNowMs(), timeMs, kind: make.kind, what });
   recorder.emit(draftOf({ device, timeMs, kind: make.kind, what }) as EventDraft);
   if (recorder.produced() === seq) diary.shed();
 }
@@ -111,12 +111,13 @@ function statusOf(recorder: Recorder): OnlineStatus {
     state: "online",
     timeMs: Date.now(),
     ...{ boot, epoch: recorder.epoch, version, arch, kernel },
-    uptimeS: steadyMs() / 1000,
+    uptimeS: bootNowMs() / 1000,
     capabilities: [],
     isolation: { state: "off" },
     keysVersion: 0,
     produced: recorder.produced(),
     lost: { kernel: 0, ...recorder.lost() },
+    bufferLost: { by: recorder.bufferLost(), epochs: recorder.buffer.lostByEpoch() },
     buffer: recorder.buffer.size(),
     epochs: recorder.buffer.epochs(),
     rssBytes: process.memoryUsage.rss(),

@@ -1,15 +1,18 @@
 #!/usr/bin/env bun
 // `bun run chaos`: everything that can go wrong at a site, at random, and then the balance.
+import { cpSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { describe, makePlan } from "./plan.ts";
 import { printSheet, totals } from "./print.ts";
 import { balance, runPlan, until } from "./run.ts";
-import { createWorld } from "./world.ts";
+import { createWorld, type World } from "./world.ts";
 
-const usage = `bun run chaos [--seed N] [--minutes M | --steps K] [--devices N] [--no-agent] [--json]
+const usage = `bun run chaos [--seed N] [--minutes M | --steps K] [--devices N] [--no-agent] [--keep DIR] [--json]
 
 Runs a site, N simulated devices (default 20) and this machine's own agent in network namespaces, kills, cuts, fills
 and delays them as the seed says (default: a new one), and prints a balance sheet. Exits with 1 when it does not balance.
+--keep copies databases, diaries and the last lines of every program to a folder, to be looked at.
 
   bun run chaos --seed 7 --minutes 2
   bun run chaos --seed 7 --steps 12 --devices 5 --no-agent --json`;
@@ -32,6 +35,7 @@ async function main(): Promise<number> {
       steps: { type: "string" },
       devices: { type: "string" },
       "no-agent": { type: "boolean", default: false },
+      keep: { type: "string" },
       json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -64,9 +68,17 @@ async function main(): Promise<number> {
   );
   const { seconds } = await runPlan(world, plan, { signal: stop.signal, tell });
   const sheet = balance(world, seconds);
+  if (values.keep !== undefined) keep(world, values.keep);
   if (values.json) console.log(JSON.stringify({ seed, devices, faults: plan.length, totals: totals(sheet), ...sheet }));
   else console.log(printSheet(sheet));
   return sheet.balanced ? 0 : 1;
+}
+
+function keep(world: World, folder: string): void {
+  cpSync(world.dir, folder, { recursive: true });
+  for (const { name, ends, tail } of world.programs.values())
+    writeFileSync(join(folder, `${name}.log`), `${JSON.stringify(ends)}\n${tail().join("\n")}\n`);
+  if (world.deeds) writeFileSync(join(folder, "deeds.json"), JSON.stringify({ done: world.deeds.done, port: world.deeds.port }));
 }
 
 process.exitCode = await main().catch((error: unknown) => {

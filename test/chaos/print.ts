@@ -8,9 +8,10 @@ const SHOWN = 20;
 const columns: [title: string, of: (row: Row) => number][] = [
   ["caused", (row) => row.caused],
   ["stored", (row) => row.stored],
+  ["kernel", (row) => row.lost.kernel],
   ["shed", (row) => row.lost.shed],
   ["evicted", (row) => row.lost.evicted],
-  ["holes", (row) => row.lost.holes],
+  ["power", (row) => row.lost.power],
   ["at kill", (row) => row.lost.atKill],
   ["unexplained", (row) => row.unexplained],
   ["twice", (row) => row.duplicates],
@@ -39,6 +40,7 @@ export function printSheet(sheet: Sheet): string {
     ),
     line("all", Object.values(sums)),
   ];
+  lines.push(...sheet.notes);
   for (const { program, why } of sheet.ended) lines.push(`${program} ended by itself: ${why}`);
   for (const { device, epoch, seq, what } of sheet.differences.slice(0, SHOWN))
     lines.push(`DIFFERS  ${device}${epoch === undefined ? "" : ` ${epoch}:${seq}`} ${what}`);

@@ -1,4 +1,5 @@
 // Programs that are killed and come back: what a service manager does, and a list of when each ended and how.
+import { bootNowMs } from "../../agent/clock.ts";
 import { type Program, start } from "../e2e/program.ts";
 
 /** When a program that was there was gone. `asked` is false when it ended by itself. */
@@ -21,10 +22,7 @@ export type Supervised = AsyncDisposable & {
 };
 
 const AGAIN_MS = 700;
-const KEPT_LINES = 60;
-
-/** Milliseconds of a clock that no jump moves and all processes of the machine share. */
-export const steadyMs = () => Math.round(Number(process.hrtime.bigint() / 1_000_000n));
+const KEPT_LINES = 500;
 
 export type Command = { readonly name: string; readonly argv: readonly string[]; readonly ready: RegExp };
 
@@ -35,14 +33,15 @@ export function supervise({ name, argv, ready }: Command): Supervised {
   let isReady = false;
   let asking: { signal: NodeJS.Signals; answer: RegExp; done: boolean } | undefined;
   let over = false;
-  let killed = false;
+  // A killed process may take seconds to be gone, when it has BPF programs in the kernel: it was dead from here on.
+  let killedMs: number | undefined;
   let wakeMs = 0;
   let child: Program | undefined;
   const heard = (line: string) => {
     lines.push(line);
     lines.splice(0, lines.length - KEPT_LINES);
     if (asking?.answer.test(line)) asking.done = true;
-    if (!ready.test(line)) return;
+    if (!ready.test(line) || killedMs !== undefined) return;
     isReady = true;
     if (asking) hit(child, asking.signal);
   };
@@ -53,9 +52,13 @@ export function supervise({ name, argv, ready }: Command): Supervised {
       child = undefined;
       isReady = false;
       if (over) return code;
-      ends.push({ atMs: steadyMs(), asked: killed, why: killed ? "kill -9" : `ended with ${code}: ${lines.at(-1) ?? ""}` });
-      await Bun.sleep(killed ? Math.max(0, wakeMs - steadyMs()) : AGAIN_MS);
-      killed = false;
+      ends.push({
+        atMs: killedMs ?? bootNowMs(),
+        asked: killedMs !== undefined,
+        why: killedMs !== undefined ? "kill -9" : `ended with ${code}: ${lines.at(-1) ?? ""}`,
+      });
+      await Bun.sleep(killedMs !== undefined ? Math.max(0, wakeMs - bootNowMs()) : AGAIN_MS);
+      killedMs = undefined;
     }
     return 0;
   };
@@ -66,9 +69,10 @@ export function supervise({ name, argv, ready }: Command): Supervised {
     tail: () => lines,
     ready: () => isReady,
     kill: (downMs) => {
-      if (!child || killed) return;
-      killed = true;
-      wakeMs = steadyMs() + downMs;
+      if (!child || killedMs !== undefined) return;
+      killedMs = bootNowMs();
+      isReady = false;
+      wakeMs = killedMs + downMs;
       hit(child, "SIGKILL");
     },
     signal: (signal) => hit(child, signal),

@@ -1,11 +1,13 @@
 // One run: a world, a plan played in it, and the balance once everybody has come to rest.
+
+import { bootNowMs } from "../../agent/clock.ts";
 import { readBooks, undecided } from "./books.ts";
 import { readDiary } from "./diary.ts";
 import { calm, play } from "./faults.ts";
 import type { Step } from "./plan.ts";
-import { steadyMs } from "./programs.ts";
+import { accountReal } from "./real.ts";
 import { type Account, account, type Difference, type Row } from "./sheet.ts";
-import type { World } from "./world.ts";
+import { AGENT, type World } from "./world.ts";
 
 /** Until every device has handed over what it holds, and until the detector has judged it. */
 const DRAIN_MS = 180_000;
@@ -16,6 +18,7 @@ export type Sheet = {
   readonly differences: readonly Difference[];
   /** Programs that ended without being asked to, and why. */
   readonly ended: readonly { readonly program: string; readonly why: string }[];
+  readonly notes: readonly string[];
   readonly seconds: number;
   readonly balanced: boolean;
 };
@@ -26,10 +29,11 @@ export async function runPlan(
   plan: readonly Step[],
   of: { signal: AbortSignal; tell: (what: string | Step) => void },
 ): Promise<{ seconds: number }> {
-  const startMs = steadyMs();
+  const startMs = bootNowMs();
   await play(world, plan, of);
   calm(world);
   of.tell("no more faults: waiting for the devices");
+  await world.deeds?.stop();
   const producers = [...world.programs.values()].filter(({ name }) => /^(fleet-|agent)/.test(name));
   await Promise.all(
     producers.map(async (program) => {
@@ -49,7 +53,7 @@ export async function runPlan(
     () => world.programs.get("detector")!.tail(),
   );
   for (const name of ["detector", "broker"]) await world.programs.get(name)!.stop(STOP_MS);
-  return { seconds: Math.round((steadyMs() - startMs) / 1000) };
+  return { seconds: Math.round((bootNowMs() - startMs) / 1000) };
 }
 
 export async function until(
@@ -59,10 +63,10 @@ export async function until(
   isTrue: () => boolean,
   tail: () => readonly string[],
 ): Promise<void> {
-  const endMs = steadyMs() + patienceMs;
+  const endMs = bootNowMs() + patienceMs;
   while (!isTrue()) {
     signal.throwIfAborted();
-    if (steadyMs() > endMs) throw new Error(`${what}: not within ${patienceMs / 1000} s\n${tail().slice(-15).join("\n")}`);
+    if (bootNowMs() > endMs) throw new Error(`${what}: not within ${patienceMs / 1000} s\n${tail().slice(-15).join("\n")}`);
     await Bun.sleep(100);
   }
 }
@@ -81,6 +85,7 @@ export function balance(world: World, seconds: number): Sheet {
       books,
     ),
   );
+  if (world.deeds) accounts.push(accountReal({ device: AGENT, deeds: world.deeds, ends: world.programs.get("agent")!.ends }, books));
   const site: Difference[] = [
     ...(books.cursor === books.nextOffset ? [] : [{ device: "site", what: `the detector is at ${books.cursor} of ${books.nextOffset}` }]),
     ...(books.unreadable === 0 ? [] : [{ device: "site", what: `${books.unreadable} lines of the log are no events` }]),
@@ -90,5 +95,6 @@ export function balance(world: World, seconds: number): Sheet {
   const ended = [...world.programs.values()].flatMap(({ name, ends }) =>
     ends.filter(({ asked }) => !asked).map(({ why }) => ({ program: name, why })),
   );
-  return { rows: accounts.map(({ row }) => row), differences, ended, seconds, balanced: differences.length === 0 };
+  const notes = accounts.flatMap(({ note }) => (note === undefined ? [] : [note]));
+  return { rows: accounts.map(({ row }) => row), differences, ended, notes, seconds, balanced: differences.length === 0 };
 }

@@ -1,22 +1,23 @@
 // The balance sheet: what was caused against what the site has. Pure: the same diaries and books give the same sheet.
 import type { Alert } from "../../protocol/alert.ts";
 import { eventId, type SensorEvent } from "../../protocol/event.ts";
+import type { LedgerTerms } from "../../protocol/ledger.ts";
 import type { Books } from "./books.ts";
 import type { Attempt, Run } from "./diary.ts";
 import type { End } from "./programs.ts";
 import { draftOf, LOCAL_RULE, SITE_RULE } from "./workload.ts";
 
-/** What a kill may take: what was in memory for at most a second, and some time for a busy machine to do what was due. */
-const AT_KILL_MS = 1500;
+/** What a kill may take: counts are told each second, and a busy machine may be late. */
+export const AT_KILL_MS = 1500;
 
+/** As the site's own ledger has it, but for the last. */
 export type Lost = {
-  /** Let go of by the agent before they had a number, as the device said. */
+  readonly kernel: number;
   readonly shed: number;
-  /** Evicted from the buffer, as the device said. */
   readonly evicted: number;
-  /** Found missing by the broker, which nobody had told. */
-  readonly holes: number;
-  /** In memory when the process was killed. */
+  /** Lost with a run that did not end in order: within the bound the device gave. */
+  readonly power: number;
+  /** Let go of in the last second before a kill, which took the count with it. */
   readonly atKill: number;
 };
 
@@ -34,7 +35,7 @@ export type Row = {
 /** Something that does not balance. `seq` is undefined where it is about no event. */
 export type Difference = { readonly device: string; readonly epoch?: string; readonly seq?: number; readonly what: string };
 
-export type Account = { readonly row: Row; readonly differences: readonly Difference[] };
+export type Account = { readonly row: Row; readonly differences: readonly Difference[]; readonly note?: string };
 
 export type DeviceFacts = {
   readonly device: string;
@@ -70,13 +71,16 @@ export function account(facts: DeviceFacts, books: Books): Account {
     for (const seq of run.acknowledged)
       if (!stored.has(keyOf(run.epoch, seq))) differ(run.epoch, seq, "was acknowledged and is not in the log");
 
-  const said = saidLost(events);
-  const missing = runs.flatMap((run) => missingOf(run, stored, facts.ends));
+  const ledger = books.ledger(device);
+  const missing = runs.flatMap((run) => missingOf(run, stored));
   const shed = runs.flatMap((run) => run.shed.map((atMs) => isAtKill(atMs, run, facts.ends)));
-  const lost = explain({ missing, shed, said, holes: books.coverage(device).unexplained });
-  for (const { epoch, seq } of lost.unexplained) differ(epoch, seq, "is neither stored nor counted as lost");
-  if (lost.shedUnexplained > 0) differences.push({ device, what: `let go of ${lost.shedUnexplained} events more than it said` });
-  if (lost.overcounted > 0) differences.push({ device, what: `counted ${lost.overcounted} events as lost that are not` });
+  const numbered = explainMissing(missing, ledger);
+  const unnumbered = explainShed(shed, ledger.shed);
+  for (const { epoch, seq } of numbered.unexplained) differ(epoch, seq, "is neither stored nor counted as lost");
+  const say = (what: string) => void differences.push({ device, what });
+  if (unnumbered.unexplained > 0) say(`let go of ${unnumbered.unexplained} events more than the ledger says`);
+  if (unnumbered.overcounted > 0) say(`let go of ${unnumbered.overcounted} events less than the ledger says`);
+  for (const wrong of judgeLedger(ledger, { stored: stored.size, missing: missing.length })) say(wrong);
 
   const alerts = checkAlerts(facts, [...stored.values()], books.alerts);
   differences.push(...alerts.differences);
@@ -85,8 +89,8 @@ export function account(facts: DeviceFacts, books: Books): Account {
       device,
       caused: stored.size + missing.length + shed.length,
       stored: stored.size,
-      lost: lost.by,
-      unexplained: lost.unexplained.length + lost.shedUnexplained,
+      lost: { kernel: ledger.kernel, shed: unnumbered.shed, evicted: numbered.evicted, power: numbered.power, atKill: unnumbered.atKill },
+      unexplained: numbered.unexplained.length + unnumbered.unexplained,
       duplicates,
       acknowledged: runs.reduce((sum, run) => sum + run.acknowledged.size, 0),
       alerts: { expected: alerts.expected, found: alerts.found },
@@ -108,17 +112,14 @@ export function judge(device: string, event: SensorEvent, attempt: Attempt | und
   return hits === (attempt.kind === "local" ? LOCAL_RULE : "") ? undefined : `has the hits "${hits}", being ${attempt.kind}`;
 }
 
-type Missing = { readonly epoch: string; readonly seq: number; readonly atKill: boolean };
+type Missing = { readonly epoch: string; readonly seq: number };
 
-/** Numbers of a run that are not in the log. Those without an attempt are what the agent says of itself, made at about the time of their neighbours. */
-function missingOf(run: Run, stored: ReadonlyMap<string, SensorEvent>, ends: readonly End[]): Missing[] {
-  const last = Math.max(-1, ...run.attempts.keys());
+/** Numbers of a run that should be in the log and are not. Those without an attempt are what the agent says of itself. */
+function missingOf(run: Run, stored: ReadonlyMap<string, SensorEvent>): Missing[] {
+  const sure = [...run.attempts.keys()].filter((seq) => !run.unsure.has(seq));
+  const last = sure.reduce((max, seq) => Math.max(max, seq), -1);
   const missing: Missing[] = [];
-  let atMs = run.startedMs;
-  for (let seq = 0; seq <= last; seq++) {
-    atMs = run.attempts.get(seq)?.atMs ?? atMs;
-    if (!stored.has(keyOf(run.epoch, seq))) missing.push({ epoch: run.epoch, seq, atKill: isAtKill(atMs, run, ends) });
-  }
+  for (let seq = 0; seq <= last; seq++) if (!stored.has(keyOf(run.epoch, seq))) missing.push({ epoch: run.epoch, seq });
   return missing;
 }
 
@@ -127,32 +128,29 @@ function isAtKill(atMs: number, run: Run, ends: readonly End[]): boolean {
   return end !== undefined && atMs >= end.atMs - AT_KILL_MS;
 }
 
-/** What the device said it lost, in events that are in the log. */
-function saidLost(events: readonly SensorEvent[]): { shed: number; buffer: number } {
-  const said = { shed: 0, buffer: 0 };
-  for (const { type, body } of events) if (type === "sensor.lost" && body.where !== "kernel") said[body.where] += body.count;
-  return said;
+/** Gives each missing number a reason as far as the ledger has any. */
+export function explainMissing(missing: readonly Missing[], ledger: LedgerTerms) {
+  const evicted = Math.min(missing.length, ledger.evicted);
+  const power = Math.min(missing.length - evicted, ledger.power);
+  return { evicted, power, unexplained: missing.slice(evicted + power) };
 }
 
-/** Gives each missing event a reason, as far as there are any: what the device said, what the broker found, what a kill may take. */
-function explain(of: { missing: readonly Missing[]; shed: readonly boolean[]; said: { shed: number; buffer: number }; holes: number }) {
-  const late = of.missing.filter(({ atKill }) => atKill);
-  const early = of.missing.filter(({ atKill }) => !atKill);
-  const evictedEarly = Math.min(early.length, of.said.buffer);
-  const holesEarly = Math.min(early.length - evictedEarly, of.holes);
-  const evictedLate = Math.min(late.length, of.said.buffer - evictedEarly);
-  const shedAtKill = Math.min(Math.max(0, of.shed.length - of.said.shed), of.shed.filter(Boolean).length);
-  return {
-    by: {
-      shed: Math.min(of.said.shed, of.shed.length),
-      evicted: evictedEarly + evictedLate,
-      holes: holesEarly,
-      atKill: late.length - evictedLate + shedAtKill,
-    },
-    unexplained: early.slice(evictedEarly + holesEarly),
-    shedUnexplained: Math.max(0, of.shed.length - of.said.shed - shedAtKill),
-    overcounted: Math.max(0, of.said.buffer - of.missing.length) + Math.max(0, of.said.shed - of.shed.length),
-  };
+/** What the ledger says that is not so, in words. */
+export function judgeLedger(ledger: LedgerTerms, truth: { readonly stored: number; readonly missing: number }): string[] {
+  const wrong: string[] = [];
+  if (ledger.stored !== truth.stored) wrong.push(`has ${truth.stored} events in the log, and the ledger says ${ledger.stored}`);
+  if (ledger.evicted > truth.missing)
+    wrong.push(`lost ${truth.missing} numbered events, and the ledger says ${ledger.evicted} were evicted`);
+  for (const term of ["unexplained", "waiting", "refused"] as const)
+    if (ledger[term] > 0) wrong.push(`has ${ledger[term]} events ${term} by the ledger`);
+  return wrong;
+}
+
+/** `shed` says of each event let go of whether that was just before a kill. */
+function explainShed(shed: readonly boolean[], said: number) {
+  const told = Math.min(said, shed.length);
+  const atKill = Math.min(shed.length - told, shed.filter(Boolean).length);
+  return { shed: told, atKill, unexplained: shed.length - told - atKill, overcounted: Math.max(0, said - shed.length) };
 }
 
 /** Each event that should alert is in one alert of its rule and program, and counted once. */

@@ -7,6 +7,7 @@ import { addDevices } from "../../bench/site.ts";
 import { initSite } from "../../broker/site.ts";
 import { initOperator } from "../../cli/operator/keys.ts";
 import { type Clock, createClock, fakeTime } from "./clock.ts";
+import { type Deeds, startDeeds } from "./deeds.ts";
 import { createDisk, type Disk } from "./disk.ts";
 import type { FleetFile } from "./fleet.ts";
 import { createNetwork, type Network } from "./network.ts";
@@ -20,6 +21,7 @@ const PER_FLEET = 5;
 const MQTT_PORT = 8883;
 const SITE_DISK_MB = 256;
 const FLEET_DISK_MB = 48;
+const RUN_DISK_MB = 64;
 export const AGENT = "real";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -37,6 +39,8 @@ export type World = AsyncDisposable & {
   readonly clocks: ReadonlyMap<string, Clock>;
   readonly devices: readonly SimulatedDevice[];
   readonly plan: PlanWorld;
+  /** What the real agent is to see; undefined where there is none. */
+  readonly deeds: Deeds | undefined;
   order(order: WireOrder): void;
 };
 
@@ -50,6 +54,8 @@ export async function createWorld(of: { readonly devices: number; readonly agent
   const disks = new Map(
     ["broker", ...fleets].map((host) => [host, stack.use(createDisk(join(dir, host), host === "broker" ? SITE_DISK_MB : FLEET_DISK_MB))]),
   );
+  // What agents keep in memory, outside of their process.
+  const memory = stack.use(createDisk(join(dir, "run"), RUN_DISK_MB)).path;
   for (const name of ["diary", "clock", "rules"]) mkdirSync(join(dir, name));
   const library = fakeTime();
   const clocks = new Map(
@@ -73,27 +79,45 @@ export async function createWorld(of: { readonly devices: number; readonly agent
   }
 
   const programs = new Map<string, Supervised>();
+  let deeds: Deeds | undefined;
   const run = (name: string, host: string, argv: readonly string[], ready: RegExp) =>
-    programs.set(name, stack.use(supervise({ name, argv: network.on(host, clocks.get(name)?.on(argv) ?? argv), ready })));
+    programs.set(
+      name,
+      stack.use(
+        supervise({ name, argv: network.on(host, [...inRoom(join(memory, name)), ...(clocks.get(name)?.on(argv) ?? argv)]), ready }),
+      ),
+    );
   run("broker", "broker", [...PICKET, "broker", "--config", config], /broker listens/);
   const wire = stack.use(createWire(network));
   run("detector", "broker", [...PICKET, "detector", "--config", config], /following the broker/);
   for (const fleet of fleets)
     run(fleet, fleet, [process.execPath, `${root}test/chaos/fleet.ts`, join(dir, `${fleet}.json`)], /^fleet runs$/);
-  if (of.agent)
-    run(
-      "agent",
-      "agent",
-      [process.execPath, `${root}agent/main.ts`, "--config", writeAgentConfig(dir, stateOf(AGENT)), "run"],
-      /"connected"/,
-    );
+  if (of.agent) {
+    const config = writeAgentConfig(dir, stateOf(AGENT));
+    run("agent", "agent", [process.execPath, `${root}agent/main.ts`, "--config", config, "run"], /"connected"/);
+    deeds = stack.use(await startDeeds(dir, programs.get("agent")!));
+  }
   const owned = stack.move();
   return {
-    ...{ dir, site, network, programs, disks, clocks, devices },
+    ...{ dir, site, network, programs, disks, clocks, devices, deeds },
     plan: { fleets: fleets.length, agent: of.agent, clocks: library !== undefined },
     order: wire.order,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** In a mount namespace of its own, what a program leaves in /run and /dev/shm stays there, and survives only what the world survives. */
+function inRoom(run: string): string[] {
+  mkdirSync(run);
+  return [
+    "unshare",
+    "--mount",
+    "sh",
+    "-c",
+    'mount --bind "$1" /run && mount -t tmpfs -o size=16m picket-chaos /dev/shm && shift && exec "$@"',
+    "sh",
+    run,
+  ];
 }
 
 /** Makes the site and gives everybody a certificate. Returns where a device's state is. */

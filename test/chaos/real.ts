@@ -1,0 +1,80 @@
+// The account of the real agent: what it numbered, and whether it saw what was done before its eyes.
+import { eventId, type SensorEvent } from "../../protocol/event.ts";
+import type { Books } from "./books.ts";
+import type { Deeds } from "./deeds.ts";
+import type { End } from "./programs.ts";
+import { type Account, AT_KILL_MS, type Difference, explainMissing, judgeLedger } from "./sheet.ts";
+import { SITE_MARK, SITE_RULE } from "./workload.ts";
+
+export type RealFacts = {
+  readonly device: string;
+  readonly deeds: Pick<Deeds, "done" | "connections" | "port">;
+  readonly ends: readonly End[];
+};
+
+/**
+ * Numbers may be missing only as far as they are counted as lost. A deed may be unseen when the agent was killed right after it, or as far as the agent
+ * says that it did not see or keep all.
+ */
+export function accountReal(facts: RealFacts, books: Books): Account {
+  const { device, ends } = facts;
+  const { done, connections, port } = facts.deeds;
+  const differences: Difference[] = [];
+  const events = books.events.get(device) ?? [];
+  const stored = new Map(events.map((event) => [eventId(event), event]));
+  const duplicates = events.length - stored.size;
+  if (duplicates > 0) differences.push({ device, what: `${duplicates} events are in the log twice` });
+
+  const missing: Pick<SensorEvent, "epoch" | "seq">[] = [];
+  for (const [epoch, of] of Map.groupBy(stored.values(), (event) => event.epoch)) {
+    const have = new Set(of.map(({ seq }) => seq));
+    for (let seq = 0; seq < Math.max(...have); seq++) if (!have.has(seq)) missing.push({ epoch, seq });
+  }
+  const ledger = books.ledger(device);
+  const { evicted, power, unexplained } = explainMissing(missing, ledger);
+  for (const what of judgeLedger(ledger, { stored: stored.size, missing: missing.length })) differences.push({ device, what });
+  for (const { epoch, seq } of unexplained) differences.push({ device, epoch, seq, what: "is neither stored nor counted as lost" });
+
+  const isLate = (atMs: number) => ends.some((end) => atMs <= end.atMs && atMs >= end.atMs - AT_KILL_MS);
+  const seen = countBy([...stored.values()].flatMap((event) => (event.type === "process.exec" ? [event.body.process.exe] : [])));
+  const unseen = done.filter(({ exe }) => !seen.has(exe));
+  const connected = [...stored.values()].filter((event) => event.type === "net.connect" && event.body.net.dstPort === port).length;
+  const unconnected = connections.length - connected;
+  const allowed = ledger.kernel + ledger.shed + ledger.evicted + ledger.power;
+  const early = unseen.filter(({ atMs }) => !isLate(atMs));
+  const earlyConnections = unconnected - connections.filter(isLate).length;
+  if (early.length + Math.max(0, earlyConnections) > allowed)
+    differences.push({
+      device,
+      what: `${early.length} programs (${early[0]?.exe}) and ${Math.max(0, earlyConnections)} connections were not seen; counted as lost are ${allowed}`,
+    });
+  for (const { exe } of done)
+    if ((seen.get(exe) ?? 0) > 1) differences.push({ device, what: `${exe} ran once and is told ${seen.get(exe)} times` });
+  if (unconnected < 0) differences.push({ device, what: `${connections.length} connections were made and ${connected} are told` });
+
+  const alerts = books.alerts.filter((alert) => alert.device === device && alert.rule.id === SITE_RULE);
+  const told = countBy(alerts.map(({ process }) => process?.exe ?? ""));
+  const marks = done.filter(({ exe }) => exe.startsWith(SITE_MARK) && seen.has(exe));
+  for (const { exe } of marks)
+    if (told.get(exe) !== 1) differences.push({ device, what: `${exe} is in the log and has ${told.get(exe) ?? 0} alerts` });
+  return {
+    row: {
+      device,
+      caused: stored.size + missing.length + ledger.shed + ledger.kernel,
+      stored: stored.size,
+      lost: { kernel: ledger.kernel, shed: ledger.shed, evicted, power, atKill: 0 },
+      unexplained: unexplained.length,
+      duplicates,
+      acknowledged: 0,
+      alerts: { expected: marks.length, found: marks.filter(({ exe }) => told.has(exe)).length },
+    },
+    differences,
+    note: `${device}: ${done.length} programs were run before its eyes and ${done.length - unseen.length} are told (${unseen.length - early.length} ran just before a kill); of ${connections.length} connections ${connected}`,
+  };
+}
+
+function countBy(names: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts;
+}
