@@ -24,6 +24,9 @@ export type Hunt = {
 /** What a hunt may look for besides Sigma rules: sequences, which Picket ships. */
 export const sequences: readonly Pick<Rule, "id" | "title" | "level">[] = chains;
 
+/** Nobody stores what is decided step by step here: past this it is let go. */
+const MAX_PENDING = 5000;
+
 type Reading = { events: number; refused: number };
 
 /** Hunts for single events. Hits that devices reported for these rules count, as they do at a site. */
@@ -75,7 +78,8 @@ export function huntSequence(id: string): Hunt {
       const { header, events } = decoded;
       const reports = events.map((event) => ({ event, arrival: { id: eventId(event), boot: header.boot, receivedMs, silent: false } }));
       performAll(order.take({ header, receivedMs, silent: false, reports }));
-      return hitsOf(pipeline.take().closed);
+      const { alerts, seen, closed } = pipeline.pending;
+      return closed > 0 || alerts + seen > MAX_PENDING ? hitsOf(pipeline.take().closed) : [];
     },
     rest: () => {
       performAll(order.rest(lastMs));
