@@ -107,6 +107,12 @@ test.each([
   ["events let go unread", { intake: { letGo: { events: 9, unread: 4 } } }, "warning", "4 events left the log before"],
   ["alerts nobody closes", { intake: { alerts: 60_000 } }, "warning", "60000 alerts are kept"],
   ["no keys", { site: { keysVersion: 0 } }, "warning", "published no key list"],
+  [
+    "a device that refuses its settings",
+    { device: { status: { ...status, packs: [{ kind: "settings", dev: "*", version: 3, refused: { version: 4, why: "wallpaper" } }] } } },
+    "warning",
+    "gw-014 refuses version 4 of its settings: wallpaper",
+  ],
   ["a device with old keys", { device: { status: { ...status, keysVersion: 3 } } }, "warning", "gw-014 obeys key list 3, the site has 4"],
   [
     "a mesh peer that is away",

@@ -150,7 +150,20 @@ function deviceFindings(device: Device, nowMs: number): Finding[] {
     findings.push(
       warning(`The certificate of ${id} expires in ${days(leftMs)} and was not renewed.`, `Check that ${id} reaches the HTTPS port`),
     );
-  return [...findings, ...isolationFindings(device), ...sensorFindings(device)];
+  return [...findings, ...isolationFindings(device), ...sensorFindings(device), ...packFindings(device)];
+}
+
+function packFindings({ id, status }: Device): Finding[] {
+  return (status?.packs ?? []).flatMap(({ kind, version, refused }) =>
+    refused && refused.version > version
+      ? [
+          warning(
+            `${id} refuses version ${refused.version} of its ${kind}: ${refused.why}`,
+            `Upgrade picket-agent on ${id} when it is older than the site, or sign other ${kind}`,
+          ),
+        ]
+      : [],
+  );
 }
 
 function isolationFindings({ id, presence, status, isolationWanted }: Device): Finding[] {

@@ -248,6 +248,22 @@ test("a device that says it is well, but whose canary does not reach the detecto
   expect(alerts()).toMatchObject([{ count: 2 }]);
 });
 
+test("a canary that is to sing more often has not missed what it was not to sing before; from then on it can", async () => {
+  using store = openStore(":memory:");
+  const { clock, presence, say, alerts } = setup(store);
+  await say(makeStatus("epoch000", { canaryS: 300 }));
+  saveCanaries(store, [{ device: "gw-1", receivedMs: clock.nowMs }]);
+  clock.nowMs += 290_000;
+  await say(makeStatus("epoch000", { canaryS: 10 }));
+  clock.nowMs += 20_000;
+  await presence.sweepCanaries();
+  expect(alerts()).toEqual([]);
+  clock.nowMs += 20_000;
+  await say(makeStatus("epoch000", { canaryS: 10 }));
+  await presence.sweepCanaries();
+  expect(alerts()).toMatchObject([{ rule: "picket-broker-blind", count: 1 }]);
+});
+
 test("no canary is missed while the detector is away or behind, while the device is offline, of an agent that just started, and of one that has none", async () => {
   using store = openStore(":memory:");
   const { clock, detector, presence, say, alerts } = setup(store);

@@ -119,11 +119,13 @@ export class Presence {
 
   #online(device: string, status: OnlineStatus, told: Told): void {
     const { store, nowMs } = this.#ports;
-    if (this.#expected.get(device)?.epoch !== status.epoch || getDevice(store, device)?.presence !== "online")
+    const known = getDevice(store, device);
+    const said = known?.status;
+    // A canary that is to sing more often from now on has not missed what it was not to sing before.
+    if (this.#expected.get(device)?.epoch !== status.epoch || known?.presence !== "online" || said?.canaryS !== status.canaryS)
       this.#expected.set(device, { epoch: status.epoch, sinceMs: nowMs() });
     const before = getLiveness(store, device);
     if (!before) return;
-    const said = getDevice(store, device)?.status;
     const lost = worse(said?.capabilities ?? [], status.capabilities);
     this.#silence.back(device, said, status, told);
     saveStatus(store, device, status, nowMs());
