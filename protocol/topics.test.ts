@@ -100,3 +100,7 @@ test("a peer site speaks and hears under its own name only, and nothing but the 
 test("no site is called mesh", () => {
   expect(() => topic("want", "mesh")).toThrow(/but not .*mesh/);
 });
+
+test("what a peer publishes the broker takes in and reaches nobody: broker/mqtt forwards none of it", () => {
+  for (const [name, row] of Object.entries(topics)) if (row.publish !== "broker") expect(row.subscribe, name).toBe("nobody");
+});

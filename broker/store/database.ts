@@ -22,6 +22,8 @@ export class Store implements Disposable {
   #scheduled: ReturnType<typeof setImmediate> | undefined;
   #closed = false;
   readonly #tallies = new Map<Tally, number[]>();
+  /** What table owners remember of rows they wrote, under names of their own. Emptied whenever anything is undone. */
+  readonly remembered = new Map<string, unknown>();
 
   constructor(path: string, schema: Schema) {
     this.db = new Database(path, { create: true, strict: true });
@@ -55,13 +57,18 @@ export class Store implements Disposable {
 
   /** Runs `work` in a transaction of its own, on disk when it returns. For start-up and rare operator actions. */
   commitNow<T>(work: () => T): T {
-    return this.db
-      .transaction(() => {
-        const value = work();
-        this.#writeTallies();
-        return value;
-      })
-      .immediate();
+    try {
+      return this.db
+        .transaction(() => {
+          const value = work();
+          this.#writeTallies();
+          return value;
+        })
+        .immediate();
+    } catch (error) {
+      this.#forget();
+      throw error;
+    }
   }
 
   /** Adds to sums that are written with the commit of the transaction this is called in; at once where there is none. */
@@ -73,6 +80,11 @@ export class Store implements Disposable {
     const sums = this.#tallies.get(tally) ?? new Array<number>(tally.size).fill(0);
     for (const [at, amount] of amounts.entries()) sums[at] = sums[at]! + amount;
     this.#tallies.set(tally, sums);
+  }
+
+  #forget(): void {
+    this.#tallies.clear();
+    this.remembered.clear();
   }
 
   #writeTallies(): void {
@@ -94,7 +106,7 @@ export class Store implements Disposable {
       this.#writeTallies();
       this.db.run("COMMIT");
     } catch (error) {
-      this.#tallies.clear();
+      this.#forget();
       if (this.db.inTransaction) this.db.run("ROLLBACK");
       for (const entry of group) entry.reject(error);
       return;
@@ -119,7 +131,7 @@ export class Store implements Disposable {
       if (!this.db.inTransaction) throw error;
       this.db.run("ROLLBACK TO work");
       this.db.run("RELEASE work");
-      this.#tallies.clear();
+      this.#forget();
       for (const [tally, sums] of before) this.#tallies.set(tally, sums);
       return () => reject(error);
     }

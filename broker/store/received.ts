@@ -82,8 +82,26 @@ function touching(store: Store, device: string, epoch: string, run: Interval): I
   }
 }
 
+/** Most epochs whose last interval is remembered: one for each device that is connected, and room. */
+const MAX_REMEMBERED = 10_000;
+
+/** The highest interval of an epoch, remembered: an epoch that goes on, as nearly all do, needs no look at the table. */
+const highest = (store: Store, device: string, epoch: string) =>
+  store.remembered.get(`received ${device} ${epoch}`) as Interval | undefined;
+
+function rememberHighest(store: Store, device: string, epoch: string, interval: Interval | undefined): void {
+  const name = `received ${device} ${epoch}`;
+  if (!interval) store.remembered.delete(name);
+  else {
+    if (store.remembered.size >= MAX_REMEMBERED) store.remembered.clear();
+    store.remembered.set(name, interval);
+  }
+}
+
 /** The parts of `runs` that were never stored. Empty: the batch is a repetition. */
 export function unknownRuns(store: Store, device: string, epoch: string, runs: readonly Run[]): Run[] {
+  const last = highest(store, device, epoch);
+  if (last && runs[0] && runs[0][0] >= last.next) return [...runs];
   const unknown: Run[] = [];
   for (const [first, count] of runs) {
     let at = first;
@@ -129,6 +147,24 @@ export function markReceived(
 /** Adds a run to what is there. Returns by how much the number of intervals grew. */
 function join(store: Store, device: string, epoch: string, [start, count]: Run): number {
   const next = start + count;
+  const last = highest(store, device, epoch);
+  if (last && start >= last.next) {
+    const joins = start === last.next;
+    if (joins)
+      store.db.query("UPDATE received SET next = ? WHERE device = ? AND epoch = ? AND first = ?").run(next, device, epoch, last.first);
+    else store.db.query("INSERT INTO received VALUES (?, ?, ?, ?)").run(device, epoch, start, next);
+    rememberHighest(store, device, epoch, { first: joins ? last.first : start, next });
+    return joins ? 0 : 1;
+  }
+  const grown = insert(store, device, epoch, start, next);
+  const top = store.db
+    .query<Interval, [string, string]>("SELECT first, next FROM received WHERE device = ? AND epoch = ? ORDER BY first DESC LIMIT 1")
+    .get(device, epoch);
+  rememberHighest(store, device, epoch, top ?? undefined);
+  return grown;
+}
+
+function insert(store: Store, device: string, epoch: string, start: number, next: number): number {
   const have = touching(store, device, epoch, { first: start, next });
   const [lowest] = have.slice(-1);
   if (lowest && lowest.first <= start) {
@@ -268,6 +304,7 @@ function boundIntervals(store: Store, device: string, current: string): void {
 
 function forget(store: Store, epochs: readonly Epoch[]): number {
   for (const { device, epoch } of epochs) {
+    rememberHighest(store, device, epoch, undefined);
     store.db
       .query(
         `INSERT INTO epochs_forgotten SELECT device, stored, MIN(${LOST}, ${MAX_SUM}) FROM epochs WHERE device = ? AND epoch = ?
