@@ -1,5 +1,5 @@
 // The steps below BPF on the kernel this runs on: real programs, what arrives, and what an agent without rights falls back to by itself.
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, constants, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { SensorEvent } from "@picket/protocol/event";
@@ -28,14 +28,29 @@ const start = (command: readonly string[], env: Record<string, string> = {}) => 
 };
 
 const options = { watchRead: [join(secrets, "k"), join(dir, "later/")], watchWrite: [`${watched}/`] };
-/** Waits for one that is told to go on, so that who looks once a second sees it. */
-const waits = "read x < ";
+/** Waits for one that is told to go on, so that who looks once a second sees it. Bash may give up opening a FIFO when a child of its ends. */
+const waits = (gate: string) => `until read x < ${gate}; do :; done`;
 const fifo = (name: string) => {
   const path = join(dir, name);
   Bun.spawnSync(["mkfifo", path]);
   return path;
 };
-const goOn = (path: string) => writeFileSync(path, "go\n");
+/** Awaits a reader: an open that waits in the kernel would hold up the whole run when none comes. */
+async function goOn(path: string): Promise<void> {
+  const fd = await opened(path, performance.now() + 30_000);
+  writeSync(fd, "go\n");
+  closeSync(fd);
+}
+async function opened(path: string, untilMs: number): Promise<number> {
+  for (;;) {
+    try {
+      return openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENXIO" || performance.now() > untilMs) throw error;
+    }
+    await Bun.sleep(5);
+  }
+}
 
 const steps: readonly { step: Step; exitCode: (code: number) => number; level: string }[] = [
   { step: "proc-connector", exitCode: (code) => code, level: "live" },
@@ -74,7 +89,7 @@ describe.skipIf(cannotRun !== "").each(steps)(`step $step${cannotRun}`, ({ step,
 
   test("a program: path, arguments, user, parent, grandparents; and its end", async () => {
     const gate = fifo(`exec-${step}`);
-    const script = `${waits}${gate}; exit 7`;
+    const script = `${waits(gate)}; exit 7`;
     const child = start(["/bin/bash", "-c", script], { LD_PRELOAD: "libnothing.so" });
     const { body } = await it.seen("process.exec", ({ process }) => process.pid === child.pid && process.argv[2] === script);
     expect(body.preload).toBe("LD_PRELOAD=libnothing.so");
@@ -88,16 +103,16 @@ describe.skipIf(cannotRun !== "").each(steps)(`step $step${cannotRun}`, ({ step,
       parent: { pid: process.pid, argv: expect.any(Array) },
       ancestors: expect.any(Array),
     });
-    goOn(gate);
+    await goOn(gate);
     const { body: exit } = await it.seen("process.exit", (of) => of.process.pid === child.pid);
     expect(exit).toMatchObject({ exitCode: exitCode(7), signal: 0, process: { startTicks: body.process.startTicks } });
   });
 
   test("a program that another becomes, and a copy that stays what it was", async () => {
     const gate = fifo(`become-${step}`);
-    const child = start(["/bin/bash", "-c", `(${waits}${gate}; :); exec /bin/sleep 30`]);
+    const child = start(["/bin/bash", "-c", `(${waits(gate)}; :); exec /bin/sleep 30`]);
     await it.seen("process.exec", ({ process }) => process.pid === child.pid && process.argv[0] === "/bin/bash");
-    goOn(gate);
+    await goOn(gate);
     const { body } = await it.seen("process.exec", ({ process }) => process.pid === child.pid && process.argv[0] === "/bin/sleep");
     expect(body.process.exe).toMatch(/sleep$/);
     expect(it.all("process.exec", ({ process }) => process.ppid === child.pid)).toEqual([]);
@@ -118,7 +133,7 @@ describe.skipIf(cannotRun !== "").each(steps)(`step $step${cannotRun}`, ({ step,
   test("files: made, written, renamed, made to run, removed, read; not those beside", async () => {
     const [one, two] = [join(watched, "one"), join(watched, "two")];
     const next = (what: string, type: "file.create" | "file.modify" | "file.rename" | "file.chmod" | "file.delete") => ({ what, type });
-    const gate = fifo(`files-${step}`);
+    const gates = Array.from({ length: 5 }, (_, at) => fifo(`files-${step}-${at}`));
     const parts = [
       next(`echo > ${one}; echo > ${dir}/plain/beside`, "file.create"),
       next(`echo >> ${one}`, "file.modify"),
@@ -126,14 +141,14 @@ describe.skipIf(cannotRun !== "").each(steps)(`step $step${cannotRun}`, ({ step,
       next(`chmod 4755 ${two}`, "file.chmod"),
       next(`rm ${two}`, "file.delete"),
     ];
-    const child = start(["/bin/bash", "-c", parts.map(({ what }) => `${what}; ${waits}${gate}`).join("; ")]);
-    for (const { type } of parts) {
+    const child = start(["/bin/bash", "-c", parts.map(({ what }, at) => `${what}; ${waits(gates[at]!)}`).join("; ")]);
+    for (const [at, { type }] of parts.entries()) {
       const { body } = await it.seen(type, ({ file }) => file.path === one || file.path === two);
       if (type === "file.create" || type === "file.modify")
         expect(body.process).toMatchObject({ pid: child.pid, exe: expect.stringMatching(/bash$/) });
       if (type === "file.rename") expect(body.file).toEqual({ path: one, to: two });
       if (type === "file.chmod") expect(body.file).toEqual({ path: two, mode: 0o4755 });
-      goOn(gate);
+      await goOn(gates[at]!);
     }
     expect(it.drafts.filter(({ body }) => "file" in body && body.file.path.includes("beside"))).toEqual([]);
   });
