@@ -124,7 +124,7 @@ async function assemble(given: Given) {
   const files = { read: spool.read.bind(spool), changed: () => samples.ask() };
   const judged = (verdicts: readonly SampleVerdict[], atMs: number) => shareVerdicts(store, site.site, verdicts, atMs);
   const feed = new Feed({ store, changes, files, judged, nowMs, newSession: () => crypto.randomUUID(), report });
-  const intake = startIntake(given, { changes, ledger, stored: () => feed.wake(), report });
+  const intake = startIntake(given, { changes, ledger, stored: () => feed.wake(), pace: (firstMs) => feed.pace(firstMs), report });
   let mqtt: MqttServer | undefined;
   let httpsPort = config.httpsPort;
   const addressesOf = (host: string) => {

@@ -4,7 +4,7 @@ import { hourOf, raise } from "./broker-alert.ts";
 import type { Changes } from "./changes.ts";
 import type { Given } from "./given.ts";
 import { Disk } from "./ingest/disk.ts";
-import { createIngest, type Ingest } from "./ingest/ingest.ts";
+import { createIngest, type Ingest, type IngestPorts } from "./ingest/ingest.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import { Quotas } from "./quota/quotas.ts";
 import { probeWrite, reusableBytes } from "./store/database.ts";
@@ -24,7 +24,7 @@ export type Intake = {
 
 export function startIntake(
   given: Given,
-  of: { changes: Changes; ledger: Ledger; stored: () => void; report: (error: unknown) => void },
+  of: { changes: Changes; ledger: Ledger; stored: () => void; pace: NonNullable<IngestPorts["pace"]>; report: (error: unknown) => void },
 ): Intake {
   const { config, store } = given;
   const quotas = new Quotas({
@@ -54,6 +54,7 @@ export function startIntake(
       of.ledger.stored(batch);
       of.stored();
     },
+    pace: of.pace,
     taken: (device, events) => quotas.spend(device, { events }),
     deadLetter: (device, reason, topic, payload) => {
       quotas.rejected(device);

@@ -6,7 +6,8 @@ import { type Change, Changes } from "../changes.ts";
 import type { Link } from "../peer.ts";
 import { listAlerts } from "../store/alerts.ts";
 import type { Store } from "../store/database.ts";
-import { detectorState, saveSeen } from "../store/detector.ts";
+import { detectorState, readSeen, saveSeen } from "../store/detector.ts";
+import { detectorLag, listLanes } from "../store/lanes.ts";
 import { appendBatch } from "../store/log.ts";
 import { openStore } from "../store/schema.ts";
 import { makeBatch, until } from "../testing/site.ts";
@@ -16,6 +17,7 @@ type Reader = {
   link: Link;
   states: State[];
   offsets: number[];
+  lanes: readonly number[];
   cut: string[];
   hold: PromiseWithResolvers<void> | undefined;
   session(): string;
@@ -26,6 +28,7 @@ function reader(): Reader {
     link: undefined as never,
     states: [],
     offsets: [],
+    lanes: [],
     cut: [],
     hold: undefined,
     session: () => self.states.at(-1)!.session,
@@ -39,6 +42,7 @@ function reader(): Reader {
       expect(name).toBe("data");
       const data = decodeData(Buffer.from(payload as Uint8Array));
       if ("state" in data) self.states.push(data.state);
+      else if ("lanes" in data) self.lanes = data.lanes.lanes;
       else if ("header" in data) self.offsets.push(data.header.offset);
       await self.hold?.promise;
       return true;
@@ -65,16 +69,17 @@ function setup(store: Store) {
     },
   });
   let seq = 0;
-  const add = (count = 1) => {
+  const add = (count = 1, of: { device?: string; events?: number } = {}) => {
+    const { device = "gw-1", events = 1 } = of;
     for (let n = 0; n < count; n++, seq++)
       appendBatch(store, {
-        device: "gw-1",
+        device,
         epoch: "epoch000",
         firstSeq: seq,
         nextSeq: seq + 1,
         receivedMs: clock.nowMs,
-        count: 1,
-        batch: makeBatch("gw-1", "epoch000", seq, 1),
+        count: events,
+        batch: makeBatch(device, "epoch000", seq, 1),
       });
     feed.wake();
   };
@@ -270,4 +275,108 @@ test("counts are totals: a lower one does not replace a higher", async () => {
   const next = reader();
   await hello(next, 1);
   expect(next.states[0]!.seen).toEqual([{ ...key, count: 7 }]);
+});
+
+/** As the detector does with each lane it is told of: a reader of its own on the same connection. */
+async function follow(of: Reader, lane: number, want: (of: Reader, body: object) => void, credits = 100) {
+  const before = of.states.length;
+  want(of, { kind: "hello", credits, lane });
+  await until(() => of.states.length > before && of.states.at(-1)?.last);
+  return of.states.at(-1)!;
+}
+
+test("after a long outage the cursor is at the end of the log at once, and a lane reads what lies before, up to its end and no further", async () => {
+  using store = openStore(":memory:");
+  const { clock, add, hello, commit, want } = setup(store);
+  add(2, { events: 40_000 });
+  clock.nowMs += 60 * 60_000;
+  add(1);
+  const detector = reader();
+  await hello(detector, 100);
+  await until(() => detector.lanes.length === 1);
+  expect(detector.states[0]).toMatchObject({ cursor: 4, seam: 4, lane: 0 });
+  await until(() => detector.offsets.length === 1);
+  // Silently, what its windows rest on.
+  expect(detector.offsets).toEqual([3]);
+  add(1);
+  await until(() => detector.offsets.length === 2);
+  await commit(detector, { next: 5 });
+  expect(detectorState(store).cursor).toBe(5);
+  const state = await follow(detector, detector.lanes[0]!, want);
+  expect(state).toMatchObject({ cursor: 1, seam: 0 });
+  await until(() => detector.offsets.length === 5);
+  expect(detector.offsets.slice(2)).toEqual([1, 2, 3]);
+  expect(detectorLag(store, clock.nowMs)).toMatchObject({ live: { batches: 0 }, aside: { batches: 3, events: 80_001, seconds: 3600 } });
+  const key = { device: "gw-1", kind: "pair", key: "sh" };
+  await commit(detector, { session: state.session, next: 3, seen: [{ ...key, count: 9 }] });
+  expect([detectorState(store).cursor, listLanes(store)[0]!.cursor]).toEqual([5, 3]);
+  // What it saw is its own until it is done: the other goes on counting at the same time.
+  expect(readSeen(store, undefined, 10)).toEqual([]);
+  const again = await follow(detector, detector.lanes[0]!, want);
+  expect([again.cursor, again.seen]).toEqual([3, [{ ...key, count: 9 }]]);
+  await commit(detector, { session: again.session, next: 4 });
+  await until(() => detector.lanes.length === 0);
+  expect(listLanes(store)).toEqual([]);
+  await expect(commit(detector, { session: again.session, next: 4 })).rejects.toThrow(FeedRefused);
+});
+
+test("a short backlog is no outage", async () => {
+  using store = openStore(":memory:");
+  const { clock, add, hello } = setup(store);
+  add(5, { events: 500 });
+  clock.nowMs += 60 * 60_000;
+  const detector = reader();
+  await hello(detector, 100);
+  expect([detector.states[0]!.cursor, detector.lanes]).toEqual([1, []]);
+});
+
+test("a device put aside is read from the cursor on in a lane of its own, by nobody else, and comes back when it is as far", async () => {
+  using store = openStore(":memory:");
+  const { add, hello, commit, want } = setup(store);
+  for (const device of ["gw-1", "gw-2", "gw-1", "gw-2"]) add(1, { device });
+  const detector = reader();
+  await hello(detector, 100);
+  await until(() => detector.offsets.length === 4);
+  await commit(detector, { next: 2 });
+  await commit(detector, { next: 4, aside: ["gw-2"] });
+  await until(() => detector.lanes.length === 1);
+  const state = await follow(detector, detector.lanes[0]!, want);
+  expect(state.cursor).toBe(2);
+  await until(() => detector.offsets.length === 6);
+  add(1, { device: "gw-2" });
+  add(1, { device: "gw-1" });
+  await until(() => detector.offsets.length === 8);
+  expect(detector.offsets.slice(4).sort()).toEqual([2, 4, 5, 6]);
+  const early = reader();
+  await hello(early, 100);
+  await until(() => early.lanes.length === 1);
+  const behind = await follow(early, early.lanes[0]!, want);
+  await commit(early, { session: behind.session, next: 6 });
+  await commit(early, { session: early.states[0]!.session, next: 7 });
+  const late = reader();
+  await hello(late, 100);
+  await settled();
+  expect([late.lanes, listLanes(store), detectorState(store).cursor]).toEqual([[], [], 7]);
+});
+
+test("old batches wait while the detector is behind, for a while at most; new ones never, nor any without a detector", async () => {
+  using store = openStore(":memory:");
+  const { clock, add, hello, commit, feed } = setup(store);
+  const old = () => clock.nowMs - 60 * 60_000;
+  add(300);
+  expect(feed.pace(old())).toBeUndefined();
+  const detector = reader();
+  await hello(detector, 1);
+  expect([feed.pace(clock.nowMs), feed.pace(undefined)]).toEqual([undefined, undefined]);
+  const passed: number[] = [];
+  for (const n of [1, 2]) void feed.pace(old())!.then(() => passed.push(n));
+  await settled();
+  expect(passed).toEqual([]);
+  await commit(detector, { next: 46 });
+  await settled();
+  expect(passed).toEqual([1]);
+  void feed.pace(old());
+  feed.closed(detector.link);
+  await settled();
+  expect(passed).toEqual([1, 2]);
 });

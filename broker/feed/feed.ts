@@ -20,6 +20,12 @@ const MAX_OUTAGES = 8;
 /** Bytes of a sample in one message: batches go between them. */
 const PIECE_BYTES = 256 << 10;
 
+/** Events older than this when they arrive were kept by their device for want of a connection. */
+const OLD_MS = 10 * 60_000;
+/** Batches the detector may be behind before old ones wait for it, and how long one waits at most: the device's connection must not look dead. */
+const PACE_BATCHES = 256;
+const PACE_MS = 5000;
+
 export type FeedPorts = {
   readonly store: Store;
   readonly changes: Changes;
@@ -67,6 +73,8 @@ export class Feed {
   #session: Session | undefined;
   /** Sessions of lanes, by the lane's id. */
   readonly #lanes = new Map<number, Session>();
+  /** Old batches that wait for the detector. */
+  readonly #paced = new Set<() => void>();
   /** Devices that are read apart, and from which offset on. */
   #aside: ReadonlyMap<string, number> = new Map();
 
@@ -76,6 +84,39 @@ export class Feed {
 
   get connected(): boolean {
     return this.#session !== undefined;
+  }
+
+  /**
+   * Undefined when a batch whose first event is of this time may be stored now. Otherwise it is old and the detector is behind: resolves when it has caught up, or
+   * after some seconds. What devices kept for a day is so taken as fast as it can be judged, and what happens now never waits behind it.
+   */
+  pace(firstMs: number | undefined): Promise<void> | undefined {
+    const isOld = firstMs !== undefined && this.#ports.nowMs() - firstMs > OLD_MS;
+    if (!isOld || this.#undecided() < PACE_BATCHES) return undefined;
+    return new Promise<void>((resolve) => {
+      const go = () => {
+        clearTimeout(late);
+        this.#paced.delete(go);
+        resolve();
+      };
+      const late = setTimeout(go, PACE_MS);
+      this.#paced.add(go);
+    });
+  }
+
+  /** Batches that the detector, if there is one, was not fast enough for. */
+  #undecided(): number {
+    const session = this.#session;
+    return session?.started ? nextOffset(this.#ports.store) - 1 - session.decided : 0;
+  }
+
+  /** Lets as many old batches in as the detector has made room for. */
+  #letIn(): void {
+    let room = PACE_BATCHES - this.#undecided();
+    for (const go of this.#paced) {
+      if (room-- <= 0) return;
+      go();
+    }
   }
 
   /** For how long the oldest batch has waited that the detector has not decided; 0 when there is none. Milliseconds. */
@@ -134,6 +175,7 @@ export class Feed {
       return alerts;
     });
     this.#lanesChanged();
+    this.#letIn();
     for (const { id, change } of told)
       if (change !== "unchanged") this.#ports.changes.tell({ kind: "alert", id, created: change === "created" });
     if (commit.sightings?.length) this.#ports.files.changed();
@@ -156,6 +198,7 @@ export class Feed {
     if (this.#session?.link !== link) return;
     this.#session = undefined;
     this.#lanes.clear();
+    this.#letIn();
   }
 
   *#sessions(): Generator<Session> {
@@ -368,7 +411,11 @@ export class Feed {
     try {
       while (this.#lives(session) && session.credits > 0) {
         const rows = this.#read(session, Math.min(PAGE, session.credits));
-        if (rows.length === 0) return await this.#passedBy(session);
+        if (rows.length === 0) {
+          await this.#passedBy(session);
+          // What came meanwhile has called already.
+          if (this.#read(session, 1).length === 0) return;
+        }
         for (const { offset, device, receivedMs, batch } of rows) {
           if (!this.#lives(session)) return;
           session.offset = offset + 1;

@@ -18,6 +18,8 @@ export type IngestPorts = {
   };
   /** After a batch is on disk: the feed may send it, and the ledger enters it. */
   stored(batch: StoredBatch): void;
+  /** Undefined when events of this time may be stored; otherwise resolves when those who read them are ready for them. */
+  readonly pace?: (firstMs: number | undefined) => Promise<void> | undefined;
   /** A batch was read, whether it is new or not: what it costs its device. */
   taken(device: string, events: number): void;
   /** Called inside the transaction that keeps a dead letter, to raise the alert with it. Returns what to do once it is on disk. */
@@ -60,6 +62,8 @@ export function createIngest(ports: IngestPorts): Ingest {
       try {
         const batch = checkBatch(device, payload);
         ports.taken(device, countOf(batch.header));
+        const pace = ports.pace?.(batch.firstMs);
+        if (pace) await pace;
         const stored = await commit(() => storeBatch(ports, batch));
         if (stored) ports.stored(stored);
       } catch (error) {
