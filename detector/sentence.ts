@@ -45,7 +45,8 @@ const did: { readonly [T in EventType]: (body: EventOf<T>["body"]) => string } =
   "agent.start": ({ version }) => `agent ${value(version)} started`,
   "agent.stop": ({ why }) => `agent stopped: ${value(why)}`,
   "sensor.state": ({ collector, level, why }) => `collector ${value(collector)} is ${level}: ${value(why)}`,
-  "sensor.lost": ({ collector, count, where }) => `${count} events of ${value(collector)} lost (${where})`,
+  "sensor.lost": ({ collector, count, where, epoch, atMost }) =>
+    `${atMost ? "at most " : ""}${count} events of ${value(collector)}${epoch ? ", of an earlier run," : ""} lost (${where})`,
   "response.result": ({ act, ok, message }) => `${value(act)} ${ok ? "done" : "failed"}: ${value(message)}`,
 };
 

@@ -62,7 +62,7 @@ export function eventWords(event: SensorEvent): string {
     case "sensor.state":
       return `${body.collector} is ${body.level}: ${body.why}`;
     case "sensor.lost":
-      return `${body.count} events lost in the ${body.where} (${body.collector})`;
+      return `${body.atMost ? "at most " : ""}${body.count} events${body.epoch ? " of an earlier run" : ""} lost in the ${body.where} (${body.collector})`;
     case "response.result":
       return `${body.act} ${body.ok ? "done" : `not done (${body.code})`}${body.message ? `: ${body.message}` : ""}`;
   }
