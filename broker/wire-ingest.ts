@@ -69,7 +69,8 @@ export function startIntake(
   return { ingest, disk, quotas, sweepFloods: () => sweepFloods(given, of.changes, quotas) };
 }
 
-async function sweepFloods(given: Given, changes: Changes, quotas: Quotas): Promise<void> {
+/** Raises the alert about devices that were held back for over a minute without a pause. */
+export async function sweepFloods(given: Given, changes: Changes, quotas: Quotas): Promise<void> {
   const floods = quotas.throttled().filter(({ forMs }) => forMs >= FLOOD_AFTER_MS);
   if (floods.length === 0) return;
   const tell = await given.store.commitSoon(() =>
