@@ -58,7 +58,7 @@ export function createActions(needs: Needs): Actions {
     readEvidence: (alert) => void readEvidence(alert),
     readHistory: (device) =>
       void client.call("device", { params: { id: device } }).then(
-        ({ commands }) => store.dispatch({ kind: "history", device, commands }),
+        ({ commands, ledger }) => store.dispatch({ kind: "history", device, commands, ledger }),
         (error: unknown) => say("bad", wordsOf(error)),
       ),
     judge: (alert, decision, said) =>

@@ -28,6 +28,19 @@ test("alerts of the broker lead to the device, not to isolation", () => {
   );
 });
 
+test("a blackout leads to what its devices share, and to no page, since there is none; a killed agent to whoever has root", () => {
+  const of = (id: string) => madeAlert("s", { rule: { id, title: "", engine: "broker" } });
+  expect(advice(of("picket-broker-blackout"), undefined, "console").now.join(" ")).toMatch(/^Look at what they share: power(?!.*its page)/);
+  expect(advice(of("picket-broker-killed"), madeDevice("gw-014", { presence: "offline" }), "command line").now).toEqual([
+    expect.stringMatching(/somebody else has root/),
+    expect.stringMatching(/journalctl -u picket-agent/),
+    expect.stringMatching(/picket device gw-014/),
+    expect.stringMatching(/is not seen now/),
+  ]);
+  for (const id of ["blackout", "killed", "loss"])
+    for (const step of advice(of(`picket-broker-${id}`), undefined, "console").now) expect(cellsOf(step), step).toBeLessThanOrEqual(74);
+});
+
 test("each step of the console fits one row of 80 columns", () => {
   const techniques = ["T1003.008", "T1027", "T1053", "T1059.004", "T1071", "T1105", "T1543", "T1548", "T1552"];
   const { now, later } = advice(madeAlert("a", { attack: { tactics: [], techniques } }), madeDevice("gw-014"), "console");

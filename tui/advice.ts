@@ -58,11 +58,28 @@ const elsewhere = (site: string, on: "console" | "command line"): string[] => [
     : "ack and close settle it for this site; the other does not hear of it.",
 ];
 
+/** What to look at first, by what the broker noticed. Each fits a row of 80 columns. */
+const byRule: Record<string, readonly string[]> = {
+  "picket-broker-blackout": [
+    "Look at what they share: power, switch, uplink, or somebody with a script.",
+    "None can be seen until it is back; the list of devices says who is.",
+  ],
+  "picket-broker-killed": [
+    "Its host was up: if nobody of you did it, somebody else has root there.",
+    "On the device: journalctl -u picket-agent says whether it was killed.",
+  ],
+  "picket-broker-loss": ["What was lost cannot be searched or alerted on: its page says how much."],
+};
+
 function aboutWatching(alert: Alert, device: Device | undefined, on: "console" | "command line"): string[] {
+  const first = byRule[alert.rule.id] ?? [];
+  // It is about many, and has no page.
+  if (alert.rule.id === "picket-broker-blackout") return [...first];
   const page = on === "console" ? "its page (↵)" : `picket device ${alert.device}`;
   const dark = device && isDark(device);
   return [
-    `This is about the watching itself: ${page} says what is off, lost or silent.`,
-    ...(dark ? ["It cannot be seen now: check power, network, then systemctl status picket-agent."] : []),
+    ...first,
+    `About the watching itself: ${page} says what is off, lost or silent.`,
+    ...(dark ? ["It is not seen now: check power, network, systemctl status picket-agent."] : []),
   ];
 }

@@ -7,7 +7,7 @@ import { cellsOf } from "./cells.ts";
 import { reduce } from "./state/reduce.ts";
 import { type ConsoleState, initialState, type Step } from "./state/state.ts";
 import { fakeActions } from "./testing/fake-actions.ts";
-import { madeAlert, madeCommand, madeDevice, madeEvents, madeOnline, madeSite } from "./testing/made-up.ts";
+import { madeAlert, madeCommand, madeDevice, madeEvents, madeLedger, madeOnline, madeSite } from "./testing/made-up.ts";
 
 const nowMs = 1_700_000_100_000;
 const sizes: [number, number][] = [
@@ -42,7 +42,7 @@ const full = { kind: "snapshot", site, devices, alerts, nowMs } as const satisfi
 const state = (...steps: Step[]) => steps.reduce(reduce, initialState(nowMs));
 const id = madeAlert("critical").id;
 const evidence: Step = { kind: "evidence", alert: id, evidence: { events: madeEvents(), revision: 0 } };
-const history: Step = {
+const history: Step & { kind: "history" } = {
   kind: "history",
   device: "gw-014",
   commands: [
@@ -95,6 +95,31 @@ const screens: [string, ConsoleState, RegExp[]][] = [
   ],
   ["no devices", state({ ...full, alerts: [], devices: [] }, { kind: "list", list: "devices" }), [/picket token create/]],
   ["one device", state(full, openDevice, history), [/network +not isolated/, /DEGRADED/, /Update the kernel/]],
+  [
+    "one device with its ledger",
+    state(full, openDevice, { ...history, ledger: madeLedger(nowMs) }),
+    [
+      /by the hour +\d\d:\d\d ·+█+▁▃▅▇▆×▃\?\?█ \d\d:\d\d/,
+      /▃ 50% .* · nothing/,
+      /0 %, 1000 lost: 1000 dropped from its full buffer/,
+      /unexplained +12 +missing/,
+    ],
+  ],
+  [
+    "devices that went",
+    state(
+      {
+        ...full,
+        devices: [
+          madeDevice("cut", { presence: "offline", away: { how: "lost", sinceMs: nowMs } }),
+          madeDevice("shot", { presence: "offline", away: { how: "killed", sinceMs: nowMs } }),
+          madeDevice("dark", { presence: "offline", away: { how: "lost", sinceMs: nowMs, blackout: { devices: 23, back: 1 } } }),
+        ],
+      },
+      { kind: "list", list: "devices" },
+    ),
+    [/cut +LOST/, /shot +KILLED/, /dark +BLACKOUT/],
+  ],
   [
     "a question",
     state(full, ask),

@@ -79,6 +79,9 @@ async function followSite(
     waiting = [];
     store.dispatch({ kind: "items", items, nowMs: Date.now() });
     readAgain(store, readEvidence);
+    const view = viewOf(store.get());
+    // A heartbeat: its ledger has gone on.
+    if (view.kind === "device" && items.some((item) => item.kind === "device" && item.device.id === view.id)) readHistory(view.id);
   };
   await follow(
     client,

@@ -39,7 +39,18 @@ export function summaryWords({ rule, summary }: Alert): string {
   return summary.startsWith(title) ? summary.slice(title.length) : summary;
 }
 
-/** "online", "offline, last seen 3 min ago", "revoked". */
+/** How a device went that is not there: "agent killed", "host or network lost", "part of a blackout of 23". */
+function awayWords({ away, presence }: Device): string {
+  if (away?.blackout) {
+    const { devices, back } = away.blackout;
+    return `part of a blackout of ${devices}${back > 0 ? ` (${back} are back)` : ""}`;
+  }
+  if (presence === "stopped") return "agent stopped";
+  if (away?.how === "killed") return "agent killed";
+  return away?.how === "lost" ? "host or network lost" : "offline";
+}
+
+/** "online", "agent killed, last seen 3 min ago", "revoked". */
 export function presenceWords(device: Device, nowMs: number): string {
   if (device.trust === "revoked") return "revoked";
   const seen = device.lastSeenMs === undefined ? "" : `, last seen ${agoWords(device.lastSeenMs, nowMs)}`;
@@ -47,9 +58,8 @@ export function presenceWords(device: Device, nowMs: number): string {
     case "online":
       return "online";
     case "offline":
-      return `offline${seen}`;
     case "stopped":
-      return `agent stopped${seen}`;
+      return `${awayWords(device)}${seen}`;
     case "never":
       return "enrolled, never connected";
   }

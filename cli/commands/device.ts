@@ -1,8 +1,10 @@
 // `picket device ID` and `picket device ID revoke`
+import type { Ledger } from "@picket/protocol/ledger";
 import type { CommandRecord, Device } from "@picket/protocol/rest";
 import { builtinRules } from "@picket/rules/builtin";
 import { coverageOf, type RuleCoverage } from "@picket/rules/coverage";
 import type { Rule } from "@picket/rules/rule";
+import { hoursLine, hourWords, LEGEND, ledgerRows, minuteWords, worstHours } from "@picket/tui/ledger";
 import { commandView, coverageWords, dateWords, isolationOf, isolationWords, presenceWords } from "@picket/tui/words";
 import { Argument, type Command } from "commander";
 import { siteOf } from "../access.ts";
@@ -15,10 +17,10 @@ type Options = { readonly json?: boolean; readonly yes?: boolean };
 export function addDevice(program: Command): void {
   program
     .command("device")
-    .description("show one device and its recent orders, or revoke it")
+    .description("show one device, what became of its events, and its recent orders; or revoke it")
     .argument("<id>", "the device's name", deviceArgument)
     .addArgument(new Argument("[action]", "what to do; without it the device is shown").choices(["revoke"]))
-    .option("--json", "one JSON object: { device, commands, rules }; after revoke { device }")
+    .option("--json", "one JSON object: { device, commands, ledger, rules }; after revoke { device }")
     .option("--yes", "revoke without asking for the device's name")
     .addHelpText(
       "after",
@@ -35,11 +37,16 @@ export function addDevice(program: Command): void {
         const { device } = await site.call("revoke", { params: { id } });
         return options.json ? printJson({ device }) : printLine(`${id} is revoked.`);
       }
-      const { device, commands } = await site.call("device", { params: { id } });
+      const { device, commands, ledger } = await site.call("device", { params: { id } });
       const rules = coverageOf(builtinRules(), device.status?.capabilities ?? []);
       if (options.json)
-        return printJson({ device, commands, rules: { live: ids(rules.live), degraded: ids(rules.degraded), dead: ids(rules.dead) } });
-      for (const line of describe(device, commands, rules, Date.now())) printLine(line);
+        return printJson({
+          device,
+          commands,
+          ledger,
+          rules: { live: ids(rules.live), degraded: ids(rules.degraded), dead: ids(rules.dead) },
+        });
+      for (const line of describe(device, commands, rules, ledger, Date.now())) printLine(line);
     });
 }
 
@@ -62,7 +69,23 @@ function ruleWords({ live, degraded, dead }: RuleCoverage): string[] {
   ];
 }
 
-function describe(device: Device, commands: readonly CommandRecord[], rules: RuleCoverage, nowMs: number): string[] {
+/** The last day by the hour, the worst hours, and what became of everything the device caused. */
+function ledgerWords(ledger: Ledger, nowMs: number): string[] {
+  return [
+    `  by the hour  ${hoursLine(ledger, nowMs)}`,
+    `               ${LEGEND}`,
+    ...worstHours(ledger, 3).map((hour) => `    ${minuteWords(hour.hourMs)}      ${hourWords(hour)}`),
+    ...ledgerRows(ledger).map(({ name, count, words }) => `  ${name.padEnd(11)}  ${String(count).padStart(9)}  ${words}`),
+  ];
+}
+
+function describe(
+  device: Device,
+  commands: readonly CommandRecord[],
+  rules: RuleCoverage,
+  ledger: Ledger | undefined,
+  nowMs: number,
+): string[] {
   const { status, coverage } = device;
   const isolation = isolationOf(device);
   const off = (status?.capabilities ?? []).filter((capability) => capability.level !== "live");
@@ -70,6 +93,7 @@ function describe(device: Device, commands: readonly CommandRecord[], rules: Rul
     `${device.id}  ${presenceWords(device, nowMs)}`,
     `  isolated     ${isolation === "no" ? "no" : isolationWords[isolation]}${status?.isolation.reason ? ` (${status.isolation.reason})` : ""}`,
     `  coverage     ${coverageWords(coverage)} (${coverage.stored} events stored, ${coverage.lost} lost)`,
+    ...(ledger ? ledgerWords(ledger, nowMs) : []),
     `  open alerts  ${device.openAlerts}`,
     ...(status ? [`  agent        ${status.version}, ${status.arch}, Linux ${status.kernel}, key list ${status.keysVersion}`] : []),
     `  certificate  until ${dateWords(device.certificateExpiresMs)}`,

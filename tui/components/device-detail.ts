@@ -1,7 +1,9 @@
 import type { Alert } from "@picket/protocol/alert";
+import type { Ledger } from "@picket/protocol/ledger";
 import type { CommandRecord, Device } from "@picket/protocol/rest";
 import type { Capability } from "@picket/protocol/status";
 import { wrap } from "../cells.ts";
+import { hoursLine, hourWords, LEGEND, ledgerRows, minuteWords, worstHours } from "../ledger.ts";
 import { blank, column, type Line, line, type Span, span, type Tone } from "../line.ts";
 import { worstAlertFirst } from "../state/order.ts";
 import { commandView, coverageWords, dateWords, type IsolationView, isDark, isolationOf, presenceWords, spanWords } from "../words.ts";
@@ -11,6 +13,7 @@ type Of = {
   readonly device: Device;
   readonly alerts: readonly Alert[];
   readonly commands: readonly CommandRecord[] | undefined;
+  readonly ledger: Ledger | undefined;
   readonly nowMs: number;
   readonly columns: number;
 };
@@ -31,6 +34,7 @@ export function devicePage(of: Of): Line[] {
     ...agentLines(device, nowMs),
     fact("certificate", `valid until ${dateWords(device.certificateExpiresMs)}`, device.certificateExpiresMs < nowMs ? "bad" : "plain"),
     fact("enrolled", dateWords(device.enrolledMs)),
+    ...section("Its events, in the last 24 hours and in all", ledgerLines(of.ledger, nowMs, columns)),
     ...section("Sensor", sensorLines(device.status?.capabilities ?? [], columns)),
     ...section("Open alerts", alertLines(of.alerts, device.id, nowMs)),
     ...section("Orders", commandLines(of)),
@@ -64,26 +68,29 @@ function isolationLines(device: Device, nowMs: number, columns: number): Line[] 
   return wrapped(column("network", 13, "faint"), text + since + left + reason, columns, tone);
 }
 
-/** Where events are lost, so that one knows what to change. */
-const lostWhere: Record<string, string> = {
-  kernel: "in the kernel (too many at once)",
-  shed: "left out by the agent (above its rate)",
-  buffer: "dropped from its full buffer (too long without the site)",
-};
-
 function coverageLines(device: Device, columns: number): Line[] {
   const { stored, lost } = device.coverage;
-  const now = device.status?.lost;
-  const where = now ? Object.entries(now).filter(([, count]) => count > 0) : [];
-  const detail =
-    where.length > 0
-      ? `; since the agent started: ${where.map(([place, count]) => `${count} ${lostWhere[place] ?? place}`).join(", ")}`
-      : "";
-  const text =
-    lost === 0
-      ? `${coverageWords(device.coverage)}: ${stored} events stored, none lost`
-      : `${coverageWords(device.coverage)}: ${stored} events stored, ${lost} lost${detail}`;
+  const text = `${coverageWords(device.coverage)}: ${stored} events stored, ${lost === 0 ? "none" : lost} lost`;
   return wrapped(column("coverage", 13, "faint"), text, columns, lost > 0 ? "bad" : "plain");
+}
+
+/** The last day by the hour, the worst hours in words, and what became of everything. */
+function ledgerLines(ledger: Ledger | undefined, nowMs: number, columns: number): Line[] {
+  if (!ledger) return [];
+  return [
+    line("  ", column("by the hour", 13, "faint"), hoursLine(ledger, nowMs)),
+    line("  ", column("", 13), span(LEGEND, "faint")),
+    ...worstHours(ledger, 2).flatMap((hour) =>
+      wrapped(column(`  ${minuteWords(hour.hourMs)}`, 13, "faint"), hourWords(hour), columns, "bad"),
+    ),
+    ...ledgerRows(ledger).flatMap(({ name, count, words, bad }) =>
+      wrap(words, Math.max(16, columns - 30)).map((row, index) => {
+        const tone = bad ? "bad" : "plain";
+        const head = index === 0 ? [column(name, 13, "faint"), column(String(count), 11, tone, "right")] : [column("", 24)];
+        return line("  ", ...head, "  ", span(row, tone));
+      }),
+    ),
+  ];
 }
 
 function agentLines(device: Device, nowMs: number): Line[] {

@@ -36,6 +36,12 @@ function headLine(name: number, columns: number, above: number, below: number): 
   );
 }
 
+/** Why it is away, in a column of ten. */
+const awayOf = ({ away }: Device): string | undefined => {
+  if (away?.blackout) return "BLACKOUT";
+  return away?.how === "killed" ? "KILLED" : away?.how === "lost" ? "LOST" : undefined;
+};
+
 const presence: Record<Device["presence"], { word: string; tone: Tone }> = {
   online: { word: "online", tone: "good" },
   offline: { word: "OFFLINE", tone: "bad" },
@@ -45,7 +51,8 @@ const presence: Record<Device["presence"], { word: string; tone: Tone }> = {
 
 function deviceLine(device: Device, selected: boolean, nowMs: number, name: number, columns: number): Line {
   const revoked = device.trust === "revoked";
-  const status = revoked ? { word: "revoked", tone: "faint" as const } : presence[device.presence];
+  const { word, tone } = revoked ? { word: "revoked", tone: "faint" as const } : presence[device.presence];
+  const status = { word: device.presence === "offline" && !revoked ? (awayOf(device) ?? word) : word, tone };
   const isolation = isolationOf(device);
   const seen = device.lastSeenMs === undefined ? "-" : spanWords(nowMs - device.lastSeenMs);
   const { status: agent } = device;

@@ -29,5 +29,8 @@ function page(at: ScreenContext): Line[] {
   const { state, columns } = at;
   const device = shown(at);
   if (!device) return [line("  This device is no longer at the site. Esc goes back.")];
-  return devicePage({ device, alerts: [...state.alerts.values()], commands: state.history.get(device.id), nowMs: state.nowMs, columns });
+  return devicePage({
+    ...{ device, alerts: [...state.alerts.values()], nowMs: state.nowMs, columns },
+    ...{ commands: state.history.get(device.id), ledger: state.ledgers.get(device.id) },
+  });
 }

@@ -68,7 +68,11 @@ function happened(state: ConsoleState, step: Happened): ConsoleState {
     case "evidence":
       return { ...state, evidence: bounded(state.evidence, step.alert, step.evidence, 50) };
     case "history":
-      return { ...state, history: bounded(state.history, step.device, step.commands, 50) };
+      return {
+        ...state,
+        history: bounded(state.history, step.device, step.commands, 50),
+        ledgers: step.ledger ? bounded(state.ledgers, step.device, step.ledger, 50) : state.ledgers,
+      };
     case "job": {
       // Begun or ended: it takes the row. In between, what the last key did may be read there.
       const changes = state.jobs.find((job) => job.key === step.job.key)?.outcome !== step.job.outcome;

@@ -2,6 +2,7 @@
 import type { Alert } from "@picket/protocol/alert";
 import type { Act } from "@picket/protocol/command";
 import type { SensorEvent } from "@picket/protocol/event";
+import type { Ledger } from "@picket/protocol/ledger";
 import type { CommandRecord, Device, SiteStatus, StreamItem } from "@picket/protocol/rest";
 import type { CommandOutcome } from "../words.ts";
 
@@ -58,6 +59,7 @@ export type ConsoleState = {
   readonly wrapped: boolean;
   readonly evidence: ReadonlyMap<string, Evidence>;
   readonly history: ReadonlyMap<string, readonly CommandRecord[]>;
+  readonly ledgers: ReadonlyMap<string, Ledger>;
   readonly prompt: Prompt | undefined;
   readonly jobs: readonly Job[];
   readonly message: Message | undefined;
@@ -75,7 +77,7 @@ export type Happened =
   | { readonly kind: "lost"; readonly why: string; readonly hint: string | undefined; readonly nowMs: number }
   | { readonly kind: "tick"; readonly nowMs: number }
   | { readonly kind: "evidence"; readonly alert: string; readonly evidence: Evidence }
-  | { readonly kind: "history"; readonly device: string; readonly commands: readonly CommandRecord[] }
+  | { readonly kind: "history"; readonly device: string; readonly commands: readonly CommandRecord[]; readonly ledger?: Ledger | undefined }
   | { readonly kind: "job"; readonly job: Job }
   | { readonly kind: "say"; readonly message: Message };
 
@@ -113,6 +115,7 @@ export function initialState(nowMs: number): ConsoleState {
     wrapped: false,
     evidence: new Map(),
     history: new Map(),
+    ledgers: new Map(),
     prompt: undefined,
     jobs: [],
     message: undefined,

@@ -1,6 +1,7 @@
 // A small real HTTPS server that speaks protocol/rest.ts from memory: what the console and the command line are tested against.
 import type { Alert } from "@picket/protocol/alert";
 import type { SensorEvent } from "@picket/protocol/event";
+import type { Ledger } from "@picket/protocol/ledger";
 import type { CommandRecord, Device, Problem, SinkStatus, SiteStatus, StreamItem } from "@picket/protocol/rest";
 import type { SiteAccess } from "../client/access.ts";
 import { testCertificate } from "./certificate.ts";
@@ -11,6 +12,7 @@ export type FakeSite = {
   readonly certificate: { readonly ca: string; readonly cert: string; readonly key: string };
   readonly alerts: Map<string, Alert>;
   readonly devices: Map<string, Device>;
+  readonly ledgers: Map<string, Ledger>;
   readonly commands: CommandRecord[];
   readonly events: SensorEvent[];
   readonly sinks: SinkStatus[];
@@ -69,6 +71,7 @@ export async function startFakeSite(
     certificate,
     alerts: new Map(),
     devices: new Map(),
+    ledgers: new Map(),
     commands: [],
     events: madeEvents(),
     sinks: [],
@@ -119,7 +122,9 @@ function answer(fake: FakeSite, method: string, url: URL, body: unknown): Respon
     case "GET devices":
       return Response.json({ devices: [...fake.devices.values()] });
     case "GET devices/:id":
-      return device ? Response.json({ device, commands: fake.commands.filter((one) => one.device === id) }) : noSuch("device", id);
+      return device
+        ? Response.json({ device, commands: fake.commands.filter((one) => one.device === id), ledger: fake.ledgers.get(id) })
+        : noSuch("device", id);
     case "POST devices/:id/revoke":
       if (!device) return noSuch("device", id);
       fake.devices.set(id, { ...device, trust: "revoked" });

@@ -1,6 +1,7 @@
 // Data in the shape of the protocol, for tests: alerts, devices, events of an invented site.
 import type { Alert } from "@picket/protocol/alert";
 import type { SensorEvent } from "@picket/protocol/event";
+import type { Ledger } from "@picket/protocol/ledger";
 import type { CommandRecord, Device, SiteStatus } from "@picket/protocol/rest";
 import type { OnlineStatus } from "@picket/protocol/status";
 import { uuid5 } from "@picket/protocol/uuid5";
@@ -83,6 +84,34 @@ export function madeDevice(id: string, over: Partial<Device> = {}): Device {
     openAlerts: 0,
     ...over,
   };
+}
+
+/** A night with losses of every kind; what an hour does not name is zero. */
+export function madeLedger(nowMs: number): Ledger {
+  const zero = { stored: 0, kernel: 0, shed: 0, evicted: 0, power: 0, refused: 0, unexplained: 0, waiting: 0 };
+  const row = (of: Partial<typeof zero>) => {
+    const all = { ...zero, ...of };
+    const lost = all.kernel + all.shed + all.evicted + all.power + all.refused + all.unexplained;
+    const known = all.stored + lost;
+    return { caused: known + all.waiting, ...all, ...(known > 0 ? { ratio: all.stored / known } : {}) };
+  };
+  const ago: Partial<typeof zero>[] = [
+    { stored: 900, waiting: 60 },
+    { waiting: 1000 },
+    { waiting: 1000 },
+    { stored: 500, evicted: 300, unexplained: 12 },
+    { evicted: 1000 },
+    { stored: 980, kernel: 20 },
+    { stored: 9999, shed: 1 },
+    { stored: 850, refused: 100 },
+    { stored: 400, power: 300 },
+    { stored: 10, kernel: 90 },
+    ...Array.from({ length: 8 }, () => ({ stored: 1000 })),
+  ];
+  const hours = ago.map((of, hour) => ({ hourMs: (Math.floor(nowMs / 3600_000) - hour) * 3600_000, ...row(of) })).reverse();
+  const sum = (key: keyof typeof zero) => hours.reduce((total, hour) => total + hour[key], 0);
+  const totals = row(Object.fromEntries(Object.keys(zero).map((key) => [key, sum(key as keyof typeof zero)])));
+  return { totals: { ...totals, evictedHit: 2, evictedResult: 0 }, hours };
 }
 
 export function madeSite(over: Partial<SiteStatus> = {}): SiteStatus {
