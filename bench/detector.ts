@@ -7,6 +7,7 @@ import { eventId } from "../protocol/event.ts";
 import { builtinRules } from "../rules/builtin.ts";
 import { compileRules, type Rule } from "../rules/engine.ts";
 import { loadRules } from "../rules/load.ts";
+import { catchUp } from "./catch-up.ts";
 import { mixedEvents } from "./mixed.ts";
 import { type BenchOptions, median, note, type Result } from "./result.ts";
 import { withCopies } from "./rule-copies.ts";
@@ -26,6 +27,7 @@ export default async function* detector({ rules: folder }: BenchOptions): AsyncI
   const shipped = builtinRules();
   yield* measure("", shipped, batches);
   yield* measureCopies("", shipped, batches);
+  yield* catchUp(batches);
   if (folder === undefined) {
     note("detector: only the shipped rules were measured: name a folder of Sigma rules with --rules DIR or PICKET_BENCH_RULES");
     return;

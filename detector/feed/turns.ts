@@ -3,7 +3,7 @@
 /** Judging goes on this long before the connection has its turn again: a batch made to be slow must not look like a dead detector to the broker. */
 const TURN_MS = 100;
 /** A lane's turn: how long what happens now may have to wait for it. */
-const LANE_TURN_MS = 15;
+const LANE_TURN_MS = 30;
 /** Lanes get a turn this often however busy the main cursor is, so that a backlog ends one day. */
 const LANE_EVERY_MS = 150;
 /** How soon a lane asks again while it may not. */
