@@ -13,6 +13,8 @@ export type Lease = {
 
 /** Where the uplink takes events from. None of these throws. */
 export interface EventSource {
+  /** A connection begins: what is made from now on shall not wait until all that is older has been sent. */
+  connected(): void;
   /** At most `events` events and, beyond the first, `bytes` bytes of JSON; undefined when nothing is free. Events with hits come first. */
   lease(max: { events: number; bytes: number }): Lease | undefined;
   /** The broker has stored these events: delete them. */

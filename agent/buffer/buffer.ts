@@ -16,6 +16,8 @@ const SPILL_AFTER_MS = 1000;
 /** While the site answers, events younger than this stay in memory when older ones go to disk: they are about to be acknowledged. */
 const STAYS_MS = 500;
 const ANSWERED_WITHIN_MS = 5000;
+/** While a backlog is sent, how often a batch of what is made now goes before it. */
+const LIVE_EVERY_MS = 250;
 /** Longest time an acknowledged event stays on disk. Deletions ride on the next write, which halves what is written to flash. */
 const DELETE_WITHIN_MS = 2000;
 const DELETE_AT = 2000;
@@ -68,6 +70,7 @@ export class EventBuffer implements EventSource, Disposable {
   #gone: number[] = [];
   readonly #leases = new Map<number, Held>();
   #leaseId = 0;
+  #live = { isLast: false, atMs: Number.NEGATIVE_INFINITY };
   #bounds: Loss[] = [];
   #reserved = { end: 0, durable: 0, atNext: 0, atMs: 0 };
   #answeredMs = Number.NEGATIVE_INFINITY;
@@ -151,11 +154,17 @@ export class EventBuffer implements EventSource, Disposable {
 
   lease(max: { events: number; bytes: number }): Lease | undefined {
     return this.#guard(() => {
-      const lease = this.#take("urgent", max) ?? this.#take("plain", max);
+      const lease =
+        this.#take("urgent", max) ?? (this.#isLiveTurn(max.events) ? this.#take("live", max) : undefined) ?? this.#take("plain", max);
       // Nothing is found where something is counted.
       if (!lease && this.#disk.free > 0) throw new NotABuffer(`${this.#disk.free} events are counted that are not there`);
       return lease;
     });
+  }
+
+  connected(): void {
+    this.#disk.live(this.#next);
+    this.#live = { isLast: false, atMs: Number.NEGATIVE_INFINITY };
   }
 
   ack(lease: Lease): void {
@@ -435,12 +444,20 @@ export class EventBuffer implements EventSource, Disposable {
     this.#disk.sync().then(() => done(), done);
   }
 
-  #take(kind: "urgent" | "plain", max: { events: number; bytes: number }): Lease | undefined {
+  /** With more than a batch waiting in the file, the backlog and what is made now take turns. */
+  #isLiveTurn(batch: number): boolean {
+    const nowMs = this.#monotonicMs();
+    const isLast = this.#live.isLast || this.#disk.free - this.#disk.freeUrgent <= batch || nowMs - this.#live.atMs < LIVE_EVERY_MS;
+    this.#live = isLast ? { ...this.#live, isLast: false } : { isLast: true, atMs: nowMs };
+    return !isLast;
+  }
+
+  #take(kind: "urgent" | "plain" | "live", max: { events: number; bytes: number }): Lease | undefined {
     const { current } = this.#disk;
     const found = this.#disk.take(kind, max);
     const follows = !found || (found.isAll && found.row === current);
     const have = found && { events: found.items.length, bytes: found.bytes };
-    const more = follows && !this.#isStrict ? this.#tail.take(kind, this.#visible, max, have) : [];
+    const more = follows && !this.#isStrict ? this.#tail.take(kind === "urgent" ? kind : "plain", this.#visible, max, have) : [];
     const row = found?.row ?? current;
     const items = [...(found?.items ?? []), ...more];
     if (items.length === 0) return undefined;

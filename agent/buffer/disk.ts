@@ -37,6 +37,9 @@ export class Disk {
   // No free event of the class has a lower id.
   #plainFrom = 0;
   #urgentFrom = 0;
+  /** Plain events from this id on are live, and no free one of them has an id below the other. */
+  #liveSince = Number.POSITIVE_INFINITY;
+  #liveFrom = Number.POSITIVE_INFINITY;
   freeUrgent = 0;
   /** There was a file, and nothing in it: a new one is like that only for a moment. */
   wasEmpty = false;
@@ -103,6 +106,7 @@ export class Disk {
       this.freeUrgent = store.countUrgent();
       this.#taken.clear();
       this.#plainFrom = this.#urgentFrom = 0;
+      this.#liveSince = this.#liveFrom = Number.POSITIVE_INFINITY;
       this.rows = rows;
       this.#store = store;
       this.wasEmpty = store.wasEmpty;
@@ -167,11 +171,18 @@ export class Disk {
     return evicted.dropped;
   }
 
-  /** Gives out free events of one epoch; `isAll`: no other of that kind follows them in the file. Throws what SQLite says. */
-  take(kind: "urgent" | "plain", max: { events: number; bytes: number }) {
+  /** Plain events of this run from number `seq` on are live. */
+  live(seq: number): void {
+    this.#liveSince = this.#liveFrom = this.current.base + seq;
+  }
+
+  /** Gives out free events of one epoch; `isAll`: no other of that kind follows them in the file. `live` ones are plain. Throws what SQLite says. */
+  take(kind: "urgent" | "plain" | "live", max: { events: number; bytes: number }) {
     const urgent = kind === "urgent";
     const store = this.#store;
     if (!store || (urgent && this.freeUrgent === 0)) return undefined;
+    const from = kind === "live" ? this.#liveFrom : this.#plainFrom;
+    if (from === Number.POSITIVE_INFINITY) return undefined;
     const items: Item[] = [];
     const events: SensorEvent[] = [];
     const bad: EventRow[] = [];
@@ -179,7 +190,7 @@ export class Disk {
     let row: EpochRow | undefined;
     let bytes = 0;
     let isAll = true;
-    for (const one of urgent ? store.urgentFrom(this.#urgentFrom) : store.plainFrom(this.#plainFrom)) {
+    for (const one of urgent ? store.urgentFrom(this.#urgentFrom) : store.plainFrom(from)) {
       if (one.class > classes.plain !== urgent || one.id <= lastId) throw new NotABuffer("its index and its table disagree");
       lastId = one.id;
       if (this.#taken.has(one.id)) continue;
@@ -207,7 +218,8 @@ export class Disk {
     if (urgent) {
       this.#urgentFrom = end;
       this.freeUrgent -= items.length;
-    } else this.#plainFrom = end;
+    } else if (kind === "live") this.#liveFrom = end;
+    else this.#plainFrom = end;
     return { row, items, events, bytes, isAll };
   }
 
@@ -237,8 +249,10 @@ export class Disk {
     for (const { seq, class: kind } of items) {
       const id = base + seq;
       this.#taken.delete(id);
-      if (kind === classes.plain) this.#plainFrom = Math.min(this.#plainFrom, id);
-      else {
+      if (kind === classes.plain) {
+        this.#plainFrom = Math.min(this.#plainFrom, id);
+        if (id >= this.#liveSince) this.#liveFrom = Math.min(this.#liveFrom, id);
+      } else {
         this.#urgentFrom = Math.min(this.#urgentFrom, id);
         this.freeUrgent++;
       }

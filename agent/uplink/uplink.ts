@@ -182,6 +182,7 @@ async function openLink(options: UplinkOptions & { readonly heartbeatMs: number 
   };
   heartbeat();
   sendResults();
+  options.source.connected();
   const sender = startSender({
     source: options.source,
     publish: (batch) => connection.publish(own("events"), batch),

@@ -53,6 +53,7 @@ function startDevice(of: FleetFile["devices"][number]): void {
     credentials: () => credentials,
     targets: () => [{ ...splitHostPort(identity.mqtt), addresses: [file.via] }],
     source: {
+      connected: () => buffer.connected(),
       lease: (max) => buffer.lease(max),
       release: (lease) => buffer.release(lease),
       waiting: () => buffer.waiting(),
@@ -89,7 +90,7 @@ async function work(of: { recorder: Recorder; diary: Diary; habit: Habit; device
     if (!working) return;
     for (const make of makes(of.habit, tick, random)) attempt(of, make, made++);
     await Bun.sleep(0);
-    of.diary.turn();
+    of.diary.turn(of.recorder.produced());
   }
 }
 
