@@ -1,11 +1,14 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SensorEvent } from "@picket/protocol/event";
 import { builtinRules } from "@picket/rules/builtin";
 import type { Condition } from "@picket/rules/rule";
 import { expect, onTestFinished, test } from "vitest";
+import { EventBuffer } from "./buffer/buffer.ts";
+import { leftBy } from "./buffer/testing/copy.ts";
 import { AgentConfig } from "./config.ts";
+import { thisHost } from "./host.ts";
 import { startRecorder } from "./recorder.ts";
 
 /** What the shipped rules look for, all in one text: nothing costs them more. */
@@ -37,4 +40,31 @@ test("command lines made to be expensive use the rules' budget up: the device sa
   expect(execs.length).toBe(2000);
   const states = events.flatMap((event) => (event.type === "sensor.state" ? [`${event.body.collector} ${event.body.level}`] : []));
   expect(states).toContain("rules degraded");
+});
+
+test("a run that lost power is told of: a bound, for that run, among what overtakes", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "picket-recorder-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const [before, state] = [join(folder, "before"), join(folder, "state")];
+  mkdirSync(before);
+  mkdirSync(state);
+  const place = (dir: string) => ({ path: join(dir, "buffer.db"), mirror: join(dir, "none") });
+  {
+    const epoch = { epoch: "aaaaaaaa", boot: thisHost().boot, device: "pi" };
+    using cut = new EventBuffer({ path: place(before).path, maxEvents: 1000, maxBytes: 1e7, epoch });
+    cut.append({ v: 1, device: "pi", epoch: "aaaaaaaa", seq: 0, timeMs: 0, type: "agent.stop", body: { why: "never on disk" } });
+    leftBy(place(before), place(state), true);
+  }
+  const logged: string[] = [];
+  const recorder = startRecorder(AgentConfig.parse({ state }), "pi", (_, text, of) => logged.push(`${text} ${JSON.stringify(of)}`));
+  recorder.stop("test");
+  const lease = recorder.buffer.lease({ events: 500, bytes: 1e6 });
+  expect(lease?.events).toMatchObject([
+    { type: "sensor.lost", body: { collector: "agent", where: "buffer", epoch: "aaaaaaaa", count: 256, atMost: true } },
+  ]);
+  expect(recorder.buffer.lostByEpoch()).toEqual([["aaaaaaaa", 0, 256]]);
+  // A bound is no eviction of this run.
+  expect(recorder.lost().buffer).toBe(0);
+  expect(logged.join()).toContain('"lostAtMost":256');
+  recorder.buffer[Symbol.dispose]();
 });

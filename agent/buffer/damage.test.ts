@@ -115,7 +115,7 @@ const property = (name: string, isCounted: boolean, seed: number, damage: (place
         const found = survives(place);
         if (isCounted) accounted(found);
       }),
-      { seed, numRuns: 40 },
+      { seed, numRuns: 25 },
     );
   });
 

@@ -262,7 +262,7 @@ test.each([
           world.dispose();
         }
       }),
-      { seed, numRuns: 60 },
+      { seed, numRuns: 40 },
     );
   },
 );
