@@ -12,7 +12,7 @@ readonly BUN_VERSION=1.4.5
 readonly TOOLS=$PWD/.picket/tools
 # What a running site and agent need, and what the tests need besides.
 readonly RUN_PACKAGES=(libbpf1 nftables iproute2 util-linux ca-certificates)
-readonly TEST_PACKAGES=(tmux clang llvm libbpf-dev git procps debootstrap shellcheck curl openssl)
+readonly TEST_PACKAGES=(tmux clang llvm libbpf-dev git procps debootstrap shellcheck curl openssl libfaketime)
 # arm64 in emulation: programs, and a whole kernel.
 readonly EMULATION_PACKAGES=(qemu-user-static qemu-system-arm cpio xz-utils)
 

@@ -22,6 +22,8 @@ export type Books = {
   readonly deadLetters: readonly string[];
   /** What the site itself says became of all that the device caused. */
   ledger(device: string): LedgerTerms;
+  /** How many numbers of an epoch the site knows to be used. */
+  numbered(device: string, epoch: string): number;
 };
 
 const nothing: LedgerTerms = { caused: 0, stored: 0, kernel: 0, shed: 0, evicted: 0, power: 0, refused: 0, unexplained: 0, waiting: 0 };
@@ -46,6 +48,12 @@ export function readBooks(dir: string): Books {
     if (rows.length === 0) break;
   }
   const known = new Map([...events.keys()].map((device) => [device, ledgerTotals(store, device)]));
+  const numbered = new Map(
+    store.db
+      .query<{ device: string; epoch: string; numbered: number }, []>("SELECT device, epoch, numbered FROM ledger_epochs")
+      .all()
+      .map((row) => [`${row.device}:${row.epoch}`, row.numbered]),
+  );
   return {
     events,
     unreadable,
@@ -53,6 +61,7 @@ export function readBooks(dir: string): Books {
     cursor: detectorState(store).cursor,
     nextOffset: nextOffset(store),
     deadLetters: listDeadLetters(store, 20).map(({ device, reason }) => `${device}: ${reason}`),
+    numbered: (device, epoch) => numbered.get(`${device}:${epoch}`) ?? 0,
     ledger: (device) => known.get(device) ?? nothing,
   };
 }

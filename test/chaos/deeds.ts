@@ -25,8 +25,9 @@ const PLAIN = "/opt/chaos-deed/";
 /** In a mount namespace of its own, so that the programs have a path outside of /tmp; their names come on standard input. */
 const RUNNER = 'mount --bind "$1" /opt && while read -r name; do "$name"; done';
 
-/** Begins, in `dir`: five programs and connections a second, for as long as `agent` runs and is connected. */
-export async function startDeeds(dir: string, agent: Supervised): Promise<Deeds> {
+/** Begins, in `dir` and with names that begin with `tag`, since the sensor sees the whole machine: five programs and connections a second, for as long as `agent` runs and is connected. */
+export async function startDeeds(of: { readonly dir: string; readonly tag: string; readonly agent: Supervised }): Promise<Deeds> {
+  const { dir, tag, agent } = of;
   const done: Deed[] = [];
   const connections: number[] = [];
   const own = join(dir, "deeds");
@@ -41,7 +42,7 @@ export async function startDeeds(dir: string, agent: Supervised): Promise<Deeds>
     for (let nth = 0; working && nth < MOST; ) {
       await Bun.sleep(EVERY_MS);
       if (!agent.ready()) continue;
-      const exe = `${nth % MARK_EVERY === 0 ? SITE_MARK : PLAIN}d${nth++}`;
+      const exe = `${nth % MARK_EVERY === 0 ? SITE_MARK : PLAIN}${tag}-${nth++}`;
       linkSync(join(own, "true"), join(own, exe.replace("/opt/", "")));
       runner.stdin.write(`${exe}\n`);
       runner.stdin.flush();

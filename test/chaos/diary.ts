@@ -11,8 +11,8 @@ export type Diary = Disposable & {
   attempt(of: { seq: number; atMs: number; timeMs: number; kind: Kind; what: string }): void;
   /** The last attempt got no number. */
   shed(): void;
-  /** The turn of the event loop in which the last attempts were made is over: from here on they are the agent's to keep or to count. */
-  turn(): void;
+  /** The turn of the event loop is over, with this number next: what has a lower one is from here on the agent's to keep or to count. */
+  turn(next: number): void;
   /** The broker has acknowledged these numbers. */
   acknowledged(epoch: string, seqs: readonly number[]): void;
 };
@@ -25,7 +25,7 @@ export function openDiary(path: string): Diary {
     epoch: (epoch, atMs) => line("epoch", epoch, atMs),
     attempt: ({ seq, atMs, timeMs, kind, what }) => line("attempt", seq, atMs, timeMs, kind, what),
     shed: () => line("shed"),
-    turn: () => line("turn"),
+    turn: (next) => line("turn", next),
     acknowledged: (epoch, seqs) => line("ack", epoch, seqs.join(",")),
     [Symbol.dispose]: () => closeSync(file),
   };
@@ -40,6 +40,8 @@ export type Run = {
   readonly attempts: Map<number, Attempt>;
   /** Attempts of the turn in which the run ended: like what is still in the kernel, they may have been made or not. */
   readonly unsure: Set<number>;
+  /** The number after the last that is sure. */
+  next: number;
   /** When each attempt without a number was made. */
   readonly shed: number[];
   readonly acknowledged: Set<number>;
@@ -54,7 +56,15 @@ export function readDiary(path: string): Run[] {
   for (const text of lines) {
     const [word, ...fields] = text.split("\t");
     if (word === "epoch") {
-      run = { epoch: fields[0]!, startedMs: Number(fields[1]), attempts: new Map(), unsure: new Set(), shed: [], acknowledged: new Set() };
+      run = {
+        epoch: fields[0]!,
+        startedMs: Number(fields[1]),
+        attempts: new Map(),
+        unsure: new Set(),
+        next: 0,
+        shed: [],
+        acknowledged: new Set(),
+      };
       runs.set(run.epoch, run);
     } else if (word === "attempt") {
       last = {
@@ -65,8 +75,10 @@ export function readDiary(path: string): Run[] {
       run!.unsure.add(last.seq);
     } else if (word === "turn") {
       run!.unsure.clear();
+      run!.next = Number(fields[0]);
     } else if (word === "shed") {
       run!.attempts.delete(last!.seq);
+      run!.unsure.delete(last!.seq);
       run!.shed.push(last!.attempt.atMs);
     } else if (word === "ack") {
       for (const seq of fields[1]!.split(",")) runs.get(fields[0]!)?.acknowledged.add(Number(seq));

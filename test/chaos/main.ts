@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { describe, makePlan } from "./plan.ts";
 import { printSheet, totals } from "./print.ts";
-import { balance, runPlan, until } from "./run.ts";
+import { balance, runPlan, started } from "./run.ts";
 import { createWorld, type World } from "./world.ts";
 
 const usage = `bun run chaos [--seed N] [--minutes M | --steps K] [--devices N] [--no-agent] [--keep DIR] [--json]
@@ -18,7 +18,6 @@ and delays them as the seed says (default: a new one), and prints a balance shee
   bun run chaos --seed 7 --steps 12 --devices 5 --no-agent --json`;
 
 const EVERY_MS = 1500;
-const START_MS = 60_000;
 
 function number(text: string | undefined, otherwise: number, most: number): number {
   const value = text === undefined ? otherwise : Number(text);
@@ -54,19 +53,14 @@ async function main(): Promise<number> {
   const say = values.json ? console.error : console.log;
 
   const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort(new Error(`ended by ${name}`)));
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stop.abort(new Error(`ended by ${name}`)));
   await using world = await createWorld({ devices, agent: !values["no-agent"] });
   const plan = makePlan({ seed, steps: Math.floor(steps), everyMs: EVERY_MS, world: world.plan });
+  say(`world ${world.dir} ${world.network.tag}`);
   say(`seed ${seed}, ${devices} devices, ${plan.length} faults:\n${plan.map(describe).join("\n")}\n`);
   const tell = (what: string | (typeof plan)[number]) => say(typeof what === "string" ? what : `now ${describe(what).trim()}`);
-  await until(
-    "everything runs",
-    START_MS,
-    stop.signal,
-    () => [...world.programs.values()].every((program) => program.ready()),
-    () => [],
-  );
-  const { seconds } = await runPlan(world, plan, { signal: stop.signal, tell });
+  await started(world, stop.signal);
+  const seconds = await runPlan(world, plan, { signal: stop.signal, tell });
   const sheet = balance(world, seconds);
   if (values.keep !== undefined) keep(world, values.keep);
   if (values.json) console.log(JSON.stringify({ seed, devices, faults: plan.length, totals: totals(sheet), ...sheet }));

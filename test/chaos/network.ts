@@ -2,6 +2,8 @@
 import { randomBytes } from "node:crypto";
 
 export type Network = Disposable & {
+  /** What the names of all its namespaces begin with. */
+  readonly tag: string;
   addressOf(host: string): string;
   /** The command that runs `argv` on a host. `ip netns exec` would mount a new /sys, in which the agent's sensor finds no tracefs. */
   on(host: string, argv: readonly string[]): string[];
@@ -49,6 +51,7 @@ export function createNetwork(hosts: readonly string[]): Network {
     throw error;
   }
   return {
+    tag,
     addressOf,
     on,
     plug: (host, state) => run(["ip", "-n", switchName, "link", "set", host, state]),

@@ -12,6 +12,7 @@ import { AGENT, type World } from "./world.ts";
 /** Until every device has handed over what it holds, and until the detector has judged it. */
 const DRAIN_MS = 180_000;
 const STOP_MS = 30_000;
+const START_MS = 60_000;
 
 export type Sheet = {
   readonly rows: readonly Row[];
@@ -23,12 +24,22 @@ export type Sheet = {
   readonly balanced: boolean;
 };
 
-/** Plays the plan and waits until all is quiet and the site's programs have ended. Rejects when something does not come to rest, or when aborted. */
+/** Resolves when every program of the world is there. */
+export const started = (world: World, signal: AbortSignal): Promise<void> =>
+  until(
+    "everything runs",
+    START_MS,
+    signal,
+    () => [...world.programs.values()].every((program) => program.ready()),
+    () => [...world.programs.values()].flatMap((program) => (program.ready() ? [] : [`${program.name}: ${program.tail().at(-1)}`])),
+  );
+
+/** Plays the plan and waits until all is quiet and the site's programs have ended. Resolves with the seconds it took; rejects when something does not come to rest, or when aborted. */
 export async function runPlan(
   world: World,
   plan: readonly Step[],
   of: { signal: AbortSignal; tell: (what: string | Step) => void },
-): Promise<{ seconds: number }> {
+): Promise<number> {
   const startMs = bootNowMs();
   await play(world, plan, of);
   calm(world);
@@ -53,10 +64,10 @@ export async function runPlan(
     () => world.programs.get("detector")!.tail(),
   );
   for (const name of ["detector", "broker"]) await world.programs.get(name)!.stop(STOP_MS);
-  return { seconds: Math.round((bootNowMs() - startMs) / 1000) };
+  return Math.round((bootNowMs() - startMs) / 1000);
 }
 
-export async function until(
+async function until(
   what: string,
   patienceMs: number,
   signal: AbortSignal,

@@ -9,6 +9,8 @@ import { draftOf, LOCAL_RULE, SITE_RULE } from "./workload.ts";
 
 /** What a kill may take: counts are told each second, and a busy machine may be late. */
 export const AT_KILL_MS = 1500;
+/** Most events an agent makes of itself between two looks of the diary, a tenth of a second. */
+const OWN_AT_KILL = 10;
 
 /** As the site's own ledger has it, but for the last. */
 export type Lost = {
@@ -72,7 +74,11 @@ export function account(facts: DeviceFacts, books: Books): Account {
       if (!stored.has(keyOf(run.epoch, seq))) differ(run.epoch, seq, "was acknowledged and is not in the log");
 
   const ledger = books.ledger(device);
-  const missing = runs.flatMap((run) => missingOf(run, stored));
+  const missing = runs.flatMap((run) => missingOf(run, stored, books.numbered(device, run.epoch)));
+  for (const { epoch, next, unsure } of runs) {
+    const invented = books.numbered(device, epoch) - Math.max(next, ...unsure) - OWN_AT_KILL;
+    if (invented > 0) differences.push({ device, epoch, what: `${invented} numbers are in the ledger that were never given` });
+  }
   const shed = runs.flatMap((run) => run.shed.map((atMs) => isAtKill(atMs, run, facts.ends)));
   const numbered = explainMissing(missing, ledger);
   const unnumbered = explainShed(shed, ledger.shed);
@@ -114,12 +120,14 @@ export function judge(device: string, event: SensorEvent, attempt: Attempt | und
 
 type Missing = { readonly epoch: string; readonly seq: number };
 
-/** Numbers of a run that should be in the log and are not. Those without an attempt are what the agent says of itself. */
-function missingOf(run: Run, stored: ReadonlyMap<string, SensorEvent>): Missing[] {
-  const sure = [...run.attempts.keys()].filter((seq) => !run.unsure.has(seq));
-  const last = sure.reduce((max, seq) => Math.max(max, seq), -1);
+/**
+ * Numbers of a run that should be in the log and are not. Those without an attempt are what the agent says of itself; of the last of these, given just
+ * before a kill, only the site may know (`numbered`).
+ */
+function missingOf(run: Run, stored: ReadonlyMap<string, SensorEvent>, numbered: number): Missing[] {
   const missing: Missing[] = [];
-  for (let seq = 0; seq <= last; seq++) if (!stored.has(keyOf(run.epoch, seq))) missing.push({ epoch: run.epoch, seq });
+  for (let seq = 0; seq < Math.max(run.next, numbered); seq++)
+    if (!stored.has(keyOf(run.epoch, seq))) missing.push({ epoch: run.epoch, seq });
   return missing;
 }
 

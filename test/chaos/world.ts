@@ -95,7 +95,7 @@ export async function createWorld(of: { readonly devices: number; readonly agent
   if (of.agent) {
     const config = writeAgentConfig(dir, stateOf(AGENT));
     run("agent", "agent", [process.execPath, `${root}agent/main.ts`, "--config", config, "run"], /"connected"/);
-    deeds = stack.use(await startDeeds(dir, programs.get("agent")!));
+    deeds = stack.use(await startDeeds({ dir, tag: network.tag, agent: programs.get("agent")! }));
   }
   const owned = stack.move();
   return {
