@@ -1,7 +1,7 @@
 import { Alert } from "@picket/protocol/alert";
 import type { Recorded } from "@picket/protocol/recorded";
 import { expect, test } from "vitest";
-import { DeviceClock, replay } from "./replay.ts";
+import { DeviceClock, inOrder, replay } from "./replay.ts";
 import { child, exec, proc, testRules } from "./testing/events.ts";
 
 const rules = testRules("medium medium");
@@ -24,6 +24,19 @@ test("an alert that cannot grow any more is told before the end", async () => {
   }
   for await (const alert of replay(events(), rules)) order.push(alert.events[0]!);
   expect(order).toEqual(["first", "end of input"]);
+});
+
+test("events that overtook others at the site go on by their numbers, and what is missing is not waited for longer than two seconds", async () => {
+  const at = (seq: number, receivedMs: number): Recorded => ({
+    id: String(seq),
+    event: { ...exec(seq, proc(1, "/bin/true"), { seq }), receivedMs },
+  });
+  const order = async (...events: Recorded[]) => (await Array.fromAsync(inOrder(events))).map(({ id }) => Number(id));
+  expect(await order(at(0, 0), at(3, 100), at(1, 200), at(2, 200), at(4, 300))).toEqual([0, 1, 2, 3, 4]);
+  expect(await order(at(0, 0), at(3, 100), at(4, 2200), at(1, 2300))).toEqual([0, 3, 4, 1]);
+  expect(await order(at(0, 0), at(9, 100), at(7, 200))).toEqual([0, 7, 9]);
+  const many = Array.from({ length: 5000 }, (_, n) => at(2 * n, n));
+  expect(await order(...many)).toEqual(many.map(({ id }) => Number(id)));
 });
 
 test("the same recording gives the same alerts", async () => {

@@ -1,6 +1,7 @@
 // Recorded events through the live pipeline. Files have no broker: the device's own time, made robust, stands in for the time of receipt.
 import type { Alert, Detection } from "@picket/protocol/alert";
 import type { SensorEvent } from "@picket/protocol/event";
+import { ORDER_MS } from "@picket/protocol/feed";
 import type { Recorded } from "@picket/protocol/recorded";
 import { judgeAll, type Problem } from "./engines/together.ts";
 import type { Arrival, Engine } from "./finding.ts";
@@ -21,6 +22,9 @@ export type ReplayOptions = Omit<PipelineOptions, "site"> & {
 /** Events engines are given at once. */
 const BATCH = 500;
 
+/** Events of one epoch of a device that may wait for one before them. */
+const MAX_WAITING = 1000;
+
 const MAX_ID = 160;
 /** Nobody stores what is decided step by step here: past this it is let go. */
 const MAX_PENDING = 5000;
@@ -33,7 +37,7 @@ export async function* replay(events: AsyncIterable<Recorded> | Iterable<Recorde
   const pipeline = createPipeline({ ...options, site: options.site ?? "replay", oneClock: false });
   const arrivals = arrivalOf();
   const engines = options.engines ?? [];
-  for await (const batch of inBatches(events, engines.length === 0 ? 1 : BATCH)) {
+  for await (const batch of inBatches(inOrder(events), engines.length === 0 ? 1 : BATCH)) {
     const of = { events: batch.map(({ event }) => event), arrivals: batch.map(arrivals) };
     const findings = await judgeAll(engines, of, options.onProblem ?? (() => {}));
     for (const [at, event] of of.events.entries()) {
@@ -45,6 +49,49 @@ export async function* replay(events: AsyncIterable<Recorded> | Iterable<Recorde
   }
   const rest = pipeline.growing().sort((a, b) => a.timeMs - b.timeMs || (a.id < b.id ? -1 : 1));
   for (const detection of rest) yield asAlert(detection);
+}
+
+/**
+ * As a site puts them in order: by number, where one overtook those before it by at most `ORDER_MS` of receipt. A recording that was not received by a site is in order
+ * already, and one that lacks events only waits for them.
+ */
+export async function* inOrder(events: AsyncIterable<Recorded> | Iterable<Recorded>): AsyncGenerator<Recorded> {
+  const epochs = new Map<string, InOrder>();
+  for await (const one of events) {
+    const { device, epoch, seq, receivedMs } = one.event;
+    if (receivedMs === undefined) {
+      yield one;
+      continue;
+    }
+    const key = `${device}\n${epoch}`;
+    let of = epochs.get(key);
+    if (!of) {
+      of = { next: seq, waiting: [], sinceMs: receivedMs };
+      epochs.set(key, of);
+    }
+    yield* put(of, one, receivedMs);
+  }
+  for (const { waiting } of epochs.values()) yield* waiting;
+}
+
+/** `next`: the number that is missing before `waiting`. `sinceMs`: when the first of them came. */
+type InOrder = { next: number; readonly waiting: Recorded[]; sinceMs: number };
+
+function* put(of: InOrder, one: Recorded, nowMs: number): Generator<Recorded> {
+  const { waiting } = of;
+  if (waiting.length === 0) of.sinceMs = nowMs;
+  let at = waiting.length;
+  while (at > 0 && waiting[at - 1]!.event.seq > one.event.seq) at--;
+  waiting.splice(at, 0, one);
+  const isLate = (of: Recorded) => Math.abs(nowMs - of.event.receivedMs!) > ORDER_MS;
+  let due = Math.abs(nowMs - of.sinceMs) > ORDER_MS ? waiting.findLastIndex(isLate) + 1 : 0;
+  if (waiting.length > MAX_WAITING) due = Math.max(due, 1);
+  for (let done = 0; waiting.length > 0 && (done < due || waiting[0]!.event.seq <= of.next); done++) {
+    const first = waiting.shift()!;
+    of.next = Math.max(of.next, first.event.seq + 1);
+    yield first;
+  }
+  if (due > 0) of.sinceMs = Math.min(...waiting.map(({ event }) => event.receivedMs!), nowMs);
 }
 
 async function* inBatches(events: AsyncIterable<Recorded> | Iterable<Recorded>, size: number): AsyncGenerator<Recorded[]> {
