@@ -176,6 +176,19 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
     }
   });
 
+  test.skipIf(process.arch !== "x64").each(["fast-open", "connect-as-32-bit"])(
+    "a connection without the connect of 64-bit programs: %s",
+    async (deed) => {
+      const { server, port } = await listening(0);
+      try {
+        const { of } = await done(deed, String(port));
+        expect(of("net.connect").map(({ net }) => net)).toEqual([{ proto: "tcp", dstIp: "127.0.0.1", dstPort: port }]);
+      } finally {
+        server.close();
+      }
+    },
+  );
+
   test("accepted connections, whether the program asks who it is or not", async () => {
     const child = Bun.spawn([deeds, "serve"], { stdin: "ignore", stdout: "ignore", stderr: "ignore" });
     const mine = ({ process }: { process: { pid: number } }) => process.pid === child.pid;

@@ -47,8 +47,7 @@ static __always_inline __u32 *asker_slot(void) {
   return bpf_map_lookup_elem(&askers, &slot);
 }
 
-// Where the connect(2) goes that a thread is in, or was in last. Of processes only that connect by io_uring too (uring.bpf.h), which is told from the state of
-// the socket: without this, connect(2) of theirs would be told twice.
+// Where the connect(2) goes that a thread is in, or was in last: what its socket does then is told already.
 struct target {
   __u32 family;
   __u32 port;
@@ -57,23 +56,18 @@ struct target {
     __u64 halves[2];
   };
 };
-static __always_inline int same_target(const struct target *a, const struct target *b) {
-  return a->family == b->family && a->port == b->port && a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
+// No address at all means this host.
+static __always_inline int same_target(const struct target *called, const struct target *is) {
+  if (called->family != is->family || called->port != is->port) return 0;
+  return (called->halves[0] == is->halves[0] && called->halves[1] == is->halves[1]) || !(called->halves[0] | called->halves[1]);
 }
 
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, 1024);
+  __uint(max_entries, 4096);
   __type(key, __u32); // tid
   __type(value, struct target);
 } connecting SEC(".maps");
-struct {
-  __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, 1024);
-  __type(key, __u32); // pid
-  __type(value, __u32);
-} connectors SEC(".maps");
-
 // struct sockaddr_in and sockaddr_in6, RFC 3493.
 struct address {
   __u16 family;
@@ -160,21 +154,19 @@ int enter_connect(struct enter *ctx) {
   }
   struct target target = {.family = address.family, .port = bpf_ntohs(address.port)};
   copy_address(target.addr, &address);
-  __u64 id = bpf_get_current_pid_tgid();
-  __u32 pid = id >> 32, tid = (__u32)id;
-  if (bpf_map_lookup_elem(&connectors, &pid)) bpf_map_update_elem(&connecting, &tid, &target, BPF_ANY);
+  __u32 tid = (__u32)bpf_get_current_pid_tgid();
+  if (!datagram) bpf_map_update_elem(&connecting, &tid, &target, BPF_ANY);
   return send_connect((__s32)ctx->args[0], datagram, &target);
 }
 
-// A request of a ring is no system call, but its socket begins to connect in the same thread, or in one that works for the process.
+// TCP connections by whatever else there is: a request of a ring (io_uring), sendto(2) with MSG_FASTOPEN, a system call of a 32-bit program, or one whose
+// address another thread changed after it was read above. The socket begins to connect in the same thread, or in one that works for the process.
 SEC("tracepoint/sock/inet_sock_set_state")
 int sock_set_state(void *ctx) {
   __u32 state = 0;
   field(ctx, config.state_new, state);
   if (state != TCP_SYN_SENT || ignored()) return 0;
-  __u64 id = bpf_get_current_pid_tgid();
-  __u32 pid = id >> 32, tid = (__u32)id;
-  if (!bpf_map_lookup_elem(&connectors, &pid)) return 0;
+  __u32 tid = (__u32)bpf_get_current_pid_tgid();
   __u16 family = 0, port = 0;
   field(ctx, config.state_family, family);
   field(ctx, config.state_port, port);

@@ -47,7 +47,7 @@ export const programs: Readonly<Record<string, Part>> = {
   ...all("net", "addresses of listening sockets come from /proc only", both(["bind"])),
   ...all("net", "accepted connections are not seen", both(["accept", "accept4"])),
   ...all("dns", "queries sent with sendto are not seen", ["enter_sendto"]),
-  ...all("net", "connections by io_uring are told without their address", ["sock_set_state"]),
+  ...all("net", "connections made otherwise than by connect (io_uring, 32-bit programs, TCP Fast Open) are not seen", ["sock_set_state"]),
   ...all("dns", "queries sent with sendmsg are not seen", ["enter_sendmsg", "enter_sendmmsg"]),
   ...all("dns", "queries sent with write, as Go programs do, are not seen", ["enter_write", "enter_writev"]),
   ...all("privilege", "ptrace is not seen", ["enter_ptrace"]),

@@ -21,10 +21,6 @@ CALL_END(io_uring_setup)
 
 static __always_inline int asked(__u8 opcode) {
   if (opcode > 63 || !(TOLD_OPS >> opcode & 1) || ignored()) return 0;
-  if (opcode == URING_CONNECT) {
-    __u32 pid = bpf_get_current_pid_tgid() >> 32, one = 1;
-    bpf_map_update_elem(&connectors, &pid, &one, BPF_ANY);
-  }
   if (told_before(CALL_URING, opcode, 0)) return 0;
   struct call call = {.flags = opcode};
   return enter_call(&call, CALL_URING, 0);

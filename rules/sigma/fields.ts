@@ -51,8 +51,12 @@ const access = ["read", "write", "read-write"];
 const octal = (mode: number | undefined) => (mode === undefined ? undefined : (mode & 0o7777).toString(8));
 
 /** By the type in st_mode (inode(7)). */
-const kindOf = (mode: number | undefined) => (mode === undefined ? undefined : (kinds[mode & 0o170000] ?? "other"));
-const kinds: Readonly<Record<number, string>> = { 0o100000: "file", 0o040000: "folder", 0o120000: "link" };
+const kindOf = (mode: number | undefined) => (mode === undefined ? undefined : (kinds.get(mode & 0o170000) ?? "other"));
+const kinds = new Map([
+  [0o100000, "file"],
+  [0o040000, "folder"],
+  [0o120000, "link"],
+]);
 
 // Exhaustive on purpose: a new event type must say what rules may ask of it before it compiles.
 const table: { readonly [T in EventType]: Fields<EventOf<T>> } = {

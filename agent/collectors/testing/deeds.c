@@ -180,6 +180,25 @@ static int ring(const char *path, int port, unsigned flags) {
   return connect(other, (struct sockaddr *)&to, sizeof to);
 }
 
+// Connects without connect(2): with the first bytes that are sent.
+static int fast_open(int port) {
+  struct sockaddr_in to = loopback(port);
+  return sendto(socket(AF_INET, SOCK_STREAM, 0), "x", 1, MSG_FASTOPEN, (struct sockaddr *)&to, sizeof to) < 0;
+}
+
+// By the system call of 32-bit programs, which every program on x86_64 may make.
+static int connect_as_32_bit(int port) {
+#ifdef __x86_64__
+  struct sockaddr_in *to = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+  *to = loopback(port);
+  long result, fd = socket(AF_INET, SOCK_STREAM, 0);
+  __asm__ volatile("int $0x80" : "=a"(result) : "a"(362L), "b"(fd), "c"(to), "d"((long)sizeof *to) : "memory", "r8", "r9", "r10", "r11");
+  return result < 0;
+#else
+  return port == 0;
+#endif
+}
+
 // Accepts one connection asking who it is, and one without; its own name is what the connections come to.
 static int serve(void) {
   int listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -217,6 +236,8 @@ int main(int argc, char **argv) {
   if (!strcmp(deed, "ask-in-pieces")) return ask_in_pieces(argv + 2);
   if (!strcmp(deed, "ask-stream")) return ask_stream(argv + 2);
   if (!strcmp(deed, "ring")) return ring(argv[2], atoi(argv[3]), argv[4] ? IORING_SETUP_SQPOLL : 0);
+  if (!strcmp(deed, "fast-open")) return fast_open(atoi(argv[2]));
+  if (!strcmp(deed, "connect-as-32-bit")) return connect_as_32_bit(atoi(argv[2]));
   if (!strcmp(deed, "serve")) return serve();
   return 2;
 }
