@@ -2,6 +2,7 @@
 import type { SensorEvent } from "@picket/protocol/event";
 import type { EventSource, Lease } from "../lease.ts";
 import { Disk, type Held, type Loss, lostOf, type Mark, revive, type Unclean } from "./disk.ts";
+import { Durable } from "./durable.ts";
 import { Mirror, type Recovered, recover } from "./mirror.ts";
 import { BufferBusy, classes, type EpochRow, isDamage, isRefusal, NotABuffer } from "./store.ts";
 import { type Pending, Tail } from "./tail.ts";
@@ -25,10 +26,6 @@ const DELETE_AT = 2000;
 const IN_MEMORY = { events: 4096, bytes: 2 << 20 };
 const REFUSED = { events: 20_000, bytes: 8 << 20 };
 const RETRY_MS = 1000;
-/** Numbers a run may use before it notes on disk that it goes further: so many, or those of so many seconds. */
-const RESERVE = 256;
-const RESERVE_S = 4;
-const MAX_RESERVE = 1 << 16;
 
 export type BufferOptions = {
   readonly path: string;
@@ -72,7 +69,7 @@ export class EventBuffer implements EventSource, Disposable {
   #leaseId = 0;
   #live = { isLast: false, atMs: Number.NEGATIVE_INFINITY };
   #bounds: Loss[] = [];
-  #reserved = { end: 0, durable: 0, atNext: 0, atMs: 0 };
+  readonly #durable: Durable;
   #answeredMs = Number.NEGATIVE_INFINITY;
   /** Something other than events is to be written. */
   #isDirty = false;
@@ -83,8 +80,6 @@ export class EventBuffer implements EventSource, Disposable {
   #gatherTimer: ReturnType<typeof setTimeout> | undefined;
   #spillTimer: ReturnType<typeof setTimeout> | undefined;
   #deleteTimer: ReturnType<typeof setTimeout> | undefined;
-  #syncTimer: ReturnType<typeof setTimeout> | undefined;
-  #isSyncing = false;
   #isClosed = false;
   #trouble: string | undefined;
 
@@ -103,6 +98,11 @@ export class EventBuffer implements EventSource, Disposable {
     });
     const { path, maxEvents, maxBytes, epoch } = options;
     this.#disk = new Disk({ path, maxEvents, maxBytes, fsync: this.#isStrict }, epoch);
+    const onSynced = (error: unknown) => {
+      if (error) this.#report(messageOf(error));
+      this.#armSpill();
+    };
+    this.#durable = new Durable(this.#disk, { monotonicMs: this.#monotonicMs, onSynced });
     this.#recovered = options.mirror === undefined ? undefined : recover(options.mirror, epoch.boot);
     try {
       this.#open();
@@ -234,6 +234,11 @@ export class EventBuffer implements EventSource, Disposable {
     return [...this.#bounds.splice(0), ...this.#disk.takeLost()];
   }
 
+  /** Since the site last acknowledged something, milliseconds; infinite when it never did. */
+  answeredAgoMs(): number {
+    return this.#monotonicMs() - this.#answeredMs;
+  }
+
   /** What was written to flash; undefined where the kernel does not count it. */
   flash(): Flash | undefined {
     return this.#wear.flash();
@@ -242,7 +247,8 @@ export class EventBuffer implements EventSource, Disposable {
   [Symbol.dispose](): void {
     this.finish();
     this.#isClosed = true;
-    for (const timer of [this.#gatherTimer, this.#spillTimer, this.#deleteTimer, this.#syncTimer]) clearTimeout(timer);
+    this.#durable[Symbol.dispose]();
+    for (const timer of [this.#gatherTimer, this.#spillTimer, this.#deleteTimer]) clearTimeout(timer);
     // What the disk did not take is found in the mirror by the next run.
     if (this.#tail.size === 0) this.#mirror?.[Symbol.dispose]();
     this.#mirror = undefined;
@@ -262,13 +268,13 @@ export class EventBuffer implements EventSource, Disposable {
       mark = this.#mark(this.#tail.oldest?.seq ?? this.#next);
       return mark;
     }, this.#recovered);
-    this.#reserved.end = mark!.reserved;
+    this.#durable.committed(mark!.reserved);
     this.#recovered = undefined;
     if (unclean) this.#options.onUnclean?.(unclean);
     if (unclean && unclean.atMost > 0) this.#bounds.push({ epoch: unclean.epoch, count: unclean.atMost, atMost: true });
     if (this.#disk.wasEmpty) this.#report("the buffer file was damaged: it was empty; what it held, if anything, is lost");
     this.#beginMirror();
-    this.#syncNow();
+    this.#durable.syncNow();
   }
 
   #beginMirror(): void {
@@ -297,7 +303,7 @@ export class EventBuffer implements EventSource, Disposable {
     const urgent = this.#tail.freeUrgent > 0;
     const isWell = this.#trouble === undefined;
     if (isWell && (urgent || this.#isDirty || this.#mustReserve())) this.#write(this.#isStrict ? [...this.#tail.values()] : this.#urgent());
-    if (!this.#isStrict && this.#trouble === undefined && this.#next > this.#reserved.durable) this.#guard(() => this.#syncNow());
+    if (!this.#isStrict && this.#trouble === undefined && !this.#durable.covers(this.#next)) this.#guard(() => this.#durable.syncNow());
     this.#keepWithin();
     this.#noteTurn();
     if (urgent) this.onAvailable();
@@ -346,7 +352,7 @@ export class EventBuffer implements EventSource, Disposable {
       const stays = now - this.#answeredMs < ANSWERED_WITHIN_MS ? STAYS_MS : 0;
       const old = [...this.#tail.values()].filter(({ atMs }) => now - atMs >= stays);
       if (old.length > 0) this.#write(old);
-      if (old.length > 0) this.#sync();
+      if (old.length > 0) this.#durable.sync();
       this.#noteTurn();
     }
     this.#armSpill();
@@ -390,19 +396,11 @@ export class EventBuffer implements EventSource, Disposable {
   readonly #isInMemory = (epoch: string, seq: number) => epoch === this.#options.epoch.epoch && this.#tail.has(seq);
 
   #mustReserve(): boolean {
-    return !this.#isStrict && this.#reserved.end - this.#next < RESERVE / 2;
+    return !this.#isStrict && this.#durable.isShort(this.#next);
   }
 
-  /** Also reserves numbers: what a run that is cut off may have used without anybody knowing. */
   #mark(low: number): Mark {
-    let reserved = this.#reserved.end;
-    if (this.#isStrict || this.#isFinished) reserved = this.#next;
-    else if (this.#mustReserve()) {
-      const now = this.#monotonicMs();
-      const perS = ((this.#next - this.#reserved.atNext) / Math.max(1, now - this.#reserved.atMs)) * 1000;
-      Object.assign(this.#reserved, { atNext: this.#next, atMs: now });
-      reserved = this.#next + Math.min(MAX_RESERVE, Math.max(RESERVE, Math.ceil(perS * RESERVE_S)));
-    }
+    const reserved = this.#durable.endFor(this.#next, this.#isStrict || this.#isFinished);
     return { next: this.#next, low, reserved, closed: this.#isFinished ? 1 : 0, wear: this.#wear.save() };
   }
 
@@ -416,32 +414,12 @@ export class EventBuffer implements EventSource, Disposable {
       const memory = moved.size === this.#tail.size ? [] : [...this.#tail.values()].filter((pending) => !moved.has(pending));
       const mark = this.#mark(memory[0]?.seq ?? this.#next);
       const dropped = this.#disk.commit(events, memory, mark);
-      this.#reserved.end = mark.reserved;
+      this.#durable.committed(mark.reserved);
       for (const { seq } of [...events, ...dropped]) this.#leave(seq);
       this.#isDirty = false;
-      if (!this.#isStrict && events.length > 0) this.#syncTimer ??= setTimeout(() => this.#sync(), SPILL_AFTER_MS);
+      if (!this.#isStrict && events.length > 0) this.#durable.syncSoon();
       if (this.#trouble !== undefined) this.#report(undefined);
     });
-  }
-
-  #syncNow(): void {
-    this.#disk.syncNow();
-    this.#reserved.durable = this.#reserved.end;
-  }
-
-  #sync(): void {
-    clearTimeout(this.#syncTimer);
-    this.#syncTimer = undefined;
-    if (this.#isSyncing || this.#isClosed || !this.#disk.isOpen) return;
-    this.#isSyncing = true;
-    const { end } = this.#reserved;
-    const done = (error?: unknown) => {
-      this.#isSyncing = false;
-      if (error) this.#report(messageOf(error));
-      else this.#reserved.durable = Math.max(this.#reserved.durable, end);
-      this.#armSpill();
-    };
-    this.#disk.sync().then(() => done(), done);
   }
 
   /** With more than a batch waiting in the file, the backlog and what is made now take turns. */
