@@ -134,8 +134,8 @@ const alertOf = (offset: number, detail: string) => ({
   },
 });
 
-/** A small detector: one alert a batch, committed batch by batch, until the connection breaks. */
-async function detectUntilCut(client: MqttClient): Promise<void> {
+/** A small detector: one alert a batch, committed batch by batch, until the connection breaks. Resolves when it listens, with its end. */
+async function detectUntilCut(client: MqttClient): Promise<{ over: Promise<void> }> {
   const publish = (name: "want" | "commit", body: unknown) => client.publish(topic(name, SITE), JSON.stringify(body), { qos: 1 });
   let cursor = 0;
   let session = "";
@@ -161,8 +161,7 @@ async function detectUntilCut(client: MqttClient): Promise<void> {
   });
   await client.subscribeAsync(topic("data", SITE), { qos: 1 });
   publish("want", { kind: "hello", credits: 8 });
-  await closed(client);
-  client.end(true);
+  return { over: closed(client).then(() => void client.end(true)) };
 }
 
 test(`kill -9 while the detector commits, ${ROUNDS} times: alerts and cursor move together, and no alert exists twice`, async () => {
@@ -176,10 +175,10 @@ test(`kill -9 while the detector commits, ${ROUNDS} times: alerts and cursor mov
       const broker = await startKillable(dir);
       const [source, reader] = await Promise.all([dial(broker.mqttPort, ca, device), dial(broker.mqttPort, ca, detector)]);
       const load = publishUntilCut(source, device, sent, 1);
-      const reading = detectUntilCut(reader);
+      const reading = await detectUntilCut(reader);
       await Bun.sleep(40 + ((round * 53) % 160));
       await broker.kill();
-      [sent] = await Promise.all([load, reading]);
+      [sent] = await Promise.all([load, reading.over]);
       using store = openStore(join(dir, "site.db"));
       const before = cursor;
       ({ cursor } = detectorState(store));

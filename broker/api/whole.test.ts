@@ -38,7 +38,7 @@ test("an alert the broker raises reaches the live stream, the list and a webhook
       if (told.includes(`"kind":"alert"`) && told.includes(data.id)) break;
     }
     const doctor = await site.api("GET", "/v1/doctor");
-    expect(JSON.stringify(doctor.json)).toContain("1 message from devices could not be read");
+    expect(JSON.stringify(doctor.json)).toContain("1 message from gw-014 could not be read");
     await client.endAsync(true);
   } finally {
     await soc.stop(true);
