@@ -46,7 +46,14 @@ export class Silence {
   connected(device: string, address: string): void {
     if (this.#addresses.get(device) === address) return;
     this.#addresses.set(device, address);
-    saveAddress(this.#ports.store, device, address);
+    // With whatever else is written now: a thousand devices that connect at once must not wait for the disk one by one.
+    const { store } = this.#ports;
+    store
+      .commitSoon(() => saveAddress(store, device, address))
+      .catch(() => {
+        // A full disk: known again at its next connection.
+        this.#addresses.delete(device);
+      });
   }
 
   /** Inside a transaction: a device said goodbye, or its connection ended without one. */
