@@ -39,6 +39,8 @@ export type Canary = Disposable & {
    */
   saw(draft: EventDraft): boolean;
   capability(): Capability;
+  /** When something last came back, wall time in milliseconds. */
+  seenMs(): number | undefined;
 };
 
 type Cause = { readonly path: string; readonly ip: string };
@@ -107,6 +109,7 @@ export function createCanary(options: CanaryOptions): Canary {
           : `what the agent itself did was seen ${Math.round((Date.now() - lastMs) / 1000)} s ago`;
       return { name: "canary", level: "live", why };
     },
+    seenMs: () => lastMs,
     [Symbol.dispose]() {
       clearInterval(timers[0]);
       clearTimeout(timers[1]);

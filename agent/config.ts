@@ -193,6 +193,16 @@ export const AgentConfig = z.strictObject({
         .meta({ description: "Path prefixes in which creating, changing, renaming and deleting is reported" }),
     })
     .prefault({}),
+  status: z
+    .strictObject({
+      port: z
+        .int()
+        .min(0)
+        .max(65535)
+        .default(0)
+        .meta({ description: "Port of 127.0.0.1 for /healthz and /metrics, 9100 by custom; 0: no such page (docs/metrics.md)" }),
+    })
+    .prefault({}),
   sensor: z
     .strictObject({
       ringBytes: z

@@ -24,6 +24,8 @@ export type Recorder = {
   emit(draft: EventDraft): void;
   /** Events numbered so far. */
   produced(): number;
+  /** Those by type; counted only for a status page. */
+  byType(): ReadonlyMap<string, number>;
   lost(): { shed: number; buffer: number };
   /** `lost().buffer` by what the events were worth. */
   bufferLost(): { plain: number; hit: number; result: number };
@@ -43,6 +45,7 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
   const epoch = newEpoch();
   const lost = { shed: 0, buffer: 0 };
   const bufferLost = { plain: 0, hit: 0, result: 0 };
+  const byType = new Map<string, number>();
   let trouble: string | undefined;
   let strain: Strain = 0;
   let stopped = false;
@@ -80,7 +83,13 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
       () => strain,
     ),
     mask: maskOf(config, config.state),
-    sink: (event) => buffer.append(event),
+    sink:
+      config.status.port === 0
+        ? (event) => buffer.append(event)
+        : (event) => {
+            buffer.append(event);
+            byType.set(event.type, (byType.get(event.type) ?? 0) + 1);
+          },
     onFailure: (error, draft) => log("error", "an event could not be taken", { type: draft.type, error: String(error) }),
   });
   const countLoss = () => {
@@ -104,6 +113,7 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
       if (!stopped) pipeline.emit(draft);
     },
     produced: () => stamp.next,
+    byType: () => byType,
     lost: () => lost,
     bufferLost: () => bufferLost,
     limit: (eventsPerS) => {

@@ -36,6 +36,8 @@ type Parts = {
 
 export type Report = Disposable & {
   status(): OnlineStatus;
+  /** Whether the site is connected, and why not. */
+  isConnected(): { readonly connected: boolean; readonly why: string | undefined };
   /** Notes and logs a change of the connection: one line when something changed, not one an attempt. */
   connection(connected: boolean, why?: string): void;
   /** Something that `picket-agent status` tells has changed. */
@@ -74,6 +76,7 @@ export function startReport(parts: Parts): Report {
   save();
   return {
     status: () => statusOf(parts),
+    isConnected: () => connection,
     connection: (connected, why) => {
       if (connected === connection.connected && why === connection.why) return;
       if (connected !== connection.connected) connection.sinceMs = Date.now();

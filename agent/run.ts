@@ -21,6 +21,7 @@ import { type Sensor, startSensor } from "./sensor.ts";
 import type { Local } from "./settings/settings.ts";
 import { knobs, localOf, openSiteSettings, type SiteSettings } from "./site-settings.ts";
 import { splitHostPort } from "./site-tls.ts";
+import { openStatusPage } from "./status-page.ts";
 import { startUplink } from "./uplink/uplink.ts";
 import { hostsOf, waysTo } from "./ways.ts";
 
@@ -133,10 +134,15 @@ export async function startAgent(config: AgentConfig, explicit: Local, log: Log)
       emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "agent", ...state } });
     },
   });
+  const page = await openStatusPage(config, {
+    ...{ recorder, canary, log, report, settings },
+    certificateExpiresMs: () => expiresMs(credentials.cert),
+  });
   log("info", "agent runs", { device: identity.device, site: identity.site, broker: identity.mqtt, epoch });
 
   return {
     stop: async (why) => {
+      await page?.[Symbol.asyncDispose]();
       for (const part of [own, renewal, canary, metrics, inventory]) part?.[Symbol.dispose]();
       sensor?.poll();
       sources[Symbol.dispose]();
