@@ -1,10 +1,12 @@
 // Programs that start programs in ways that are hard to see right: races WAY [ARGUMENT...]. Started under a name that begins with "which-", it ends with that name's last byte.
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,6 +36,33 @@ static int swap(char *path, int times) {
     }
     if (waitpid(pid, &status, 0) != pid) return 1;
     printf("%d %c\n", pid, WEXITSTATUS(status));
+  }
+  stop = 1;
+  return pthread_join(thread, 0);
+}
+
+static struct sockaddr_in target;
+static in_port_t ports[2];
+static void *flip_port(void *unused) {
+  for (int at = 0; !stop; at = !at) *(volatile in_port_t *)&target.sin_port = ports[at];
+  return unused;
+}
+
+// Connects while the port changes all the time between two that are listened on. Tells where each connection really led.
+static int connect_swapped(int one, int other, int times) {
+  pthread_t thread;
+  ports[0] = htons(one), ports[1] = htons(other);
+  target.sin_family = AF_INET, target.sin_port = ports[0], target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (pthread_create(&thread, 0, flip_port, 0)) return 1;
+  for (int time = 0; time < times; time++) {
+    struct sockaddr_in peer;
+    socklen_t size = sizeof peer;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(fd, (struct sockaddr *)&target, sizeof target) || getpeername(fd, (struct sockaddr *)&peer, &size)) return 1;
+    printf("%d\n", ntohs(peer.sin_port));
+    struct linger none = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    close(fd);
   }
   stop = 1;
   return pthread_join(thread, 0);
@@ -110,6 +139,7 @@ int main(int argc, char **argv) {
   if (argc < 2) return 2;
   const char *way = argv[1];
   if (!strcmp(way, "swap")) return swap(argv[2], atoi(argv[3]));
+  if (!strcmp(way, "connect-swapped")) return connect_swapped(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
   if (!strcmp(way, "thread-exec")) return thread_exec(argv + 2);
   if (!strcmp(way, "fork-only")) return fork_only(atoi(argv[2]));
   if (!strcmp(way, "storm")) return storm(atoi(argv[2]), atoi(argv[3]));
