@@ -1,3 +1,4 @@
+import { type EventType, eventTypes } from "@picket/protocol/event";
 import { parseRecorded } from "@picket/protocol/recorded";
 import { expect, test } from "vitest";
 import { builtinRules } from "./builtin.ts";
@@ -17,6 +18,14 @@ test("the generated module holds what the rule files say; `bun rules/gen.ts` ren
 test("docs/rules.md lists the fields and rules there are; `bun rules/gen.ts` renews it", async () => {
   const text = await Bun.file(docs).text();
   expect(text).toBe(withTables(text, rules));
+});
+
+/** Looked at by other engines (hashes of files), or by the broker, or no sign of anything by themselves. */
+const withoutRule: readonly EventType[] = ["file.hash", "host.metrics", "agent.start", "agent.stop"];
+
+test("every type of event has a rule, but for those that say why not", () => {
+  const used = new Set(rules.flatMap(({ detection }) => detection.events));
+  expect(eventTypes.filter((type) => !used.has(type))).toEqual(withoutRule);
 });
 
 test("no two shipped rules have one title", () => {
