@@ -4,27 +4,19 @@ import type { Changes } from "../changes.ts";
 import type { Link } from "../peer.ts";
 import { upsertAlert } from "../store/alerts.ts";
 import type { Store } from "../store/database.ts";
-import { advanceCursor, detectorState, saveSeen, trimSeen } from "../store/detector.ts";
+import { detectorState, trimSeen } from "../store/detector.ts";
 import { saveCanaries } from "../store/devices.ts";
-import { addSeam, advanceLane, type Lane, listLanes, rejoin, removeLane, saveLaneSeen, seamOf, setAside } from "../store/lanes.ts";
-import { eventsBetween, type LogRow, nextOffset, offsetSince, readBatches, readBatchesOf, receivedAt } from "../store/log.ts";
+import { type Lane, listLanes, rejoin, seamOf } from "../store/lanes.ts";
+import { type LogRow, nextOffset, offsetSince, readBatches, readBatchesOf, receivedAt } from "../store/log.ts";
 import { markJudged, nextNews, nextToScan, sampleLeft, saveSightings, saveVerdicts, setSamplePack, tryToScan } from "../store/samples.ts";
+import { cursorOf, leaveBacklog, moveTo, saveRest } from "./lanes.ts";
+import { Pace } from "./pace.ts";
 import { stateParts } from "./state.ts";
 
 /** Rows read from the log at once: the event loop is not held longer than that. */
 const PAGE = 16;
-/** A backlog is left to a lane of its own when so many events lie before what has to be read again in any case: a few seconds' work. */
-const SEAM_EVENTS = 50_000;
-/** Backlogs that may be caught up at the same time: of more outages in a row the last is not split. */
-const MAX_OUTAGES = 8;
 /** Bytes of a sample in one message: batches go between them. */
 const PIECE_BYTES = 256 << 10;
-
-/** Events older than this when they arrive were kept by their device for want of a connection. */
-const OLD_MS = 10 * 60_000;
-/** Batches the detector may be behind before old ones wait for it, and how long one waits at most: the device's connection must not look dead. */
-const PACE_BATCHES = 256;
-const PACE_MS = 5000;
 
 export type FeedPorts = {
   readonly store: Store;
@@ -73,50 +65,25 @@ export class Feed {
   #session: Session | undefined;
   /** Sessions of lanes, by the lane's id. */
   readonly #lanes = new Map<number, Session>();
-  /** Old batches that wait for the detector. */
-  readonly #paced = new Set<() => void>();
+  readonly #pace: Pace;
   /** Devices that are read apart, and from which offset on. */
   #aside: ReadonlyMap<string, number> = new Map();
 
   constructor(ports: FeedPorts) {
     this.#ports = ports;
+    this.#pace = new Pace(ports.nowMs, () => {
+      const session = this.#session;
+      return session?.started ? nextOffset(ports.store) - 1 - session.decided : 0;
+    });
   }
 
   get connected(): boolean {
     return this.#session !== undefined;
   }
 
-  /**
-   * Undefined when a batch whose first event is of this time may be stored now. Otherwise it is old and the detector is behind: resolves when it has caught up, or
-   * after some seconds. What devices kept for a day is so taken as fast as it can be judged, and what happens now never waits behind it.
-   */
+  /** `Pace.wait`. */
   pace(firstMs: number | undefined): Promise<void> | undefined {
-    const isOld = firstMs !== undefined && this.#ports.nowMs() - firstMs > OLD_MS;
-    if (!isOld || this.#undecided() < PACE_BATCHES) return undefined;
-    return new Promise<void>((resolve) => {
-      const go = () => {
-        clearTimeout(late);
-        this.#paced.delete(go);
-        resolve();
-      };
-      const late = setTimeout(go, PACE_MS);
-      this.#paced.add(go);
-    });
-  }
-
-  /** Batches that the detector, if there is one, was not fast enough for. */
-  #undecided(): number {
-    const session = this.#session;
-    return session?.started ? nextOffset(this.#ports.store) - 1 - session.decided : 0;
-  }
-
-  /** Lets as many old batches in as the detector has made room for. */
-  #letIn(): void {
-    let room = PACE_BATCHES - this.#undecided();
-    for (const go of this.#paced) {
-      if (room-- <= 0) return;
-      go();
-    }
+    return this.#pace.wait(firstMs);
   }
 
   /** For how long the oldest batch has waited that the detector has not decided; 0 when there is none. Milliseconds. */
@@ -158,7 +125,7 @@ export class Feed {
       // Looked at inside the transaction: a new session may have begun since this message arrived.
       const session = this.#find(link, commit.session);
       if (!session) throw new FeedRefused("this session is over: say hello again");
-      const cursor = this.#cursorOf(session);
+      const cursor = cursorOf(store, session.lane);
       if (cursor === undefined || commit.next < cursor || commit.next > nextOffset(store))
         throw new FeedRefused(`commit up to ${commit.next}, but the cursor is ${cursor} and the log ends at ${nextOffset(store)}`);
       const nowMs = this.#ports.nowMs();
@@ -175,7 +142,7 @@ export class Feed {
       return alerts;
     });
     this.#lanesChanged();
-    this.#letIn();
+    this.#pace.letIn();
     for (const { id, change } of told)
       if (change !== "unchanged") this.#ports.changes.tell({ kind: "alert", id, created: change === "created" });
     if (commit.sightings?.length) this.#ports.files.changed();
@@ -198,7 +165,7 @@ export class Feed {
     if (this.#session?.link !== link) return;
     this.#session = undefined;
     this.#lanes.clear();
-    this.#letIn();
+    this.#pace.letIn();
   }
 
   *#sessions(): Generator<Session> {
@@ -216,29 +183,13 @@ export class Feed {
     return session.lane ? this.#lanes.get(session.lane.id) === session : this.#session === session;
   }
 
-  /** Undefined for a lane that is done. */
-  #cursorOf({ lane }: Session): number | undefined {
-    const { store } = this.#ports;
-    return lane ? listLanes(store).find(({ id }) => id === lane.id)?.cursor : detectorState(store).cursor;
-  }
-
   /** In the transaction that stores the decisions. What was passed by after the last batch sent is no longer waited for. */
-  #advance(session: Session, cursor: number, { next, seen, aside, read, refused }: Commit): void {
+  #advance(session: Session, cursor: number, commit: Commit): void {
     const { store } = this.#ports;
-    const { lane } = session;
+    const { next, read, refused } = commit;
     session.decided = next - 1;
-    const to = session.decided >= session.sent ? Math.max(next, session.offset) : next;
-    if (lane?.end) saveLaneSeen(store, lane.id, seen);
-    else saveSeen(store, seen, next);
-    if (!lane) for (const device of aside ?? []) setAside(store, device, cursor);
-    this.#moveTo(session, to, { read, refused });
-  }
-
-  #moveTo({ lane }: Session, next: number, of: { read: number; refused: number }): void {
-    const { store } = this.#ports;
-    if (lane) advanceLane(store, lane.id, { next, ...of });
-    else advanceCursor(store, { next, ...of });
-    if (lane && lane.end !== null && next >= lane.end) removeLane(store, lane.id);
+    saveRest(store, session.lane, cursor, commit);
+    moveTo(store, session.lane, { next: session.decided >= session.sent ? Math.max(next, session.offset) : next, read, refused });
   }
 
   /** Tells the detector which lanes there are, when that is not what it knows. */
@@ -263,7 +214,7 @@ export class Feed {
     trimSeen(store);
     store.commitNow(() => {
       rejoin(store, detectorState(store).cursor);
-      this.#leaveBacklog();
+      leaveBacklog(store, this.#ports.nowMs());
     });
     this.#session = this.#open(link, credits, undefined);
   }
@@ -273,16 +224,6 @@ export class Feed {
     // A lane that is done meanwhile is no error: its end crossed with this.
     if (!lane || this.#session?.link !== link) return;
     this.#lanes.set(id, this.#open(link, credits, lane));
-  }
-
-  /** After a long outage the cursor jumps to the end of the log, and what lies between is decided on the side: what happens now is told at once. */
-  #leaveBacklog(): void {
-    const { store, nowMs } = this.#ports;
-    const { cursor } = detectorState(store);
-    const rereadFrom = offsetSince(store, nowMs() - REREAD_MS);
-    const outages = listLanes(store).filter(({ device }) => device === null).length;
-    if (outages >= MAX_OUTAGES || rereadFrom <= cursor) return;
-    if (eventsBetween(store, cursor, rereadFrom) >= SEAM_EVENTS) addSeam(store, cursor, nextOffset(store));
   }
 
   #open(link: Link, credits: number, lane: Lane | undefined): Session {
@@ -398,9 +339,9 @@ export class Feed {
     const { lane } = session;
     const to = lane?.end ?? session.offset;
     const isDone = () => this.#lives(session) && session.decided >= session.sent;
-    const cursor = this.#cursorOf(session);
+    const cursor = cursorOf(store, session.lane);
     if (!isDone() || cursor === undefined || to <= cursor) return;
-    await store.commitSoon(() => isDone() && this.#moveTo(session, to, { read: 0, refused: 0 }));
+    await store.commitSoon(() => isDone() && moveTo(store, lane, { next: to, read: 0, refused: 0 }));
     this.#lanesChanged();
   }
 

@@ -163,6 +163,15 @@ export class FeedSession {
 
   #work(): void {
     if (this.#pausing || this.#failed) return;
+    try {
+      this.#takeTurn();
+    } finally {
+      // What was decided is told, even when what came after it cannot be followed.
+      this.#commit();
+    }
+  }
+
+  #takeTurn(): void {
     const turnMs = this.#ports.turnMs();
     const endMs = performance.now() + turnMs;
     while (!this.#failed && (this.#current || this.#waiting.length > 0)) {
@@ -182,7 +191,6 @@ export class FeedSession {
       });
       break;
     }
-    this.#commit();
   }
 
   /** Undefined when there is nothing to judge in it. */
