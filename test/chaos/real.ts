@@ -9,6 +9,8 @@ import { SITE_MARK, SITE_RULE } from "./workload.ts";
 export type RealFacts = {
   readonly device: string;
   readonly deeds: Pick<Deeds, "done" | "connections" | "port">;
+  /** What waits in its buffer, as "epoch:seq". */
+  readonly held: ReadonlySet<string>;
   readonly ends: readonly End[];
 };
 
@@ -28,9 +30,12 @@ export function accountReal(facts: RealFacts, books: Books): Account {
   const missing: Pick<SensorEvent, "epoch" | "seq">[] = [];
   for (const [epoch, of] of Map.groupBy(stored.values(), (event) => event.epoch)) {
     const have = new Set(of.map(({ seq }) => seq));
-    for (let seq = 0; seq < Math.max(...have); seq++) if (!have.has(seq)) missing.push({ epoch, seq });
+    for (let seq = 0; seq < Math.max(...have); seq++)
+      if (!have.has(seq) && !facts.held.has(`${epoch}:${seq}`)) missing.push({ epoch, seq });
   }
-  const ledger = books.ledger(device);
+  const told = books.ledger(device);
+  // What it still had when it was stopped may wait.
+  const ledger = { ...told, waiting: Math.max(0, told.waiting - facts.held.size) };
   const { evicted, power, unexplained } = explainMissing(missing, ledger);
   for (const what of judgeLedger(ledger, { stored: stored.size, missing: missing.length })) differences.push({ device, what });
   for (const { epoch, seq } of unexplained) differences.push({ device, epoch, seq, what: "is neither stored nor counted as lost" });
@@ -53,10 +58,10 @@ export function accountReal(facts: RealFacts, books: Books): Account {
   if (unconnected < 0) differences.push({ device, what: `${connections.length} connections were made and ${connected} are told` });
 
   const alerts = books.alerts.filter((alert) => alert.device === device && alert.rule.id === SITE_RULE);
-  const told = countBy(alerts.map(({ process }) => process?.exe ?? ""));
+  const alerted = countBy(alerts.map(({ process }) => process?.exe ?? ""));
   const marks = done.filter(({ exe }) => exe.startsWith(SITE_MARK) && seen.has(exe));
   for (const { exe } of marks)
-    if (told.get(exe) !== 1) differences.push({ device, what: `${exe} is in the log and has ${told.get(exe) ?? 0} alerts` });
+    if (alerted.get(exe) !== 1) differences.push({ device, what: `${exe} is in the log and has ${alerted.get(exe) ?? 0} alerts` });
   return {
     row: {
       device,
@@ -66,7 +71,7 @@ export function accountReal(facts: RealFacts, books: Books): Account {
       unexplained: unexplained.length,
       duplicates,
       acknowledged: 0,
-      alerts: { expected: marks.length, found: marks.filter(({ exe }) => told.has(exe)).length },
+      alerts: { expected: marks.length, found: marks.filter(({ exe }) => alerted.has(exe)).length },
     },
     differences,
     note: `${device}: ${done.length} programs were run before its eyes and ${done.length - unseen.length} are told (${unseen.length - early.length} ran just before a kill); of ${connections.length} connections ${connected}`,

@@ -1,9 +1,11 @@
 // One run: a world, a plan played in it, and the balance once everybody has come to rest.
 
+import { join } from "node:path";
 import { bootNowMs } from "../../agent/clock.ts";
 import { readBooks, undecided } from "./books.ts";
 import { readDiary } from "./diary.ts";
 import { calm, play } from "./faults.ts";
+import { heldBy, isNearlyEmpty } from "./held.ts";
 import type { Step } from "./plan.ts";
 import { accountReal } from "./real.ts";
 import { type Account, account, type Difference, type Row } from "./sheet.ts";
@@ -48,7 +50,9 @@ export async function runPlan(
   const producers = [...world.programs.values()].filter(({ name }) => /^(fleet-|agent)/.test(name));
   await Promise.all(
     producers.map(async (program) => {
-      const isDrained = program.name === "agent" ? program.ready : program.asked("SIGUSR1", /^drained$/);
+      const sinceMs = Date.now();
+      const isDrained =
+        program.name === "agent" ? () => isNearlyEmpty(join(world.dir, "run", "agent"), sinceMs) : program.asked("SIGUSR1", /^drained$/);
       await until(`${program.name} has handed over all it has`, DRAIN_MS, of.signal, isDrained, program.tail);
       const code = await program.stop(STOP_MS);
       if (code !== 0)
@@ -96,7 +100,13 @@ export function balance(world: World, seconds: number): Sheet {
       books,
     ),
   );
-  if (world.deeds) accounts.push(accountReal({ device: AGENT, deeds: world.deeds, ends: world.programs.get("agent")!.ends }, books));
+  if (world.deeds)
+    accounts.push(
+      accountReal(
+        { device: AGENT, deeds: world.deeds, held: heldBy(join(world.dir, "agent-state", AGENT)), ends: world.programs.get("agent")!.ends },
+        books,
+      ),
+    );
   const site: Difference[] = [
     ...(books.cursor === books.nextOffset ? [] : [{ device: "site", what: `the detector is at ${books.cursor} of ${books.nextOffset}` }]),
     ...(books.unreadable === 0 ? [] : [{ device: "site", what: `${books.unreadable} lines of the log are no events` }]),
