@@ -35,7 +35,7 @@ test("the streams make what they are to test", async () => {
 });
 
 test.each([1, 2])("stream %i: killed at any one step, the alerts are those of an uninterrupted run", async (seed) => {
-  const log = randomLog(seed, 70);
+  const log = randomLog(seed, 50);
   const whole = await uninterrupted(log);
   for (let at = 1; at <= whole.steps; at++) {
     const site = new TestSite();
