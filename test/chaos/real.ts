@@ -1,9 +1,9 @@
 // The account of the real agent: what it numbered, and whether it saw what was done before its eyes.
 import { eventId, type SensorEvent } from "../../protocol/event.ts";
 import type { Books } from "./books.ts";
-import type { Deeds } from "./deeds.ts";
+import type { Deed, Deeds } from "./deeds.ts";
 import type { End } from "./programs.ts";
-import { type Account, AT_KILL_MS, type Difference, explainMissing, judgeLedger } from "./sheet.ts";
+import { type Account, type Difference, explainMissing, judgeLedger } from "./sheet.ts";
 import { SITE_MARK, SITE_RULE } from "./workload.ts";
 
 export type RealFacts = {
@@ -15,7 +15,7 @@ export type RealFacts = {
 };
 
 /**
- * Numbers may be missing only as far as they are counted as lost. A deed may be unseen when the agent was killed right after it, or as far as the agent
+ * Numbers may be missing only as far as they are counted as lost. A deed may be unseen when the agent was killed before it told anything later, or as far as the agent
  * says that it did not see or keep all.
  */
 export function accountReal(facts: RealFacts, books: Books): Account {
@@ -40,9 +40,10 @@ export function accountReal(facts: RealFacts, books: Books): Account {
   for (const what of judgeLedger(ledger, { stored: stored.size, missing: missing.length })) differences.push({ device, what });
   for (const { epoch, seq } of unexplained) differences.push({ device, epoch, seq, what: "is neither stored nor counted as lost" });
 
-  const isLate = (atMs: number) => ends.some((end) => atMs <= end.atMs && atMs >= end.atMs - AT_KILL_MS);
   const seen = countBy([...stored.values()].flatMap((event) => (event.type === "process.exec" ? [event.body.process.exe] : [])));
   const unseen = done.filter(({ exe }) => !seen.has(exe));
+  const unread = ends.map((end) => unreadBefore(end, done, seen));
+  const isLate = (atMs: number) => unread.some(({ fromMs, toMs }) => atMs > fromMs && atMs <= toMs);
   const connected = [...stored.values()].filter((event) => event.type === "net.connect" && event.body.net.dstPort === port).length;
   const unconnected = connections.length - connected;
   const allowed = ledger.kernel + ledger.shed + ledger.evicted + ledger.power;
@@ -74,8 +75,17 @@ export function accountReal(facts: RealFacts, books: Books): Account {
       alerts: { expected: marks.length, found: marks.filter(({ exe }) => alerted.has(exe)).length },
     },
     differences,
-    note: `${device}: ${done.length} programs were run before its eyes and ${done.length - unseen.length} are told (${unseen.length - early.length} ran just before a kill); of ${connections.length} connections ${connected}`,
+    note: `${device}: ${done.length} programs were run before its eyes and ${done.length - unseen.length} are told (${unseen.length - early.length} were not read before a kill, for at most ${Math.max(0, ...unread.filter(({ fromMs }) => fromMs > 0).map(({ fromMs, toMs }) => toMs - fromMs))} ms); of ${connections.length} connections ${connected}`,
   };
+}
+
+/**
+ * From the last deed that was told until the kill: what a stalled agent had not read from the kernel by then went with it. Nothing that was told may lie in
+ * between, or it would be lost some other way.
+ */
+function unreadBefore(end: End, done: readonly Deed[], seen: ReadonlyMap<string, number>): { fromMs: number; toMs: number } {
+  const told = done.findLast(({ exe, atMs }) => atMs <= end.atMs && seen.has(exe));
+  return { fromMs: told?.atMs ?? 0, toMs: end.atMs };
 }
 
 function countBy(names: readonly string[]): Map<string, number> {

@@ -8,7 +8,7 @@ import type { End } from "./programs.ts";
 import { draftOf, LOCAL_RULE, SITE_RULE } from "./workload.ts";
 
 /** What a kill may take: counts are told each second, and a busy machine may be late. */
-export const AT_KILL_MS = 1500;
+const AT_KILL_MS = 1500;
 /** Most events an agent makes of itself between two looks of the diary, a tenth of a second. */
 const OWN_AT_KILL = 10;
 
