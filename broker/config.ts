@@ -60,6 +60,15 @@ export const BrokerConfig = z.strictObject({
         .meta({ description: "Alerts kept; above it the oldest closed ones go first, and no open one does" }),
     })
     .prefault({}),
+  metrics: z
+    .strictObject({
+      tokenSha256: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/, "must be 64 digits, as `sha256sum` prints them")
+        .optional()
+        .meta({ description: "SHA-256 of a token that may read /metrics and nothing else; operators' credentials always may" }),
+    })
+    .prefault({}),
   samples: z
     .strictObject({
       keepBytes: z

@@ -31,6 +31,7 @@ import { Packs } from "./store/packs.ts";
 import { openStore } from "./store/schema.ts";
 import { SinkQueue } from "./store/sink-queue.ts";
 import { trim } from "./trim.ts";
+import { Vitals } from "./vitals.ts";
 import { apiDeps } from "./wire-api.ts";
 import { DISK_MS, FLOOD_MS, startIntake } from "./wire-ingest.ts";
 import { startMesh } from "./wire-mesh.ts";
@@ -124,7 +125,9 @@ async function assemble(given: Given) {
   const files = { read: spool.read.bind(spool), changed: () => samples.ask() };
   const judged = (verdicts: readonly SampleVerdict[], atMs: number) => shareVerdicts(store, site.site, verdicts, atMs);
   const feed = new Feed({ store, changes, files, judged, nowMs, newSession: () => crypto.randomUUID(), report });
-  const intake = startIntake(given, { changes, ledger, stored: () => feed.wake(), pace: (firstMs) => feed.pace(firstMs), report });
+  const vitals = new Vitals();
+  store.onCommit = (seconds) => vitals.committed(seconds);
+  const intake = startIntake(given, { changes, ledger, vitals, stored: () => feed.wake(), pace: (firstMs) => feed.pace(firstMs), report });
   let mqtt: MqttServer | undefined;
   let httpsPort = config.httpsPort;
   const addressesOf = (host: string) => {
@@ -162,7 +165,22 @@ async function assemble(given: Given) {
       ...{ site: site.site, version: pkg.version, startedMs, anchor: anchorHash(site.anchor) },
       ...{ keysVersion: keys.current()?.version ?? 0, detectorConnected: feed.connected, sinks: sinks.status(), nowMs: nowMs() },
     });
-  const api = apiDeps(given, { intake, enrolment, commands, keys, packs, outbox, sinks, mesh: meshPort, ledger, changes, status, report });
+  const api = apiDeps(given, {
+    startedMs,
+    vitals,
+    intake,
+    enrolment,
+    commands,
+    keys,
+    packs,
+    outbox,
+    sinks,
+    mesh: meshPort,
+    ledger,
+    changes,
+    status,
+    report,
+  });
   const handlers = mqttHandlers(given, { intake, presence, outbox, feed, samples, mesh, changes, report });
   const listening = (server: MqttServer, https: number) => {
     mqtt = server;

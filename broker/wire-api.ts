@@ -1,4 +1,5 @@
 // What the API may ask of the rest.
+import { createHash, timingSafeEqual } from "node:crypto";
 import { statfs } from "node:fs/promises";
 import type { SiteStatus } from "@picket/protocol/rest";
 import type { ApiDeps, MeshPort } from "./api/deps.ts";
@@ -15,17 +16,20 @@ import { countAlerts, getAlert, judgeAlert, listAlerts } from "./store/alerts.ts
 import type { Commands } from "./store/commands.ts";
 import { Credentials } from "./store/credentials.ts";
 import { deadLetterCounts } from "./store/dead-letters.ts";
-import { getDevice, listDevices } from "./store/devices.ts";
+import { deviceCounts, getDevice, listCanaries, listDevices } from "./store/devices.ts";
 import type { Keys } from "./store/keys.ts";
 import { ledgerHours, ledgerTotals } from "./store/ledger.ts";
 import { batchesWith, logLetGo, logRange, offsetSince, readBatches, readBatchesOf } from "./store/log.ts";
 import type { Packs } from "./store/packs.ts";
+import type { Vitals } from "./vitals.ts";
 import type { Intake } from "./wire-ingest.ts";
 
 /** Devices that `picket doctor` may hear of; more are counted. */
 const MAX_DEAD_DEVICES = 1000;
 
 type ApiParts = {
+  readonly startedMs: number;
+  readonly vitals: Vitals;
   readonly intake: Intake;
   readonly enrolment: Enrolment;
   readonly commands: Commands;
@@ -41,7 +45,7 @@ type ApiParts = {
 };
 
 export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts): ApiDeps {
-  const { intake, enrolment, commands, keys, packs, outbox, sinks, mesh, ledger, changes, status, report } = parts;
+  const { startedMs, vitals, intake, enrolment, commands, keys, packs, outbox, sinks, mesh, ledger, changes, status, report } = parts;
   return {
     version: pkg.version,
     nowMs,
@@ -56,10 +60,18 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
     intake: () => ({
       outage: intake.disk.outage,
       throttled: intake.quotas.throttled(),
+      quota: intake.quotas.totals(),
       deadLetters: deadLetterCounts(store, MAX_DEAD_DEVICES),
       letGo: logLetGo(store),
       alerts: countAlerts(store),
     }),
+    health: () => ({
+      ...{ nowMs: nowMs(), startedMs, version: pkg.version, certificateExpiresMs: readCertificateEnd(site.broker.certificate) },
+      ...{ outage: intake.disk.outage, online: deviceCounts(store).online, storedMs: vitals.signs().storedMs },
+      canaryS: listCanaries(store).reduce<number | undefined>((least, { canaryS }) => Math.min(least ?? canaryS, canaryS), undefined),
+    }),
+    vitals: () => vitals.signs(),
+    mayScrape: (token) => isTokenOf(config.metrics.tokenSha256, token),
     enrolment: { ...enrolment, ca: () => site.ca.certificate },
     installer: { ...openDist(config.dist), trust: () => ({ anchor: site.anchor, keys: keys.current()?.jws }) },
     devices: {
@@ -113,4 +125,9 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
     mesh,
     changes,
   };
+}
+
+/** Compared in constant time: an answer's time tells nothing of the hash. */
+function isTokenOf(sha256: string | undefined, token: string): boolean {
+  return sha256 !== undefined && timingSafeEqual(createHash("sha256").update(token).digest(), Buffer.from(sha256, "hex"));
 }

@@ -8,6 +8,7 @@ import { createIngest, type Ingest, type IngestPorts } from "./ingest/ingest.ts"
 import type { Ledger } from "./ledger/ledger.ts";
 import { Quotas } from "./quota/quotas.ts";
 import { probeWrite, reusableBytes } from "./store/database.ts";
+import type { Vitals } from "./vitals.ts";
 
 export const DISK_MS = 1000;
 export const FLOOD_MS = 10_000;
@@ -24,7 +25,14 @@ export type Intake = {
 
 export function startIntake(
   given: Given,
-  of: { changes: Changes; ledger: Ledger; stored: () => void; pace: NonNullable<IngestPorts["pace"]>; report: (error: unknown) => void },
+  of: {
+    changes: Changes;
+    ledger: Ledger;
+    vitals: Vitals;
+    stored: () => void;
+    pace: NonNullable<IngestPorts["pace"]>;
+    report: (error: unknown) => void;
+  },
 ): Intake {
   const { config, store } = given;
   const quotas = new Quotas({
@@ -49,12 +57,13 @@ export function startIntake(
   const ingest = createIngest({
     store,
     nowMs: given.nowMs,
-    disk,
+    disk: { room: () => of.vitals.withhold("disk", disk.room()), failed: (error) => disk.failed(error) },
     stored: (batch) => {
+      of.vitals.stored(batch);
       of.ledger.stored(batch);
       of.stored();
     },
-    pace: of.pace,
+    pace: (firstMs) => of.vitals.withhold("pace", of.pace(firstMs)),
     taken: (device, events) => quotas.spend(device, { events }),
     deadLetter: (device, reason, topic, payload) => {
       quotas.rejected(device);

@@ -7,6 +7,7 @@ import type { PackRecord } from "@picket/protocol/pack";
 import type { ReleaseFile, Trust } from "@picket/protocol/release";
 import type { CommandRecord, Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { Change } from "../changes.ts";
+import type { VitalSigns } from "../vitals.ts";
 import type { LogPort } from "./events.ts";
 
 type Awaitable<T> = T | Promise<T>;
@@ -40,6 +41,20 @@ export type HostFacts = {
   readonly disk: { readonly freeBytes: number; readonly totalBytes: number };
 };
 
+/** What tells whether events flow. */
+export type HealthFacts = {
+  readonly nowMs: number;
+  readonly startedMs: number;
+  readonly version: string;
+  readonly certificateExpiresMs: number;
+  readonly outage: { readonly sinceMs: number; readonly why: string } | undefined;
+  readonly online: number;
+  /** When events were last stored; undefined since the start. */
+  readonly storedMs: number | undefined;
+  /** The shortest pause of a canary of a device that is there, seconds. */
+  readonly canaryS: number | undefined;
+};
+
 /** How what devices send comes in, or does not. */
 export type IntakeFacts = {
   /** Since when events wait on their devices, and why. */
@@ -51,6 +66,8 @@ export type IntakeFacts = {
     readonly delayed: number;
     readonly refusedConnections: number;
   }[];
+  /** Of all devices, since the broker started: messages that waited for their quota, and connections refused. */
+  readonly quota: { readonly delayed: number; readonly refusedConnections: number };
   /** Devices that sent something unreadable, the latest first. */
   readonly deadLetters: readonly {
     readonly device: string;
@@ -89,6 +106,10 @@ export type ApiDeps = {
   readonly siteStatus: () => SiteStatus;
   readonly hostFacts: () => Awaitable<HostFacts>;
   readonly intake: () => IntakeFacts;
+  readonly health: () => HealthFacts;
+  readonly vitals: () => VitalSigns;
+  /** Whether this token is the one `broker.metrics.tokenSha256` lets read `/metrics`. */
+  readonly mayScrape: (token: string) => boolean;
   readonly enrolment: {
     /** The site CA, PEM. */
     ca(): string;

@@ -73,7 +73,15 @@ const facts = (change: Change): DoctorFacts => ({
   site: site(change.site),
   devices: [device(change.device)],
   host: { certificateExpiresMs: nowMs + 900 * DAY_MS, disk: { freeBytes: 2 ** 35, totalBytes: 2 ** 36 }, ...change.host },
-  intake: { outage: undefined, throttled: [], deadLetters: [], letGo: { events: 0, unread: 0 }, alerts: 0, ...change.intake },
+  intake: {
+    outage: undefined,
+    throttled: [],
+    quota: { delayed: 0, refusedConnections: 0 },
+    deadLetters: [],
+    letGo: { events: 0, unread: 0 },
+    alerts: 0,
+    ...change.intake,
+  },
   peers: [{ ...peer, ...change.peer }],
 });
 

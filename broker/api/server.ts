@@ -6,8 +6,10 @@ import { Refused } from "../refused.ts";
 import type { ApiDeps, Operator } from "./deps.ts";
 import { FAILURE_LIMITS, type FailureLimits, Failures, OPEN_LIMITS } from "./failures.ts";
 import { handlers } from "./handlers.ts";
+import { serveHealth } from "./health.ts";
 import { serveRelease } from "./installer.ts";
 import { serveLog } from "./log.ts";
+import { serveMetrics } from "./metrics.ts";
 import { openApi } from "./openapi.ts";
 import { invalid, problem, problemOf } from "./problem.ts";
 import { STREAM_LIMITS, type StreamLimits, Streams } from "./stream.ts";
@@ -56,7 +58,7 @@ declare module "fastify" {
   }
   interface FastifyContextConfig {
     /** Whoever adds a route says who may call it; one that does not say is closed. */
-    auth?: "operator" | "open";
+    auth?: "operator" | "open" | "scrape";
   }
 }
 
@@ -86,6 +88,8 @@ export async function startApi(deps: ApiDeps, options: ApiOptions): Promise<Api>
   });
   serveRelease(app, deps.installer);
   serveLog(app, deps);
+  serveHealth(app, deps);
+  serveMetrics(app, deps);
   const document = openApi(deps.version);
   app.get("/openapi.json", { config: { auth: "operator" } }, () => document);
   await app.listen({ host: options.host, port: options.port });
@@ -112,7 +116,7 @@ function guard(app: App, deps: ApiDeps, { failures, open }: { failures: Failures
     if (request.is404 || (auth === "open" && request.method === "GET")) return;
     const token = auth === "open" ? undefined : bearerOf(request);
     request.operator = token === undefined ? undefined : deps.credentials.find(token);
-    if (request.operator) return;
+    if (request.operator || (auth === "scrape" && token !== undefined && deps.mayScrape(token))) return;
     const refuseFor = (waitMs: number, what: string) => {
       if (waitMs === 0) return;
       reply.header("retry-after", Math.ceil(waitMs / 1000));

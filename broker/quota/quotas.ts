@@ -171,6 +171,16 @@ export class Quotas implements Disposable {
     return { delayed, refusedConnections, rejected };
   }
 
+  /** Sums of all devices, since the broker started. */
+  totals(): { delayed: number; refusedConnections: number } {
+    let [delayed, refusedConnections] = [0, 0];
+    for (const state of this.#devices.values()) {
+      delayed += state.delayed;
+      refusedConnections += state.refusedConnections;
+    }
+    return { delayed, refusedConnections };
+  }
+
   /** Devices that are held back now, or whose connections were refused a moment ago; those held back longest first. */
   throttled(): Throttled[] {
     const now = this.#ports.nowMs();

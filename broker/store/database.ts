@@ -22,6 +22,8 @@ export class Store implements Disposable {
   #scheduled: ReturnType<typeof setImmediate> | undefined;
   #closed = false;
   readonly #tallies = new Map<Tally, number[]>();
+  /** Told how long each shared commit took, with its fsync; seconds. */
+  onCommit: (seconds: number) => void = () => {};
   /** What table owners remember of rows they wrote, under names of their own. Emptied whenever anything is undone. */
   readonly remembered = new Map<string, unknown>();
 
@@ -100,6 +102,7 @@ export class Store implements Disposable {
     if (group.length === 0) return;
     this.#waiting = [];
     const settle: (() => void)[] = [];
+    const beganMs = performance.now();
     try {
       this.db.run("BEGIN IMMEDIATE");
       for (const entry of group) settle.push(this.#attempt(entry));
@@ -111,6 +114,7 @@ export class Store implements Disposable {
       for (const entry of group) entry.reject(error);
       return;
     }
+    this.onCommit((performance.now() - beganMs) / 1000);
     for (const done of settle) done();
   }
 

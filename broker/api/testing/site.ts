@@ -15,6 +15,7 @@ import { batchesWith, logRange, logTotals, offsetSince, readBatches, readBatches
 import { Packs } from "../../store/packs.ts";
 import { openStore } from "../../store/schema.ts";
 import { type Keyring, makeKeyring, SITE, signKeyList } from "../../testing/samples.ts";
+import { Vitals } from "../../vitals.ts";
 import type { ApiDeps } from "../deps.ts";
 import { type ApiOptions, startApi } from "../server.ts";
 
@@ -65,7 +66,20 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
     credentials,
     siteStatus: () => siteStatus(store),
     hostFacts: () => ({ certificateExpiresMs: server.notAfterMs, disk: { freeBytes: 2 ** 40, totalBytes: 2 ** 41 } }),
-    intake: () => ({ outage: undefined, throttled: [], deadLetters: [], letGo: { events: 0, unread: 0 }, alerts: 0 }),
+    intake: () => ({
+      outage: undefined,
+      throttled: [],
+      quota: { delayed: 0, refusedConnections: 0 },
+      deadLetters: [],
+      letGo: { events: 0, unread: 0 },
+      alerts: 0,
+    }),
+    health: () => ({
+      ...{ nowMs: nowMs(), startedMs: nowMs(), version: "1.2.3", certificateExpiresMs: server.notAfterMs },
+      ...{ outage: undefined, online: 0, storedMs: undefined, canaryS: undefined },
+    }),
+    vitals: () => new Vitals().signs(),
+    mayScrape: () => false,
     enrolment: {
       ca: () => authority.pem,
       enroll: async () => {
