@@ -6,7 +6,17 @@ import { detectorOptions, startDetector } from "../main.ts";
 const [dir, port] = process.argv.slice(2);
 const log = jsonLog((line) => process.stderr.write(line), Date.now);
 const detector = await startDetector(
-  await detectorOptions(DetectorConfig.parse({ dir, host: "localhost", port: Number(port), warmUpExecs: 20, scan: false, models: { cmdline: false, behaviour: false } }), log),
+  await detectorOptions(
+    DetectorConfig.parse({
+      dir,
+      host: "localhost",
+      port: Number(port),
+      warmUpExecs: 20,
+      scan: false,
+      models: { cmdline: false, behaviour: false },
+    }),
+    log,
+  ),
 );
 await detector.ready;
 console.log("ready");
