@@ -37,6 +37,16 @@ export const DetectorConfig = z.strictObject({
         .meta({ description: "False alerts of the behaviour model that a device may make in a day, on average" }),
     })
     .prefault({}),
+  status: z
+    .strictObject({
+      port: z
+        .int()
+        .min(0)
+        .max(65535)
+        .default(0)
+        .meta({ description: "Port of 127.0.0.1 for /healthz and /metrics, 9101 by custom; 0: no such page (docs/metrics.md)" }),
+    })
+    .prefault({}),
   warmUpExecs: z
     .int()
     .min(0)

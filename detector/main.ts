@@ -17,6 +17,7 @@ import type { Log } from "./log.ts";
 import { modelEngines } from "./models.ts";
 import { createPipeline } from "./pipeline.ts";
 import { together } from "./rule-set.ts";
+import { openStatusPage } from "./status-page.ts";
 
 export type DetectorOptions = {
   readonly site: string;
@@ -32,6 +33,8 @@ export type DetectorOptions = {
   /** Makes what judges files that devices reported; without it none are collected. It takes seconds, and nothing waits for it. */
   readonly createScanner?: (() => Promise<FileScanner & AsyncDisposable>) | undefined;
   readonly warmUpExecs?: number | undefined;
+  /** Of 127.0.0.1, for `/healthz` and `/metrics`; 0 or undefined: none. */
+  readonly statusPort?: number | undefined;
   readonly log: Log;
   /** Jitter of reconnects, in [0, 1). */
   readonly random?: () => number;
@@ -67,11 +70,13 @@ export async function startDetector(options: DetectorOptions): Promise<Detector>
     random: options.random ?? Math.random,
     signal: stop.signal,
   });
+  const page = await openStatusPage(options.statusPort ?? 0, { feed: feed.status, rules: rules.length, log: options.log });
   options.log("info", "detector started", { site, rules: rules.length });
   return {
     ready: feed.ready,
     status: () => feed.status(),
     [Symbol.asyncDispose]: async () => {
+      await page?.[Symbol.asyncDispose]();
       stop.abort();
       await feed.ended;
       await (await scanner)?.[Symbol.asyncDispose]();
@@ -116,6 +121,7 @@ export async function detectorOptions(config: DetectorConfig, log: Log): Promise
     rules: together(config.builtin ? builtinRules() : [], loaded.rules),
     createEngines: await modelEngines(config.models, log, config.dir),
     warmUpExecs: config.warmUpExecs,
+    statusPort: config.status.port,
     createScanner: config.scan ? () => yaraScanner({ ...config, yara: [...config.yara, ...loaded.yara] }, log) : undefined,
     log,
   };

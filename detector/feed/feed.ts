@@ -7,7 +7,7 @@ import { type FileScanner, Files } from "../files.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { backoffMs } from "./backoff.ts";
 import { type FeedAddress, type FeedCredentials, openConnection } from "./connection.ts";
-import type { FeedSession, SessionPorts } from "./session.ts";
+import type { FeedSession, Progress, SessionPorts } from "./session.ts";
 import { FeedSessions } from "./sessions.ts";
 
 export type FeedOptions = FeedAddress &
@@ -26,7 +26,16 @@ export type FeedOptions = FeedAddress &
     readonly signal: AbortSignal;
   };
 
-export type FeedStatus = { readonly connected: boolean; readonly committed: number };
+export type FeedStatus = {
+  readonly connected: boolean;
+  /** Why not; undefined before the first attempt has ended. */
+  readonly why: string | undefined;
+  /** Of the main cursor. */
+  readonly committed: number;
+  readonly progress: Progress;
+  /** Stored by the broker since the detector started. */
+  readonly totals: { readonly events: number; readonly refused: number; readonly alerts: number };
+};
 
 export type RunningFeed = {
   /** Resolves when the first session has the broker's state. */
@@ -40,11 +49,18 @@ export type RunningFeed = {
 export function followFeed(options: FeedOptions): RunningFeed {
   const ready = Promise.withResolvers<void>();
   let session: FeedSession | undefined;
+  let why: string | undefined;
+  const totals = { events: 0, refused: 0, alerts: 0 };
+  const stored = (of: { events: number; refused: number; alerts: number }) => {
+    totals.events += of.events;
+    totals.refused += of.refused;
+    totals.alerts += of.alerts;
+  };
   const loop = async () => {
     let failures = 0;
     let cursor = 0;
     while (!options.signal.aborted) {
-      const reason = await follow(options, (begun) => {
+      const reason = await follow(options, stored, (begun) => {
         session = begun;
         cursor = begun.committed;
         ready.resolve();
@@ -52,6 +68,7 @@ export function followFeed(options: FeedOptions): RunningFeed {
       // A session that is accepted and then refused its first commit is a failure too, or it would begin again every 50 ms.
       if (session && session.committed > cursor) failures = 0;
       session = undefined;
+      why = reason;
       if (options.signal.aborted) return;
       const pauseMs = backoffMs(++failures, options.random);
       options.log("warn", "not connected to the broker", { reason, pauseMs });
@@ -61,12 +78,21 @@ export function followFeed(options: FeedOptions): RunningFeed {
   return {
     ready: ready.promise,
     ended: loop(),
-    status: () => ({ connected: session !== undefined, committed: session?.committed ?? 0 }),
+    status: () => ({
+      ...{ connected: session !== undefined, why: session ? undefined : why, committed: session?.committed ?? 0, totals },
+      progress: session?.progress ?? idle,
+    }),
   };
 }
 
+const idle: Progress = { batches: 0, oldestMs: undefined, stalledMs: 0 };
+
 /** One connection and its session. Resolves with the reason of its end. */
-async function follow(options: FeedOptions, onReady: (session: FeedSession) => void): Promise<string> {
+async function follow(
+  options: FeedOptions,
+  stored: NonNullable<SessionPorts["stored"]>,
+  onReady: (session: FeedSession) => void,
+): Promise<string> {
   const early: Uint8Array[] = [];
   let take = (payload: Uint8Array): void => {
     early.push(payload);
@@ -87,6 +113,7 @@ async function follow(options: FeedOptions, onReady: (session: FeedSession) => v
       }),
       want: (want: Want) => void connection.publish(topic("want", options.site), JSON.stringify(want)).catch(cut),
       commit: (payload) => connection.publish(topic("commit", options.site), payload),
+      stored,
       cut,
       log: options.log,
     });

@@ -36,10 +36,22 @@ export type SessionPorts = {
   readonly later: (work: () => void) => void;
   /** What judging events of a device took. True when the device holds up others: it is read in a lane of its own from then on. */
   readonly spent: (of: { device: string; ms: number; events: number }) => boolean;
+  /** The broker has stored these decisions. */
+  readonly stored?: (of: { events: number; refused: number; alerts: number }) => void;
   /** Ends the connection: what the broker sends cannot be followed. */
   readonly cut: (error: unknown) => void;
   /** A line for the log: what is odd, and when the detector has caught up. */
   readonly log: (level: "info" | "warn" | "error", message: string, details?: Record<string, unknown>) => void;
+};
+
+/** How a session stands with what it was sent. */
+export type Progress = {
+  /** Batches that wait to be judged. */
+  readonly batches: number;
+  /** When the one that is judged, or was last, was received by the broker; undefined when none waits or it was decided before. */
+  readonly oldestMs: number | undefined;
+  /** For how long nothing was decided or stored though something waits. */
+  readonly stalledMs: number;
 };
 
 /** A batch that is being judged, from step `at` on. */
@@ -88,6 +100,9 @@ export class FeedSession {
   #failed = false;
   #current: Work | undefined;
   #pausing = false;
+  #receivedMs: number | undefined;
+  /** When a batch was last decided or a commit stored, or the first came after a pause. */
+  #movedMs = 0;
 
   constructor(ports: SessionPorts) {
     this.#ports = ports;
@@ -102,6 +117,16 @@ export class FeedSession {
   /** Whether something waits to be judged. */
   get busy(): boolean {
     return this.#ready && (this.#current !== undefined || this.#waiting.length > 0);
+  }
+
+  get progress(): Progress {
+    const batches = this.#waiting.length + (this.#current ? 1 : 0);
+    const isUnsettled = batches > 0 || this.#committing;
+    return {
+      batches,
+      oldestMs: batches > 0 ? this.#receivedMs : undefined,
+      stalledMs: isUnsettled ? performance.now() - this.#movedMs : 0,
+    };
   }
 
   /** Ends it: nothing is judged or committed any more. */
@@ -127,6 +152,7 @@ export class FeedSession {
       if ("state" in data) this.#state(data.state);
       return;
     }
+    if (!this.#current && this.#waiting.length === 0 && !this.#committing) this.#movedMs = performance.now();
     this.#waiting.push(payload);
     this.#work();
   }
@@ -221,6 +247,7 @@ export class FeedSession {
     const foreign = offset < this.#seam;
     const arrivals = events.map((event) => ({ id: eventId(event), boot: header.boot, receivedMs, silent, foreign }));
     const answer = this.#ports.judge({ events, arrivals });
+    this.#receivedMs = silent ? undefined : receivedMs;
     const work: Work = { ...of, arrivals, findings: answer ? undefined : nothing, steps: undefined, at: 0 };
     answer?.then((findings) => {
       work.findings = findings;
@@ -260,6 +287,7 @@ export class FeedSession {
     }
     if (work.at < steps.length) return;
     this.#current = undefined;
+    this.#movedMs = performance.now();
     if (silent) return;
     this.#next = work.offset + 1;
     this.#read += decoded.events.length;
@@ -331,12 +359,15 @@ export class FeedSession {
       read: this.#read,
       refused: this.#refused,
     });
+    const told = { events: this.#read, refused: this.#refused, alerts: decided.alerts.length };
     this.#read = this.#refused = 0;
     this.#counts.clear();
     this.#ports.commit(payload).then(
       () => {
         this.#committing = false;
         this.#committed = next;
+        this.#movedMs = performance.now();
+        this.#ports.stored?.(told);
         this.#resume();
       },
       // The connection is over, or the broker refused it. The next session begins at the broker's cursor.
