@@ -13,8 +13,8 @@ readonly TOOLS=$PWD/.picket/tools
 # What a running site and agent need, and what the tests need besides.
 readonly RUN_PACKAGES=(libbpf1 nftables iproute2 util-linux ca-certificates)
 readonly TEST_PACKAGES=(tmux clang llvm libbpf-dev git procps debootstrap shellcheck curl openssl libfaketime)
-# arm64 in emulation: programs, and a whole kernel.
-readonly EMULATION_PACKAGES=(qemu-user-static qemu-system-arm cpio xz-utils)
+# In emulation: programs of arm64, and whole machines, with disks that lose their power.
+readonly EMULATION_PACKAGES=(qemu-user-static qemu-system-arm qemu-system-x86 e2fsprogs cpio xz-utils)
 
 say() { printf 'install: %s\n' "$*" >&2; }
 die() { printf 'install: %s\n' "$*" >&2; exit 1; }

@@ -24,10 +24,11 @@ export type Guest = {
   readonly files: Readonly<Record<string, string>>;
   /** Bash. `report NAME` sends its standard input to us, line by line; everything else it prints is the log. */
   readonly script: string;
-  /** Emulation is 10 to 50 times slower than the machine it runs on. */
-  readonly limitMs: number;
   readonly memoryMb?: number;
 };
+
+/** Emulation is 10 to 50 times slower than the machine it runs on. */
+export type Limited = Guest & { readonly limitMs: number };
 
 export type Outcome = {
   /** Exit code of the script. */
@@ -60,7 +61,7 @@ const machines: Record<DebianArchitecture, Machine> = {
     args: ["-M", "virt", "-cpu", "cortex-a76"],
     console: "ttyAMA0",
   },
-  amd64: { qemu: "qemu-system-x86_64", todo: "sudo apt-get install qemu-system-x86", args: ["-M", "q35", "-cpu", "max"], console: "ttyS0" },
+  amd64: { qemu: "qemu-system-x86_64", todo: "sudo ./install.sh --test installs it", args: ["-M", "q35", "-cpu", "max"], console: "ttyS0" },
 };
 const CPUS = 2;
 const MEMORY_MB = 2048;
@@ -68,7 +69,7 @@ const TAIL_LINES = 40;
 const base = ["libc6", "libstdc++6", "libgcc-s1", "bash", "busybox-static"];
 
 /** Lines of the console that are ours. A kernel message has no such beginning. */
-const MARK = "@@picket";
+export const MARK = "@@picket";
 
 /** Why `guest` cannot be booted here, or "": its packages are fetched, unless an earlier run did. */
 export async function whyNot(guest: Pick<Guest, "kernel" | "packages">): Promise<string> {
@@ -82,36 +83,29 @@ export async function whyNot(guest: Pick<Guest, "kernel" | "packages">): Promise
 }
 
 /** Boots `guest` and waits for its end. Throws `NoPackages` when something for it cannot be had, `BootFailed` when it hangs, panics or ends early. */
-export async function boot(guest: Guest): Promise<Outcome> {
-  const machine = machines[guest.kernel.architecture];
-  const root = await prepare(guest);
+export async function boot(guest: Limited): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), "picket-kernel-"));
   try {
-    const initrd = await makeInitramfs(guest, root, folder);
-    const image = readdirSync(join(root, "boot")).find((name) => name.startsWith("vmlinuz-"));
-    if (!image) throw new NoPackages(`${guest.kernel.image} has no kernel in /boot`);
-    const argv = [
-      machine.qemu,
-      ...machine.args,
-      ...[
-        "-smp",
-        String(CPUS),
-        "-m",
-        String(guest.memoryMb ?? MEMORY_MB),
-        "-nodefaults",
-        "-display",
-        "none",
-        "-no-reboot",
-        "-serial",
-        "stdio",
-      ],
-      ...["-kernel", join(root, "boot", image), "-initrd", initrd],
-      ...["-append", `console=${machine.console} panic=-1 loglevel=4 TERM=dumb`],
-    ];
-    return await watch(argv, guest.limitMs);
+    return await watch(await machineFor(guest, folder), guest.limitMs);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** The command that switches a machine on, with `guest` in it; what it needs is put into `folder`. More devices may be added to it. Throws `NoPackages`. */
+export async function machineFor(guest: Guest, folder: string): Promise<string[]> {
+  const machine = machines[guest.kernel.architecture];
+  const root = await prepare(guest);
+  const initrd = await makeInitramfs(guest, root, folder);
+  const image = readdirSync(join(root, "boot")).find((name) => name.startsWith("vmlinuz-"));
+  if (!image) throw new NoPackages(`${guest.kernel.image} has no kernel in /boot`);
+  const size = ["-smp", String(CPUS), "-m", String(guest.memoryMb ?? MEMORY_MB)];
+  return [
+    ...[machine.qemu, ...machine.args, ...size],
+    ...["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"],
+    ...["-kernel", join(root, "boot", image), "-initrd", initrd],
+    ...["-append", `console=${machine.console} panic=-1 loglevel=4 TERM=dumb`],
+  ];
 }
 
 async function prepare({ kernel, packages }: Pick<Guest, "kernel" | "packages">): Promise<string> {
@@ -161,7 +155,8 @@ async function why(child: Bun.Subprocess, errors: Promise<string>, log: readonly
   return `the machine ${end}, after ${Math.round(tookMs / 1000)} s: ${(await errors).trim()}\n${log.slice(-TAIL_LINES).join("\n")}`;
 }
 
-async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+/** The console, line by line. */
+export async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let rest = "";
   for await (const chunk of stream) {

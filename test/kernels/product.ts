@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../e2e/program.ts";
-import type { Guest, Kernel } from "./boot.ts";
+import type { Kernel, Limited } from "./boot.ts";
 
 /** What the scripts need besides libc and bash; util-linux has `setpriv`. */
 export const packages = ["libbpf1", "nftables", "iproute2", "util-linux"];
@@ -15,19 +15,19 @@ type Product = { readonly kernel: Kernel; readonly btf: boolean /** Executables 
 const LIMIT_MS = 600_000;
 
 /** `picket-agent check` and `run --stdout`. */
-export const sensorGuest = (of: Product): Guest => guest(of, "sensor", { "usr/local/bin/picket-agent": join(of.dist, "picket-agent") });
+export const sensorGuest = (of: Product): Limited => guest(of, "sensor", { "usr/local/bin/picket-agent": join(of.dist, "picket-agent") });
 
 /** Broker and agent; a signed order isolates the device, another one releases it. `site` is a folder of `makeSite`; the models score `events`. */
-export const isolationGuest = (of: Product & { readonly site: string; readonly events: string }): Guest =>
+export const isolationGuest = (of: Product & { readonly site: string; readonly events: string }): Limited =>
   guest(of, "isolation", { "usr/local/bin": of.dist, site: of.site, "events.ndjson": of.events });
 
 /** Every kind of event of the kernel side, on each step of the sensor's ladder. `deeds` is agent/collectors/testing/deeds.c, compiled for the guest. */
-export const everyEventGuest = (of: Omit<Product, "dist"> & { readonly agent: string; readonly deeds: string }): Guest => ({
+export const everyEventGuest = (of: Omit<Product, "dist"> & { readonly agent: string; readonly deeds: string }): Limited => ({
   ...guest({ ...of, dist: "" }, "every-event", { "usr/local/bin/picket-agent": of.agent, "usr/local/bin/deeds": of.deeds }),
   modules: [...modules, "dummy"],
 });
 
-function guest(of: Product, script: string, files: Record<string, string>): Guest {
+function guest(of: Product, script: string, files: Record<string, string>): Limited {
   const text = readFileSync(new URL(`scripts/${script}.sh`, import.meta.url), "utf8");
   return { kernel: of.kernel, btf: of.btf, packages, modules, files, script: text, limitMs: LIMIT_MS };
 }
