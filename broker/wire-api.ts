@@ -18,7 +18,7 @@ import { Credentials } from "./store/credentials.ts";
 import { deadLetterCounts } from "./store/dead-letters.ts";
 import { deviceCounts, getDevice, listCanaries, listDevices } from "./store/devices.ts";
 import type { Keys } from "./store/keys.ts";
-import { ledgerHours, ledgerTotals } from "./store/ledger.ts";
+import { ledgerClocks, ledgerHours, ledgerTotals } from "./store/ledger.ts";
 import { batchesWith, logLetGo, logRange, offsetSince, readBatches, readBatchesOf } from "./store/log.ts";
 import type { Packs } from "./store/packs.ts";
 import type { Vitals } from "./vitals.ts";
@@ -78,6 +78,7 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
       list: () => listDevices(store),
       get: (id) => getDevice(store, id),
       upToDate: () => ledger.flush(),
+      clocks: () => new Map(ledgerClocks(store).map(({ device, offsetMs }) => [device, offsetMs])),
       ledger: (id, sinceMs) => ({ totals: ledgerTotals(store, id), hours: ledgerHours(store, id, sinceMs) }),
       revoke: (id) => void enrolment.revoke(id),
     },

@@ -130,6 +130,8 @@ export type ApiDeps = {
     get(id: string): Device | undefined;
     /** Enters what has just arrived, so that the next figures hold it. */
     upToDate(): Promise<void>;
+    /** By how much each device's clock is ahead of the site's, milliseconds, as of its last heartbeat. */
+    clocks(): ReadonlyMap<string, number>;
     /** What became of everything the device caused, with the hours since then. */
     ledger(id: string, sinceMs: number): Ledger;
     /** Revokes the certificates and closes the connection. */

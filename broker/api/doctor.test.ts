@@ -67,6 +67,9 @@ type Change = {
   device?: Partial<Device>;
   host?: Partial<DoctorFacts["host"]>;
   peer?: Partial<MeshPeer>;
+  health?: Partial<DoctorFacts["health"]>;
+  clockMs?: number;
+  lastDay?: { stored: number; lost: number };
 };
 const facts = (change: Change): DoctorFacts => ({
   nowMs,
@@ -83,6 +86,12 @@ const facts = (change: Change): DoctorFacts => ({
     ...change.intake,
   },
   peers: [{ ...peer, ...change.peer }],
+  health: {
+    ...{ nowMs, startedMs: nowMs - DAY_MS, version: "1.0.0", certificateExpiresMs: nowMs + DAY_MS, outage: undefined },
+    ...{ online: 1, storedMs: nowMs, canaryS: 60, ...change.health },
+  },
+  clocks: new Map([["gw-014", change.clockMs ?? 0]]),
+  lastDay: new Map(change.lastDay ? [["gw-014", change.lastDay]] : []),
 });
 
 test("a site with nothing wrong says so", () => {
@@ -91,6 +100,7 @@ test("a site with nothing wrong says so", () => {
 
 const garbage = { device: "gw-014", count: 2, lastMs: 0, lastTopic: "events", lastReason: "no header" };
 const flood = { device: "gw-014", forMs: 130_000, delayed: 7, refusedConnections: 0 };
+const lossy = { stored: 900, lost: 100, ratio: 0.9 };
 const isolated = { ...status, isolation: { state: "isolated" as const } };
 const weak = { ...status, capabilities: [{ name: "dns", level: "off" as const, why: "no tracepoint", todo: "update the kernel" }] };
 
@@ -143,7 +153,70 @@ test.each([
   ],
   ["a stopped agent", { device: { presence: "stopped" } }, "warning", "agent on gw-014 was stopped"],
   ["a device that never came", { device: { presence: "never" } }, "warning", "never connected"],
-  ["loss", { device: { coverage: { stored: 99, lost: 1, ratio: 0.99 } } }, "warning", "gw-014 lost 1 event; 99.00 % arrived"],
+  [
+    "loss",
+    { device: { coverage: lossy }, lastDay: { stored: 97, lost: 3 } },
+    "warning",
+    "gw-014 lost 3 events in the last day; 97.00 % arrived",
+  ],
+  ["much loss", { device: { coverage: lossy }, lastDay: { stored: 1, lost: 1 } }, "error", "gw-014 lost 1 event in the last day; 50.00 %"],
+  [
+    "a detector that is slow",
+    { site: { detector: { connected: true, lagBatches: 9, lagEvents: 4000, lagSeconds: 95, cursor: 1, refused: 0 } } },
+    "warning",
+    "9 batches (4000 events) behind, the oldest of 95 s ago",
+  ],
+  [
+    "a long backlog on the side",
+    { site: { detector: { connected: true, lagBatches: 0, aside: { batches: 9, events: 90, seconds: 7200 }, cursor: 1, refused: 0 } } },
+    "warning",
+    "90 events are decided on the side, the oldest of 2 h ago",
+  ],
+  [
+    "devices that are there and silent",
+    { health: { storedMs: nowMs - 900_000 } },
+    "error",
+    "Events do not flow: no event was stored for 900 s",
+  ],
+  ["a clock that is ahead", { clockMs: 3 * DAY_MS }, "warning", "The clock of gw-014 is 3 days ahead of the site's"],
+  ["a clock that is behind", { clockMs: -300_000 }, "warning", "The clock of gw-014 is 5 min behind the site's"],
+  [
+    "an agent that is newer",
+    { device: { status: { ...status, version: "1.1.0" } } },
+    "warning",
+    "gw-014 runs picket-agent 1.1.0, the site 1.0.0",
+  ],
+  [
+    "an agent that is older",
+    { device: { status: { ...status, version: "0.9.9" } } },
+    "warning",
+    "gw-014 runs picket-agent 0.9.9, the site 1.0.0",
+  ],
+  [
+    "flash over its budget",
+    { device: { status: { ...status, flash: { wroteBytes: 600 << 20, budgetBytes: 512 << 20 } } } },
+    "warning",
+    "gw-014 wrote 600 MiB in its last 24 hours of running, of 512 MiB",
+  ],
+  [
+    "a backlog on a device",
+    { device: { status: { ...status, buffer: { events: 30_000, bytes: 1 } } } },
+    "warning",
+    "30000 events wait on gw-014",
+  ],
+  [
+    "an agent that crashed",
+    { device: { presence: "offline", away: { how: "killed", sinceMs: 0 } } },
+    "error",
+    "The agent on gw-014 ended without a word, and its host still answered",
+  ],
+  ["a host without power", { device: { presence: "offline", away: { how: "lost", sinceMs: 0 } } }, "error", "has no power"],
+  [
+    "a blackout",
+    { device: { presence: "offline", away: { how: "lost", sinceMs: nowMs - 600_000, blackout: { devices: 9, back: 3 } } } },
+    "error",
+    "Blackout: 9 devices went at once, 10 min ago; 3 are back. Away: gw-014.",
+  ],
   ["renewal that fails", { device: { certificateExpiresMs: nowMs + 2 * DAY_MS } }, "warning", "expires in 2 days and was not renewed"],
   ["isolation not reached", { device: { isolationWanted: true } }, "error", "gw-014 should be isolated but is not"],
   ["isolation nobody wants", { device: { status: isolated } }, "warning", "isolated though no operator"],
@@ -185,4 +258,34 @@ test("samples: the spool is told; what waits too long, is wrong or was forgotten
     ["warning", "1"],
     ["warning", "9"],
   ]);
+});
+
+test("what many devices have in common is said once, with some of their names", () => {
+  const many = (count: number, change: Partial<Device>) => Array.from({ length: count }, (_, at) => device({ id: `gw-${at}`, ...change }));
+  const all = (devices: Device[]) => diagnose({ ...facts({}), devices });
+  expect(all(many(3, { presence: "offline" }))).toHaveLength(3);
+  expect(all(many(40, { presence: "offline", lastSeenMs: 0 }))).toEqual([
+    {
+      level: "error",
+      what: "40 devices are offline: gw-0, gw-1, gw-2, gw-3, gw-4 and 35 more.",
+      todo: "Check power, network and picket-agent on each of them",
+    },
+  ]);
+  const dark = many(200, { presence: "offline", away: { how: "lost", sinceMs: nowMs - 60_000, blackout: { devices: 210, back: 10 } } });
+  expect(all(dark)).toHaveLength(1);
+  expect(all([...dark, ...many(500, { status: weak }).map((one) => ({ ...one, id: `x-${one.id}` }))]).map(({ level }) => level)).toEqual([
+    "error",
+    "warning",
+  ]);
+});
+
+test("loss of long ago, and a share that is normal, are no findings", () => {
+  expect(diagnose(facts({ device: { coverage: lossy }, lastDay: { stored: 0, lost: 0 } }))[0]?.level).toBe("ok");
+  expect(diagnose(facts({ device: { coverage: lossy }, lastDay: { stored: 995, lost: 5 } }))[0]?.level).toBe("ok");
+});
+
+test("a disk that takes no events is said once", () => {
+  const outage = { sinceMs: 0, why: "only 3 MiB are free" };
+  const disk = { freeBytes: 3 << 20, totalBytes: 2 ** 36 };
+  expect(diagnose(facts({ intake: { outage }, host: { disk }, health: { outage, storedMs: 0 } }))).toHaveLength(1);
 });

@@ -1,15 +1,17 @@
 // What is wrong with a site, in plain words with what to do. Pure: facts in, findings out, worst first.
 import type { MeshPeer } from "@picket/protocol/mesh";
 import type { Device, Finding, SinkStatus, SiteStatus } from "@picket/protocol/rest";
-import type { HostFacts, IntakeFacts } from "./deps.ts";
+import type { HealthFacts, HostFacts, IntakeFacts } from "./deps.ts";
+import { type DeviceFacts, deviceFindings } from "./doctor-devices.ts";
 import { intakeFindings } from "./doctor-intake.ts";
+import { brokerHealth } from "./health.ts";
 
 const DAY_MS = 24 * 3600_000;
-/** Devices renew from a third of a 30-day life: one that is this close to its end has not managed to. */
-const DEVICE_CERTIFICATE_WARN_MS = 7 * DAY_MS;
 const SITE_CERTIFICATE_WARN_MS = 30 * DAY_MS;
-/** A detector this many batches behind is not just busy. */
-const LAG_WARN_BATCHES = 500;
+/** A detector that is further behind is not just busy. */
+const LAG_WARN = { batches: 500, seconds: 60 };
+/** What is caught up on the side delays nothing that happens now: after so long it is worth a line. */
+const ASIDE_WARN_S = 3600;
 /** Files that wait to be scanned; a device that is new brings some hundreds. */
 const WAITING_WARN_FILES = 500;
 /** A broker that restarts, or a night without a line, is nothing to be told of. */
@@ -24,23 +26,26 @@ export type DoctorFacts = {
   readonly host: HostFacts;
   readonly intake: IntakeFacts;
   readonly peers: readonly MeshPeer[];
-};
+  readonly health: HealthFacts;
+} & Pick<DeviceFacts, "lastDay" | "clocks">;
 
-/** At least one finding; a single "ok" when nothing is wrong. */
+/** At least one finding, the worst first: what keeps events out, then what keeps alerts away, then single devices. A single "ok" when nothing is wrong. */
 export function diagnose(facts: DoctorFacts): Finding[] {
+  const { site, nowMs, lastDay, clocks } = facts;
   const enrolled = facts.devices.filter((device) => device.trust === "enrolled");
   const findings = [
-    ...detectorFindings(facts.site),
-    ...hostFindings(facts),
-    ...keyFindings(facts.site, enrolled),
-    ...enrolled.flatMap((device) => deviceFindings(device, facts.nowMs)),
-    ...facts.site.sinks.flatMap(sinkFindings),
     ...intakeFindings(facts.intake),
-    ...sampleFindings(facts.site),
-    ...facts.peers.flatMap((peer) => peerFindings(peer, facts.nowMs)),
+    ...hostFindings(facts),
+    ...flowFindings(facts),
+    ...detectorFindings(site),
+    ...site.sinks.flatMap(sinkFindings),
+    ...keyFindings(site),
+    ...deviceFindings(enrolled, { nowMs, siteVersion: site.version, keysVersion: site.keysVersion, lastDay, clocks }),
+    ...sampleFindings(site),
+    ...facts.peers.flatMap((peer) => peerFindings(peer, nowMs)),
   ];
   if (findings.length === 0)
-    return [{ level: "ok", what: `Nothing is wrong: ${counted(enrolled.length, "device")}, all covered.${spooled(facts.site)}` }];
+    return [{ level: "ok", what: `Nothing is wrong: ${counted(enrolled.length, "device")}, all covered.${spooled(site)}` }];
   return findings.sort((a, b) => Number(b.level === "error") - Number(a.level === "error"));
 }
 
@@ -81,9 +86,20 @@ function detectorFindings({ detector }: SiteStatus): Finding[] {
       ),
     ];
   const findings: Finding[] = [];
-  if (detector.lagBatches > LAG_WARN_BATCHES)
+  const { lagBatches, lagEvents, lagSeconds = 0, aside } = detector;
+  if (lagBatches > LAG_WARN.batches || lagSeconds > LAG_WARN.seconds)
     findings.push(
-      warning(`The detector is ${detector.lagBatches} batches behind, so alerts come late.`, "Give it a faster core, or send fewer events"),
+      warning(
+        `The detector is ${counted(lagBatches, "batch", "batches")}${lagEvents === undefined ? "" : ` (${counted(lagEvents, "event")})`} behind${lagSeconds > 0 ? `, the oldest of ${lagSeconds} s ago` : ""}: alerts come late.`,
+        "Give it a faster core, or send fewer events; if it does not move at all, restart it",
+      ),
+    );
+  if (aside && aside.seconds > ASIDE_WARN_S)
+    findings.push(
+      warning(
+        `${counted(aside.events, "event")} are decided on the side, the oldest of ${Math.round(aside.seconds / 3600)} h ago; what happens now is not delayed by them.`,
+        "It is what came in while there was no detector, or what one device sends too much of; wait, or see `picket devices`",
+      ),
     );
   if (detector.refused > 0)
     findings.push(
@@ -92,12 +108,14 @@ function detectorFindings({ detector }: SiteStatus): Finding[] {
   return findings;
 }
 
-function hostFindings({ nowMs, host }: DoctorFacts): Finding[] {
+function hostFindings({ nowMs, host, intake }: DoctorFacts): Finding[] {
   const findings: Finding[] = [];
   const { freeBytes, totalBytes } = host.disk;
   const free = `${Math.floor(freeBytes / (1 << 20))} MiB`;
   const todo = "Free some space, or lower log.keepBytes in site.toml";
-  if (freeBytes < DISK_ERROR_BYTES)
+  if (intake.outage) {
+    // Said already, with the same figure.
+  } else if (freeBytes < DISK_ERROR_BYTES)
     findings.push(error(`The site's disk has only ${free} left; when it is full, devices have to buffer.`, todo));
   else if (freeBytes < DISK_WARN.bytes && freeBytes < totalBytes * DISK_WARN.ratio)
     findings.push(warning(`The site's disk has ${free} left.`, todo));
@@ -109,84 +127,22 @@ function hostFindings({ nowMs, host }: DoctorFacts): Finding[] {
   return findings;
 }
 
-function keyFindings(site: SiteStatus, devices: readonly Device[]): Finding[] {
-  if (site.keysVersion === 0)
-    return [
-      warning(
-        "The operators have published no key list: no device would obey a command.",
-        "Sign and publish one with `picket operator init`",
-      ),
-    ];
-  const behind = devices.filter((device) => device.presence === "online" && (device.status?.keysVersion ?? 0) < site.keysVersion);
-  return behind.map((device) =>
+/** Devices are there, and nothing comes of them. */
+const flowFindings = ({ health, intake }: DoctorFacts): Finding[] =>
+  intake.outage
+    ? []
+    : brokerHealth(health).useful.why.map((why) =>
+        error(`Events do not flow: ${why}.`, "Look at `picket-agent status` on one of them, and at the broker's log"),
+      );
+
+function keyFindings(site: SiteStatus): Finding[] {
+  if (site.keysVersion > 0) return [];
+  return [
     warning(
-      `${device.id} obeys key list ${device.status?.keysVersion ?? 0}, the site has ${site.keysVersion}.`,
-      "It takes the new one at its next connect; if it stays so, its anchor is another: enrol it again",
+      "The operators have published no key list: no device would obey a command.",
+      "Sign and publish one with `picket operator init`",
     ),
-  );
-}
-
-function deviceFindings(device: Device, nowMs: number): Finding[] {
-  const findings: Finding[] = [];
-  const { id, presence } = device;
-  if (presence === "never") findings.push(warning(`${id} was enrolled but never connected.`, `Look at picket-agent on ${id}`));
-  if (presence === "offline")
-    findings.push(error(`${id} is offline${since(device.lastSeenMs, nowMs)}.`, `Check power, network and picket-agent on ${id}`));
-  if (presence === "stopped")
-    findings.push(
-      warning(`The agent on ${id} was stopped${since(device.lastSeenMs, nowMs)}.`, `Start picket-agent on ${id} if you did not mean to`),
-    );
-  if (device.coverage.lost > 0)
-    findings.push(
-      warning(
-        `${id} lost ${counted(device.coverage.lost, "event")}; ${(device.coverage.ratio * 100).toFixed(2)} % arrived.`,
-        `Look at \`picket device ${id}\`: kernel means too many at once, buffer means too long offline`,
-      ),
-    );
-  const leftMs = device.certificateExpiresMs - nowMs;
-  if (leftMs <= 0)
-    findings.push(error(`The certificate of ${id} has expired.`, `Start picket-agent on ${id}: it may still renew for 180 days`));
-  else if (leftMs < DEVICE_CERTIFICATE_WARN_MS)
-    findings.push(
-      warning(`The certificate of ${id} expires in ${days(leftMs)} and was not renewed.`, `Check that ${id} reaches the HTTPS port`),
-    );
-  return [...findings, ...isolationFindings(device), ...sensorFindings(device), ...packFindings(device)];
-}
-
-function packFindings({ id, status }: Device): Finding[] {
-  return (status?.packs ?? []).flatMap(({ kind, version, refused }) =>
-    refused && refused.version > version
-      ? [
-          warning(
-            `${id} refuses version ${refused.version} of its ${kind}: ${refused.why}`,
-            `Upgrade picket-agent on ${id} when it is older than the site, or sign other ${kind}`,
-          ),
-        ]
-      : [],
-  );
-}
-
-function isolationFindings({ id, presence, status, isolationWanted }: Device): Finding[] {
-  if (!status || presence !== "online") return [];
-  const state = status.isolation.state;
-  if (isolationWanted && state !== "isolated")
-    return [
-      error(`${id} should be isolated but is not (${state}).`, `Look at its last command in \`picket device ${id}\`, and order it again`),
-    ];
-  if (!isolationWanted && state === "isolated")
-    return [warning(`${id} is isolated though no operator of this site wants it.`, `\`picket release ${id}\`, or find out who ordered it`)];
-  return [];
-}
-
-function sensorFindings({ id, presence, status }: Device): Finding[] {
-  if (presence !== "online") return [];
-  const weak = status?.capabilities.filter((capability) => capability.level !== "live") ?? [];
-  return weak.map((capability) =>
-    warning(
-      `${id}: ${capability.name} is ${capability.level} (${capability.why}).`,
-      capability.todo ?? `Run \`picket-agent check\` on ${id}`,
-    ),
-  );
+  ];
 }
 
 function sinkFindings(sink: SinkStatus): Finding[] {
@@ -252,11 +208,5 @@ function isPlainHttp(url: string): boolean {
   return protocol === "http:" && hostname !== "localhost" && hostname !== "[::1]" && !hostname.startsWith("127.");
 }
 
-function since(lastSeenMs: number | undefined, nowMs: number): string {
-  if (lastSeenMs === undefined) return "";
-  const minutes = Math.max(0, Math.round((nowMs - lastSeenMs) / 60_000));
-  return minutes < 120 ? `, last seen ${minutes} min ago` : `, last seen ${Math.round(minutes / 60)} h ago`;
-}
-
 const days = (ms: number) => counted(Math.ceil(ms / DAY_MS), "day");
-const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+const counted = (count: number, noun: string, nouns = `${noun}s`) => `${count} ${count === 1 ? noun : nouns}`;

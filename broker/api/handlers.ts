@@ -1,11 +1,13 @@
 // What each call does: one entry for each route of protocol/rest.ts, or it does not compile.
-import type { ParamsOf, ResponseOf, RouteName, routes } from "@picket/protocol/rest";
+import type { Device, ParamsOf, ResponseOf, RouteName, routes } from "@picket/protocol/rest";
 import type * as z from "zod";
 import { Refused } from "../refused.ts";
 import type { ApiDeps, Operator } from "./deps.ts";
 import { diagnose } from "./doctor.ts";
 import { eventsById, queryEvents } from "./events.ts";
 import { noRelease } from "./installer.ts";
+
+const DAY_MS = 24 * 3600_000;
 
 type Route<N extends RouteName> = (typeof routes)[N];
 type Input<N extends RouteName> = {
@@ -39,13 +41,17 @@ export function handlers(deps: ApiDeps): Handlers {
       return { jws };
     },
     site: async () => deps.siteStatus(),
-    doctor: async () => ({
-      findings: diagnose({
-        ...{ nowMs: deps.nowMs(), site: deps.siteStatus(), devices: deps.devices.list(), host: await deps.hostFacts() },
-        intake: deps.intake(),
-        peers: deps.mesh.status().peers,
-      }),
-    }),
+    doctor: async () => {
+      await deps.devices.upToDate();
+      const nowMs = deps.nowMs();
+      const devices = deps.devices.list();
+      return {
+        findings: diagnose({
+          ...{ nowMs, site: deps.siteStatus(), devices, host: await deps.hostFacts(), intake: deps.intake(), health: deps.health() },
+          ...{ peers: deps.mesh.status().peers, clocks: deps.devices.clocks(), lastDay: lastDay(deps, devices, nowMs) },
+        }),
+      };
+    },
     devices: async () => {
       await deps.devices.upToDate();
       return { devices: deps.devices.list() };
@@ -108,4 +114,19 @@ export function handlers(deps: ApiDeps): Handlers {
     },
     meshVerdicts: async ({ params }) => ({ verdicts: deps.mesh.verdicts(params.hash) }),
   };
+}
+
+/** Of the devices that ever lost anything. */
+function lastDay(deps: ApiDeps, devices: readonly Device[], nowMs: number): Map<string, { stored: number; lost: number }> {
+  const sums = devices
+    .filter(({ coverage }) => coverage.lost > 0)
+    .map(({ id }): [string, { stored: number; lost: number }] => {
+      const sum = { stored: 0, lost: 0 };
+      for (const { caused, stored, waiting } of deps.devices.ledger(id, nowMs - DAY_MS).hours) {
+        sum.stored += stored;
+        sum.lost += caused - stored - waiting;
+      }
+      return [id, sum];
+    });
+  return new Map(sums);
 }

@@ -95,6 +95,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
       list: () => listDevices(store),
       get: (id) => getDevice(store, id),
       upToDate: async () => {},
+      clocks: () => new Map(),
       ledger: (id, sinceMs) => ({ totals: ledgerTotals(store, id), hours: ledgerHours(store, id, sinceMs) }),
       revoke: (id) => void revokeDevice(store, id, nowMs()),
     },
