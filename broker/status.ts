@@ -23,6 +23,7 @@ export function siteStatus(
   const { live, aside } = detectorLag(store, nowMs);
   return {
     ...rest,
+    nowMs,
     devices: deviceCounts(store),
     alerts: alertCounts(store),
     log: logTotals(store),

@@ -76,6 +76,8 @@ export const SiteStatus = z.object({
   site: siteId,
   version: z.string(),
   startedMs: ms,
+  /** The site's clock at the answer. Absent from older sites. */
+  nowMs: ms.optional(),
   devices: z.object({ enrolled: count, online: count, isolated: count }),
   alerts: z.object({ open: count, low: count, medium: count, high: count, critical: count }),
   log: z.object({ batches: count, events: count, bytes: count, nextOffset: count }),

@@ -2,22 +2,37 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Device, Finding } from "@picket/protocol/rest";
+import { apart } from "@picket/protocol/versions";
 import { createClient } from "@picket/tui/client/client";
 import { SiteError } from "@picket/tui/client/site-error";
 import { isolationOf } from "@picket/tui/words";
 import type { Command } from "commander";
 import { homeOf, readAccess } from "../access.ts";
 import { Failure } from "../failure.ts";
+import { LOCAL, localFindings } from "../local-health.ts";
 import { printJson, printLine } from "../output.ts";
+import packageJson from "../package.json" with { type: "json" };
+
+/** An order that is older, or of later, than this is looked at twice. */
+const CLOCK_WARN_MS = 60_000;
+
+type Options = { readonly json?: boolean; readonly config?: string };
 
 export function addDoctor(program: Command): void {
   program
     .command("doctor")
-    .description("check keys, site, detector, sinks and devices; say what is wrong and what to do")
-    .option("--json", "one JSON object: { findings: [{ level, what, todo? }] }")
-    .addHelpText("after", "\nExits 1 when a finding is an error.\n\nExample:\n  picket doctor")
-    .action(async (options: { json?: boolean }, command: Command) => {
-      const findings = await examine(homeOf(command));
+    .description("check keys, site, detector, sinks and devices; say what is wrong and what to do, worst first")
+    .option("--json", "one JSON object: { findings: [{ level, what, todo? }] }; level is error, warning or ok")
+    .option("--config <file>", "site.toml of the site on this machine, for its detector's status page; default: /etc/picket/site.toml")
+    .addHelpText(
+      "after",
+      "\nThis machine's detector and agent are asked too, where they have a status page (docs/metrics.md).\nExits 1 when a finding is an error, 0 otherwise.\n\nExamples:\n  picket doctor\n  picket doctor --json | jq '.findings[] | select(.level != \"ok\")'",
+    )
+    .action(async (options: Options, command: Command) => {
+      const findings = worstFirst([
+        ...(await examine(homeOf(command))),
+        ...(await localFindings({ ...LOCAL, ...(options.config === undefined ? {} : { site: options.config }) })),
+      ]);
       if (options.json) printJson({ findings });
       else for (const finding of findings) say(finding);
       const errors = findings.filter((finding) => finding.level === "error").length;
@@ -27,21 +42,29 @@ export function addDoctor(program: Command): void {
 }
 
 const marks: Record<Finding["level"], string> = { ok: "ok      ", warning: "warning ", error: "ERROR   " };
+const ranks: Record<Finding["level"], number> = { error: 0, warning: 1, ok: 2 };
+
+/** Within a level as they came: what concerns all before what concerns one. */
+const worstFirst = (findings: readonly Finding[]) => findings.toSorted((a, b) => ranks[a.level] - ranks[b.level]);
 
 function say({ level, what, todo }: Finding): void {
   printLine(`${marks[level]}${what}`);
   if (todo) printLine(`        to do: ${todo}`);
 }
 
-/** Local findings first: without them the site's cannot be had. Never throws for what it is asked to find. */
+/** Without a site that answers, what can be known without it. Never throws for what it is asked to find. */
 async function examine(home: string): Promise<Finding[]> {
   const findings: Finding[] = [await keys(home)];
   try {
     const client = createClient(readAccess(home));
+    const askedMs = Date.now();
     const site = await client.call("site");
+    const answeredMs = Date.now();
     findings.push(
       { level: "ok", what: `the site ${site.site} answers at ${client.access.url} (version ${site.version})` },
       await sameAnchor(home, site.anchor),
+      ...clock(site.nowMs, askedMs, answeredMs),
+      ...versions(site.version),
     );
     findings.push(...(await client.call("doctor")).findings, ...isolated((await client.call("devices")).devices));
   } catch (error) {
@@ -49,6 +72,31 @@ async function examine(home: string): Promise<Finding[]> {
     findings.push({ level: "error", what: error.message, ...(error.hint ? { todo: error.hint } : {}) });
   }
   return findings;
+}
+
+/** An order carries the time it was signed at. */
+function clock(siteMs: number | undefined, askedMs: number, answeredMs: number): Finding[] {
+  if (siteMs === undefined || (siteMs >= askedMs - CLOCK_WARN_MS && siteMs <= answeredMs + CLOCK_WARN_MS)) return [];
+  const aheadS = Math.round((answeredMs - siteMs) / 1000);
+  return [
+    {
+      level: "warning",
+      what: `This machine's clock is ${Math.abs(aheadS)} s ${aheadS > 0 ? "ahead of" : "behind"} the site's: devices may refuse orders that are signed here.`,
+      todo: "Set up time synchronisation on both",
+    },
+  ];
+}
+
+function versions(site: string): Finding[] {
+  const which = apart(packageJson.version, site);
+  if (!which) return [];
+  return [
+    {
+      level: "warning",
+      what: `This picket (${packageJson.version}) is ${which} than the site (${site}).`,
+      todo: which === "newer" ? "Upgrade the site" : "Upgrade picket on this machine",
+    },
+  ];
 }
 
 /** Nothing is wrong with them, but nobody should forget them. */
