@@ -14,17 +14,20 @@ import {
   waitingOf,
   writeBook,
 } from "../store/ledger.ts";
+import { Held } from "./held.ts";
 
 /** What has a number and an end: each is a part of what its epoch numbered. */
 type Settled = "evicted" | "power" | "refused" | "unexplained";
 
-type Page = { readonly row: LedgerEpoch; readonly waiting: Map<number, number>; readonly before: ReadonlyMap<number, number> };
+type Page = { readonly row: LedgerEpoch; readonly waiting: Held; readonly before: ReadonlyMap<number, number> };
 
 export class Account {
   readonly #store: Store;
   readonly #device: string;
   readonly #book: Book = new Map();
   readonly #pages = new Map<string, Page>();
+  /** Columns that were asked for, with what is entered and not yet written. */
+  readonly #columns = new Map<keyof Entry, Held>();
   /** How much more may be entered. A device may claim anything, and sums must stay exact. */
   #room: number;
 
@@ -53,7 +56,7 @@ export class Account {
     if (more <= 0) return;
     row.numbered += more;
     for (const [hour, count] of place(more)) {
-      waiting.set(hour, (waiting.get(hour) ?? 0) + count);
+      waiting.add(hour, count);
       this.#enter(hour, "waiting", count);
     }
   }
@@ -77,11 +80,11 @@ export class Account {
   }
 
   /** Events that had a number already: from what waits, nearest hour first; else what was given up comes after all. */
-  #arrive(row: LedgerEpoch, waiting: Map<number, number>, hour: number, count: number): void {
-    let left = count - this.#fromWaiting(waiting, count, nearest(hour), hour, "stored");
+  #arrive(row: LedgerEpoch, waiting: Held, hour: number, count: number): void {
+    let left = count - this.#fromWaiting(waiting, count, hour, "stored");
     row.stored += count - left;
     for (const term of ["unexplained", "power", "evicted", "refused"] as const) {
-      const moved = this.#move(term, "stored", Math.min(left, row[term]), nearest(hour), hour);
+      const moved = this.#move(term, "stored", Math.min(left, row[term]), hour);
       row[term] -= moved;
       row.stored += moved;
       left -= moved;
@@ -95,7 +98,7 @@ export class Account {
   /** At most `count` of what waits will not come. Returns how many. */
   settle(epoch: string, term: Settled, count: number): number {
     const { row, waiting } = this.#page(epoch);
-    const settled = this.#fromWaiting(waiting, Math.min(count, this.waits(epoch)), oldest, undefined, term);
+    const settled = this.#fromWaiting(waiting, Math.min(count, this.waits(epoch)), undefined, term);
     row[term] += settled;
     return settled;
   }
@@ -103,7 +106,7 @@ export class Account {
   /** A reason was told after all. Returns for how many. */
   explain(epoch: string, term: "evicted" | "power", count: number): number {
     const { row } = this.#page(epoch);
-    const moved = this.#move("unexplained", term, Math.min(count, row.unexplained), oldest, undefined);
+    const moved = this.#move("unexplained", term, Math.min(count, row.unexplained), undefined);
     row.unexplained -= moved;
     row[term] += moved;
     return moved;
@@ -132,14 +135,10 @@ export class Account {
 
   /** The hour of loss that was only guessed. */
   #place(term: "kernel" | "shed", count: number, hour: number): void {
-    let left = count;
-    for (const guess of this.#hours(guessOf[term]).sort(nearest(hour))) {
-      const part = Math.min(left, guess.count);
-      if (part <= 0) continue;
-      this.#enter(guess.hour, guessOf[term], -part);
-      this.#enter(guess.hour, term, -part);
-      this.#enter(hour, term, part);
-      left -= part;
+    for (const guess of this.#column(guessOf[term]).find(count, hour)) {
+      this.#enter(guess.hour, guessOf[term], -guess.part);
+      this.#enter(guess.hour, term, -guess.part);
+      this.#enter(hour, term, guess.part);
     }
   }
 
@@ -152,7 +151,8 @@ export class Account {
   save(): void {
     for (const [epoch, { row, waiting, before }] of this.#pages) {
       saveEpoch(this.#store, this.#device, row);
-      for (const [hour, count] of waiting) if (before.get(hour) !== count) saveWaiting(this.#store, this.#device, epoch, hour, count);
+      for (const [hour, count] of waiting.counts)
+        if (before.get(hour) !== count) saveWaiting(this.#store, this.#device, epoch, hour, count);
     }
     writeBook(this.#store, this.#device, this.#book);
   }
@@ -161,8 +161,8 @@ export class Account {
     const known = this.#pages.get(epoch);
     if (known) return known;
     const row = ledgerEpoch(this.#store, this.#device, epoch) ?? emptyEpoch(epoch);
-    const before = new Map(waitingOf(this.#store, this.#device, epoch).map(({ hour, count }) => [hour, count]));
-    const page = { row, before, waiting: new Map(before) };
+    const held = waitingOf(this.#store, this.#device, epoch);
+    const page = { row, before: new Map(held.map(({ hour, count }) => [hour, count])), waiting: new Held(held) };
     this.#pages.set(epoch, page);
     return page;
   }
@@ -178,49 +178,42 @@ export class Account {
     const entry = this.#book.get(hour) ?? {};
     entry[name] = (entry[name] ?? 0) + count;
     this.#book.set(hour, entry);
+    this.#columns.get(name)?.add(hour, count);
   }
 
-  #fromWaiting(waiting: Map<number, number>, count: number, order: Order, to: number | undefined, term: Term): number {
-    let left = count;
-    const hours = [...waiting].map(([hour, held]) => ({ hour, count: held })).sort(order);
-    for (const held of hours) {
-      if (left <= 0) break;
-      const part = Math.min(left, held.count);
-      waiting.set(held.hour, held.count - part);
-      this.#enter(held.hour, "waiting", -part);
-      this.#enter(to ?? held.hour, term, part);
-      left -= part;
+  /** Nearest to an hour, and to there; or oldest first, where they are. Returns how many. */
+  #fromWaiting(waiting: Held, count: number, to: number | undefined, term: Term): number {
+    let taken = 0;
+    for (const { hour, part } of waiting.find(count, to)) {
+      waiting.add(hour, -part);
+      this.#enter(hour, "waiting", -part);
+      this.#enter(to ?? hour, term, part);
+      taken += part;
     }
-    return count - left;
+    return taken;
   }
 
-  #move(from: Term, to: Term, count: number, order: Order, hour: number | undefined): number {
-    if (count <= 0) return 0;
-    let left = count;
-    for (const held of this.#hours(from).sort(order)) {
-      if (left <= 0) break;
-      const part = Math.min(left, held.count);
-      this.#enter(held.hour, from, -part);
-      this.#enter(hour ?? held.hour, to, part);
-      left -= part;
+  #move(from: Term, to: Term, count: number, near: number | undefined): number {
+    let moved = 0;
+    for (const { hour, part } of count > 0 ? this.#column(from).find(count, near) : []) {
+      this.#enter(hour, from, -part);
+      this.#enter(near ?? hour, to, part);
+      moved += part;
     }
-    return count - left;
+    return moved;
   }
 
-  /** Hours that hold something of a column, with what is entered and not yet written. */
-  #hours(name: keyof Entry): { hour: number; count: number }[] {
-    const held = new Map(hoursWith(this.#store, this.#device, name).map(({ hour, count }) => [hour, count]));
-    for (const [hour, entry] of this.#book) held.set(hour, (held.get(hour) ?? 0) + (entry[name] ?? 0));
-    return [...held].map(([hour, count]) => ({ hour, count })).filter(({ count }) => count > 0);
+  /** Hours that hold something of a column. Read once: a message may ask for it five hundred times. */
+  #column(name: keyof Entry): Held {
+    const known = this.#columns.get(name);
+    if (known) return known;
+    const column = new Held(hoursWith(this.#store, this.#device, name));
+    for (const [hour, entry] of this.#book) column.add(hour, entry[name] ?? 0);
+    this.#columns.set(name, column);
+    return column;
   }
 }
 
-type Order = (a: { hour: number }, b: { hour: number }) => number;
-const oldest: Order = (a, b) => a.hour - b.hour;
-const nearest =
-  (hour: number): Order =>
-  (a, b) =>
-    Math.abs(a.hour - hour) - Math.abs(b.hour - hour) || a.hour - b.hour;
 const guessOf = { kernel: "guessedKernel", shed: "guessedShed" } as const;
 
 const emptyEpoch = (epoch: string): LedgerEpoch => ({

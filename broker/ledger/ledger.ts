@@ -1,4 +1,5 @@
 // The loss ledger: enters what arrived, what devices tell and what was refused, each under the hour it was caused in.
+import { setImmediate } from "node:timers/promises";
 import { openBatch } from "@picket/protocol/batch";
 import type { OnlineStatus } from "@picket/protocol/status";
 import type { Store } from "../store/database.ts";
@@ -30,6 +31,7 @@ export const KEEP_MS = 400 * 24 * HOUR_MS;
 const SUSPECT_MS = 10_000;
 const READ_ROWS = 200;
 const TRIM_ROWS = 500;
+const TRIM_EPOCHS = 200;
 
 type Pending = { readonly device: string; readonly epoch: string; readonly hours: Map<number, number>; end: number; losses: ToldLoss[] };
 
@@ -173,17 +175,22 @@ export class Ledger {
     return { ...all, fresh: news.lost };
   }
 
-  /** Folds what is too old, and gives up what waits of epochs the site has forgotten. Resolves with how many rows went. */
-  trim(nowMs: number): Promise<number> {
-    return this.#store.commitSoon(() => {
-      for (const { device, epoch } of forgottenEpochs(this.#store)) {
-        const account = new Account(this.#store, device);
-        account.settle(epoch, "unexplained", account.waits(epoch));
-        account.save();
-        dropEpoch(this.#store, device, epoch);
-      }
-      return trimLedger(this.#store, nowMs - KEEP_MS, TRIM_ROWS);
-    });
+  /** Folds what is too old, and gives up what waits of epochs the site has forgotten. Resolves with how many rows of hours went. */
+  async trim(nowMs: number): Promise<number> {
+    // In pieces: a device may invent thousands of epochs in between, and all others would wait for one transaction.
+    while ((await this.#store.commitSoon(() => this.#giveUp())) === TRIM_EPOCHS) await setImmediate();
+    return this.#store.commitSoon(() => trimLedger(this.#store, nowMs - KEEP_MS, TRIM_ROWS));
+  }
+
+  #giveUp(): number {
+    const forgotten = forgottenEpochs(this.#store, TRIM_EPOCHS);
+    for (const [device, epochs] of Map.groupBy(forgotten, (one) => one.device)) {
+      const account = new Account(this.#store, device);
+      for (const { epoch } of epochs) account.settle(epoch, "unexplained", account.waits(epoch));
+      account.save();
+      for (const { epoch } of epochs) dropEpoch(this.#store, device, epoch);
+    }
+    return forgotten.length;
   }
 }
 

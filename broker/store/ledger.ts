@@ -315,13 +315,13 @@ export function trimLedger(store: Store, beforeMs: number, limit: number): numbe
   return rows.length;
 }
 
-/** Epochs the site has forgotten: nobody will ever tell what became of what still waits of them. */
-export const forgottenEpochs = (store: Store): { device: string; epoch: string }[] =>
+/** Epochs the site has forgotten, at most so many: nobody will ever tell what became of what still waits of them. */
+export const forgottenEpochs = (store: Store, limit: number): { device: string; epoch: string }[] =>
   store.db
-    .query<{ device: string; epoch: string }, []>(
-      "SELECT device, epoch FROM ledger_epochs l WHERE NOT EXISTS (SELECT 1 FROM epochs e WHERE e.device = l.device AND e.epoch = l.epoch)",
+    .query<{ device: string; epoch: string }, [number]>(
+      "SELECT device, epoch FROM ledger_epochs l WHERE NOT EXISTS (SELECT 1 FROM epochs e WHERE e.device = l.device AND e.epoch = l.epoch) LIMIT ?",
     )
-    .all();
+    .all(limit);
 export const dropEpoch = (store: Store, device: string, epoch: string): void => {
   store.db.query("DELETE FROM ledger_epochs WHERE device = ? AND epoch = ?").run(device, epoch);
 };
