@@ -213,7 +213,7 @@ function statusFindings(device: Device, facts: DeviceFacts): Part[] {
     found.push(
       warning(
         `version ${which}`,
-        `${id} runs picket-agent ${version}, the site ${facts.siteVersion}.`,
+        `${id} runs picket-agent ${version}, ${which} than the site (${facts.siteVersion}).`,
         `run a picket-agent that is ${which} than the site (${facts.siteVersion})`,
         which === "newer" ? "Upgrade the site: it may not understand what newer agents send" : `Upgrade picket-agent on ${id}`,
       ),
@@ -263,6 +263,7 @@ function packFindings({ id, status }: Device): Part[] {
 const mebibytes = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
 
 function duration(ms: number): string {
+  if (ms < 2 * MINUTE_MS) return `${Math.round(ms / 1000)} s`;
   const minutes = Math.round(ms / MINUTE_MS);
   if (minutes < 120) return `${minutes} min`;
   return minutes < 2880 ? `${Math.round(minutes / 60)} h` : `${Math.round(minutes / 1440)} days`;

@@ -184,13 +184,13 @@ test.each([
     "an agent that is newer",
     { device: { status: { ...status, version: "1.1.0" } } },
     "warning",
-    "gw-014 runs picket-agent 1.1.0, the site 1.0.0",
+    "gw-014 runs picket-agent 1.1.0, newer than the site (1.0.0)",
   ],
   [
     "an agent that is older",
     { device: { status: { ...status, version: "0.9.9" } } },
     "warning",
-    "gw-014 runs picket-agent 0.9.9, the site 1.0.0",
+    "gw-014 runs picket-agent 0.9.9, older than the site (1.0.0)",
   ],
   [
     "flash over its budget",
