@@ -10,6 +10,9 @@ type Def = {
   readonly checks?: readonly { readonly _zod: { readonly def: CheckDef } }[];
   readonly shape?: Readonly<Record<string, z.ZodType>>;
   readonly element?: z.ZodType;
+  readonly items?: readonly z.ZodType[];
+  readonly rest?: z.ZodType | null;
+  readonly pattern?: RegExp;
   readonly innerType?: z.ZodType;
   readonly options?: readonly z.ZodType[];
   readonly entries?: Readonly<Record<string, string>>;
@@ -22,6 +25,7 @@ type CheckDef = {
   readonly value?: number;
   readonly inclusive?: boolean;
   readonly maximum?: number;
+  readonly minimum?: number;
   readonly length?: number;
   readonly format?: string;
   readonly pattern?: RegExp;
@@ -56,6 +60,8 @@ export function accepter(schema: z.ZodType): Accept {
     }
     case "array":
       return arrayOf(def);
+    case "tuple":
+      return tupleOf(def);
     case "object":
       return objectAccepter(schema);
     case "union": {
@@ -83,7 +89,8 @@ function textOf(def: Def): Accept {
     else if (check === "string_format" && format === "regex" && pattern?.flags === "" && !shape) shape = pattern;
     else return never;
   }
-  if (def.format !== undefined) return never;
+  if (def.format === "uuid" && def.pattern?.flags === "" && !shape) shape = def.pattern;
+  else if (def.format !== undefined) return never;
   if (shape) return (value) => typeof value === "string" && value.length <= most && value.length >= least && shape.test(value);
   return (value) => typeof value === "string" && value.length <= most && value.length >= least;
 }
@@ -105,16 +112,24 @@ function numberOf(def: Def): Accept {
 
 function arrayOf(def: Def): Accept {
   let most = Number.POSITIVE_INFINITY;
-  for (const { check, maximum } of checksOf(def)) {
-    if (check !== "max_length") return never;
-    most = Math.min(most, maximum!);
+  let least = 0;
+  for (const { check, maximum, minimum } of checksOf(def)) {
+    if (check === "max_length") most = Math.min(most, maximum!);
+    else if (check === "min_length") least = Math.max(least, minimum!);
+    else return never;
   }
   const element = accepter(def.element!);
   return (value) => {
-    if (!Array.isArray(value) || value.length > most) return false;
+    if (!Array.isArray(value) || value.length > most || value.length < least) return false;
     for (const one of value) if (!element(one)) return false;
     return true;
   };
+}
+
+function tupleOf(def: Def): Accept {
+  if (def.rest || def.items!.some((item) => defOf(item).type === "optional")) return never;
+  const items = def.items!.map(accepter);
+  return plain(def, (value) => Array.isArray(value) && value.length === items.length && items.every((accept, at) => accept(value[at])));
 }
 
 /** As `accepter`, for an object whose key `except` the caller judges. */

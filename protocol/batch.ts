@@ -29,17 +29,25 @@ export function openBatch(bytes: Uint8Array): { header: BatchHeader; body: Uint8
   } catch {
     throw new BadBatch("the header is not JSON");
   }
-  const header = BatchHeader.safeParse(json);
-  if (!header.success) throw new BadBatch(`header: ${z.prettifyError(header.error).slice(0, 300)}`);
-  if (countOf(header.data) > MAX_BATCH_EVENTS) throw new BadBatch(`more than ${MAX_BATCH_EVENTS} events announced`);
+  const header = readHeader(json);
+  if (countOf(header) > MAX_BATCH_EVENTS) throw new BadBatch(`more than ${MAX_BATCH_EVENTS} events announced`);
   let next = 0;
-  for (const [start, count] of header.data.runs) {
+  for (const [start, count] of header.runs) {
     if (start < next) throw new BadBatch("runs overlap or go back");
     next = start + count;
     // Beyond 2^53 a number plus one is the same number, and whoever counts through the run would never end.
     if (!Number.isSafeInteger(next)) throw new BadBatch("a run ends beyond what can be counted");
   }
-  return { header: header.data, body: bytes.subarray(end + 1) };
+  return { header, body: bytes.subarray(end + 1) };
+}
+
+const acceptHeader = accepter(BatchHeader);
+
+function readHeader(json: unknown): BatchHeader {
+  if (acceptHeader(json)) return json as BatchHeader;
+  const header = BatchHeader.safeParse(json);
+  if (!header.success) throw new BadBatch(`header: ${z.prettifyError(header.error).slice(0, 300)}`);
+  return header.data;
 }
 
 /** What the body unfolds into, as it says itself; undefined when it is no batch. Nothing is inflated for it. */

@@ -54,8 +54,23 @@ export type ParsedTopic = { readonly name: TopicName; readonly site: string; rea
 
 const byTail = new Map(Object.entries(topics).map(([name, { path }]) => [path.replaceAll(/<[a-z]+>/g, "*"), name as TopicName]));
 
+/** Topics of ours that were parsed: each device publishes to the same two or three for ever. */
+const parsed = new Map<string, ParsedTopic>();
+const MAX_PARSED = 10_000;
+
 /** What a topic on the wire means, or undefined when it is none of ours. Wildcards are none of ours. */
 export function parseTopic(wire: string): ParsedTopic | undefined {
+  const known = parsed.get(wire);
+  if (known) return known;
+  const meaning = readTopic(wire);
+  if (meaning) {
+    if (parsed.size >= MAX_PARSED) parsed.clear();
+    parsed.set(wire, meaning);
+  }
+  return meaning;
+}
+
+function readTopic(wire: string): ParsedTopic | undefined {
   const levels = wire.split("/");
   const [picket, version, third] = levels;
   if (picket !== "picket" || version !== "v1") return undefined;
