@@ -1,8 +1,10 @@
 // What the site has, read from its database as it lies on disk: every event of the log as often as it is there, and every alert.
 import { join } from "node:path";
 import { listAlerts } from "../../broker/store/alerts.ts";
+import type { Store } from "../../broker/store/database.ts";
 import { listDeadLetters } from "../../broker/store/dead-letters.ts";
 import { detectorState } from "../../broker/store/detector.ts";
+import { listLanes } from "../../broker/store/lanes.ts";
 import { ledgerCursor, ledgerTotals } from "../../broker/store/ledger.ts";
 import { nextOffset, readBatches } from "../../broker/store/log.ts";
 import { openStore } from "../../broker/store/schema.ts";
@@ -66,8 +68,16 @@ export function readBooks(dir: string): Books {
   };
 }
 
-/** How many batches the detector has not decided, or the ledger has not entered, by the database of a running site. */
+/** How many batches the detector has not decided, on its main way and beside it, or the ledger has not entered, by the database of a running site. */
 export function undecided(dir: string): number {
   using store = openStore(join(dir, "site.db"));
-  return nextOffset(store) - Math.min(detectorState(store).cursor, ledgerCursor(store));
+  const aside = listLanes(store).map(({ device, cursor, end }) => countFrom(store, device, cursor, end));
+  return aside.reduce((sum, count) => sum + count, nextOffset(store) - Math.min(detectorState(store).cursor, ledgerCursor(store)));
 }
+
+const countFrom = (store: Store, device: string | null, from: number, end: number | null): number =>
+  store.db
+    .query<{ n: number }, [number, number, string | null]>(
+      "SELECT count(*) AS n FROM log WHERE offset >= ?1 AND offset < ?2 AND (?3 IS NULL OR device = ?3)",
+    )
+    .get(from, end ?? Number.MAX_SAFE_INTEGER, device)!.n;

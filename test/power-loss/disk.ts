@@ -12,7 +12,9 @@ export type Cut = { readonly unflushed: number; readonly lost: number /** Writte
 export type Disk = Disposable & {
   readonly sizeBytes: number;
   /** How often somebody asked for all to be safe. */
-  readonly flushes: () => number;
+  flushes(): number;
+  /** Writes that are not safe. */
+  unflushed(): number;
   /** Offsets and lengths of all calls are whole sectors within the disk. */
   read(offset: number, length: number): Uint8Array;
   /** Takes the bytes over. `sure`: safe when this returns, whatever becomes of what was written before (FUA). */
@@ -30,8 +32,8 @@ export type Disk = Disposable & {
 
 type Write = { readonly offset: number; readonly bytes: Uint8Array; readonly sure: boolean };
 
-/** Opens an image whose size is a number of whole sectors. */
-export function openDisk(path: string): Disk {
+/** Opens an image whose size is a number of whole sectors. A disk that `lies` says that it has flushed and has not. */
+export function openDisk(path: string, lies = false): Disk {
   const file = openSync(path, "r+");
   const sizeBytes = fstatSync(file).size;
   const pending: Write[] = [];
@@ -54,6 +56,7 @@ export function openDisk(path: string): Disk {
   return {
     sizeBytes,
     flushes: () => flushes,
+    unflushed: () => pending.reduce((sum, { sure }) => sum + (sure ? 0 : 1), 0),
     read: (offset, length) => {
       const bytes = new Uint8Array(length);
       for (let done = 0; done < length; ) done += readSync(file, bytes, done, length - done, offset + done);
@@ -72,11 +75,12 @@ export function openDisk(path: string): Disk {
       if (pendingBytes > CACHE_BYTES) settle();
     },
     flush: () => {
-      settle();
+      if (!lies) settle();
       flushes++;
     },
     cut: (random) => {
       const share = random();
+      const unflushed = pending.filter(({ sure }) => !sure).length;
       const isKept = pending.map(({ sure }) => sure || random() < share);
       const tearable = pending.flatMap(({ sure, bytes }, at) => (!sure && bytes.length > SECTOR ? [at] : []));
       const torn = tearable[Math.floor(random() * tearable.length)];
@@ -85,7 +89,7 @@ export function openDisk(path: string): Disk {
         else if (isKept[at]) put(write);
       }
       const lost = isKept.filter((kept, at) => !kept && at !== torn).length;
-      const cut = { unflushed: pending.filter(({ sure }) => !sure).length, lost, torn: torn === undefined ? 0 : 1 };
+      const cut = { unflushed, lost, torn: torn === undefined ? 0 : 1 };
       forget();
       return cut;
     },

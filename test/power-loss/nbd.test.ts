@@ -218,6 +218,22 @@ describe("the server", () => {
     disk[Symbol.dispose]();
   });
 
+  test("a cut can be asked for in the middle of writing", async () => {
+    const { server, disk, hex, take, request } = await connect();
+    hex(EXPORT_NAME);
+    await take(10);
+    const cut = server.cutAt(2, 60_000, keepNone);
+    await request({ type: write, offset: 0, data: filled(1) });
+    await request({ type: flush });
+    await request({ type: write, offset: 0, data: filled(2) });
+    await request({ type: write, offset: SECTOR, data: filled(3) });
+    expect(await cut).toEqual({ unflushed: 2, lost: 2, torn: 0 });
+    await expect(take(1)).rejects.toThrow("closed");
+    expect(onDisk(disk, 0, 2)).toEqual([1, 0]);
+    await server[Symbol.asyncDispose]();
+    disk[Symbol.dispose]();
+  });
+
   test("garbage ends the connection and not the server", async () => {
     const { server, disk, hex, take } = await connect();
     hex("ff".repeat(32));

@@ -25,18 +25,21 @@ const MAX_OPTION_BYTES = 4096;
 export type DiskServer = AsyncDisposable & {
   /** The power fails: all connections are dead from here on, whatever they still had to say, and what was not flushed is lost as `random` says. */
   cut(random: () => number): Cut;
+  /** The power fails with the write that leaves so many unflushed, or after `withinMs`. */
+  cutAt(unflushed: number, withinMs: number, random: () => number): Promise<Cut>;
 };
 
 /** Serves `disk` at the Unix socket `path`. What a client gets wrong ends its connection. */
 export async function serveDisk(disk: Disk, path: string): Promise<DiskServer> {
   const sockets = new Set<Socket>();
+  let written = () => {};
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
     // Whoever was killed resets.
     socket.on("error", () => socket.destroy());
     const end = () => socket.destroy();
-    talk(disk, socket).then(end, end);
+    talk(disk, socket, () => written()).then(end, end);
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -45,11 +48,24 @@ export async function serveDisk(disk: Disk, path: string): Promise<DiskServer> {
   const disconnect = () => {
     for (const socket of sockets) socket.destroy();
   };
+  const cut = (random: () => number) => {
+    disconnect();
+    return disk.cut(random);
+  };
   return {
-    cut: (random) => {
-      disconnect();
-      return disk.cut(random);
-    },
+    cut,
+    cutAt: (unflushed, withinMs, random) =>
+      new Promise((resolve) => {
+        const fail = () => {
+          clearTimeout(timer);
+          written = () => {};
+          resolve(cut(random));
+        };
+        const timer = setTimeout(fail, withinMs);
+        written = () => {
+          if (disk.unflushed() >= unflushed) fail();
+        };
+      }),
     [Symbol.asyncDispose]: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       disconnect();
@@ -58,9 +74,9 @@ export async function serveDisk(disk: Disk, path: string): Promise<DiskServer> {
   };
 }
 
-async function talk(disk: Disk, socket: Socket): Promise<void> {
+async function talk(disk: Disk, socket: Socket, written: () => void): Promise<void> {
   const take = reader(socket);
-  if (await shakeHands(disk, socket, take)) while (await answer(disk, socket, take));
+  if (await shakeHands(disk, socket, take)) while (await answer(disk, socket, take)) written();
 }
 
 type Take = (length: number) => Promise<Buffer>;
