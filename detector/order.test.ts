@@ -1,6 +1,7 @@
 // A hit that overtook what came before it, put back in its place.
 import type { SensorEvent } from "@picket/protocol/event";
 import { expect, test } from "vitest";
+import { Order } from "./order.ts";
 import { connects, exec, pipelineOf, proc, T0, testRules } from "./testing/events.ts";
 import { packed, TestSite } from "./testing/site.ts";
 
@@ -88,4 +89,43 @@ test("killed at any step, before or after the hole is filled: the same alerts", 
     expect(await site.run(pipelineOf(rules), () => true)).toBe(true);
     expect(site.outcome(), `killed at step ${at}`).toEqual(whole.outcome());
   }
+});
+
+/** A batch of a device, as it is taken to be put in order. */
+function hostile(seqs: readonly number[], of: { device?: string; epoch?: string; oldest?: number; ms?: number } = {}) {
+  const { device = "gw-9", epoch = "epoch000", oldest = 0, ms = 0 } = of;
+  const receivedMs = T0 + ms;
+  const runs = seqs.map((seq): [number, number] => [seq, 1]);
+  return {
+    header: { v: 1 as const, device, boot: BOOT, epoch, runs, oldest },
+    receivedMs,
+    silent: false,
+    reports: seqs.map((seq) => ({
+      event: { ...exec(ms, proc(1, "/bin/true"), { seq }), device, epoch },
+      arrival: { id: `${device}:${epoch}:${seq}`, boot: BOOT, receivedMs, silent: false },
+      findings: undefined,
+    })),
+  };
+}
+const from = (first: number, count: number) => Array.from({ length: count }, (_, at) => first + at);
+
+test("one device cannot use up the room in which others' events wait, with as many epochs as it likes", () => {
+  const order = new Order();
+  let passed = 0;
+  for (let epoch = 0; epoch < 100; epoch++) {
+    const steps = order.take(hostile(from(10, 500), { epoch: `e${String(epoch).padStart(7, "0")}` }));
+    passed += steps.filter(({ kind }) => kind !== "ahead").length;
+  }
+  // All but what one device may keep waiting went on, at the latest when its epoch was forgotten.
+  expect(passed).toBeGreaterThanOrEqual(100 * 500 - 2000);
+  expect(order.take(hostile([5], { device: "gw-1" })).map(({ kind }) => kind)).toEqual(["ahead"]);
+  // And nothing is lost: all comes in the end.
+  expect(passed + order.rest(T0).length).toBe(100 * 500 + 1);
+});
+
+test("numbers that come backwards wait until the first is there, and then go on together", () => {
+  const order = new Order();
+  for (let seq = 100; seq > 0; seq--) expect(order.take(hostile([seq])).map(({ kind }) => kind)).toEqual(["ahead"]);
+  // Kept as they came it took a search for each, and was given up after eight: with thousands the detector stood still.
+  expect(order.take(hostile([0])).map(({ kind }) => kind)).toEqual(["whole", ...from(0, 100).map(() => "after")]);
 });

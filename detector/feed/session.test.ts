@@ -1,14 +1,20 @@
 import { encodeBatch } from "@picket/protocol/batch";
+import type { SensorEvent } from "@picket/protocol/event";
 import { Commit, encodeData, type State } from "@picket/protocol/feed";
 import { expect, test } from "vitest";
 import { Files } from "../files.ts";
-import { BOOT, exec, feed, pipelineOf, proc, T0, testRules } from "../testing/events.ts";
+import { BOOT, connects, exec, feed, pipelineOf, proc, T0, testRules } from "../testing/events.ts";
 import { encodeCommit } from "./commit.ts";
 import { CREDITS, FeedSession, type SessionPorts } from "./session.ts";
 
 const rules = testRules("medium medium");
 
-function started(cursor = 1, pipeline = pipelineOf(rules), judge: SessionPorts["judge"] = () => undefined) {
+function started(
+  cursor = 1,
+  pipeline = pipelineOf(rules),
+  judge: SessionPorts["judge"] = () => undefined,
+  spent: SessionPorts["spent"] = () => false,
+) {
   const commits: Commit[] = [];
   const acknowledge: (() => void)[] = [];
   const wants: unknown[] = [];
@@ -26,7 +32,7 @@ function started(cursor = 1, pipeline = pipelineOf(rules), judge: SessionPorts["
     },
     lane: 0,
     turnMs: () => 100,
-    spent: () => false,
+    spent,
     later: setImmediate,
     cut: (error) => logs.push(`cut: ${error}`),
     log: (_, message) => logs.push(message),
@@ -145,4 +151,49 @@ test("a canary that came through is told with the next commit, once, and not whe
   await settled();
   session.receive(data(4));
   expect(commits.map(({ canaries }) => canaries)).toEqual([undefined, [{ device: "gw-1", receivedMs: T0 }], undefined]);
+});
+
+/** A batch whose lines are JSON, and no events: each takes its reader longest. */
+function unreadable(lines: number): Uint8Array {
+  const header = { v: 1, device: "gw-1", boot: BOOT, epoch: "epoch000", runs: [[0, lines]], oldest: 0 };
+  const line = `{"type":"process.exec","timeMs":1,"body":{"process":{"pid":"x","argv":[${"{},".repeat(2000)}{}]}}}`;
+  return Buffer.concat([
+    Buffer.from(`${JSON.stringify(header)}\n`),
+    Bun.zstdCompressSync(Buffer.from(Array.from({ length: lines }, () => line).join("\n"))),
+  ]);
+}
+
+test("what reading a batch takes is charged to its device, also when nothing in it can be read", () => {
+  const charged: { device: string; events: number }[] = [];
+  const { session, commits } = started(1, pipelineOf(rules), undefined, ({ device, ms, events }) => {
+    charged.push({ device, events });
+    return ms > 1;
+  });
+  session.receive(data(1, unreadable(500)));
+  expect(charged).toEqual([{ device: "gw-1", events: 0 }]);
+  expect(commits.map(({ next, read, refused, aside }) => [next, read, refused, aside])).toEqual([[2, 0, 0, ["gw-1"]]]);
+});
+
+test("a device that is put aside takes nothing of others with it, and others' work is not charged to it", () => {
+  const bash = proc(412, "/bin/bash");
+  const charged: string[] = [];
+  const { session, commits, acknowledge } = started(1, pipelineOf(rules), undefined, ({ device }) => {
+    charged.push(device);
+    return device === "gw-9";
+  });
+  const of = (oldest: number, ...events: SensorEvent[]) => encodeBatch({ boot: BOOT, oldest, events });
+  const at = (offset: number, ms: number, bytes: Uint8Array) =>
+    session.receive(encodeData({ kind: "batch", session: "s", offset, receivedMs: T0 + ms }, bytes));
+  at(1, 0, of(0, { ...exec(0, bash), seq: 0 }));
+  // Number 1 is lost, so these wait, until a batch of the other device tells that it is late.
+  at(2, 100, of(0, { ...connects(100, bash), seq: 2 }, { ...exec(200, proc(413, "/bin/sh", { ppid: 412 })), seq: 3 }));
+  at(3, 5000, of(0, { ...exec(4000, proc(1, "/usr/bin/medium")), device: "gw-9", seq: 0 }));
+  for (let more = 0; more < acknowledge.length; more++) acknowledge[more]!();
+  return settled().then(() => {
+    expect(charged.filter((device) => device === "gw-9")).toHaveLength(1);
+    expect(commits.flatMap(({ alerts }) => alerts.map(({ detection }) => [detection.device, detection.rule.id]))).toEqual([
+      ["gw-1", "picket-chain-reverse-shell"],
+    ]);
+    expect(commits.flatMap(({ aside }) => aside ?? [])).toEqual(["gw-9"]);
+  });
 });

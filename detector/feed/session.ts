@@ -60,6 +60,8 @@ type Work = {
   readonly receivedMs: number;
   readonly silent: boolean;
   readonly decoded: ReturnType<typeof decodeBatch>;
+  /** What reading it took, milliseconds: a message of 600 bytes can take 160 of them. */
+  readonly readMs: number;
   readonly arrivals: readonly Arrival[];
   /** Undefined while the engines think. */
   findings: Findings | undefined;
@@ -69,8 +71,6 @@ type Work = {
 };
 
 type FileData = Extract<Data, { news: unknown } | { piece: unknown }>;
-/** Time is looked at after so many events: of the slowest they take tens of milliseconds. */
-const LOOK_EVERY = 2;
 
 const nothing: Findings = new Map();
 
@@ -229,8 +229,10 @@ export class FeedSession {
     this.#grant();
     const silent = offset < this.#cursor;
     if (!silent && offset < this.#next) return undefined;
+    const beganMs = performance.now();
     const decoded = this.#decode(data.batch, offset, silent);
-    if (decoded && !this.#aside.has(decoded.header.device)) return this.#ask({ offset, receivedMs, silent, decoded });
+    const readMs = performance.now() - beganMs;
+    if (decoded && !this.#aside.has(decoded.header.device)) return this.#ask({ offset, receivedMs, silent, decoded, readMs });
     if (!silent) this.#next = offset + 1;
     return undefined;
   }
@@ -241,7 +243,7 @@ export class FeedSession {
     } else if (data.piece.session === this.#id) this.#ports.files.piece(data.piece, data.bytes);
   }
 
-  #ask(of: Pick<Work, "offset" | "receivedMs" | "silent" | "decoded">): Work {
+  #ask(of: Pick<Work, "offset" | "receivedMs" | "silent" | "decoded" | "readMs">): Work {
     const { offset, silent, decoded, receivedMs } = of;
     const { events, header } = decoded;
     const foreign = offset < this.#seam;
@@ -260,48 +262,50 @@ export class FeedSession {
   #judge(work: Work, endMs: number): void {
     const { decoded, silent } = work;
     const { device } = decoded.header;
-    work.steps ??= this.#stepsOf(work);
-    const { steps } = work;
     let beganMs = performance.now();
-    let began = work.at;
+    if (!work.steps) {
+      work.steps = this.#stepsOf(work);
+      beganMs = this.#charge(device, beganMs - work.readMs, 0);
+    }
+    const { steps } = work;
     while (work.at < steps.length) {
       const step = steps[work.at++]!;
+      const { report } = step.kind === "after" ? step.waiting : step;
+      // Of a batch go on those of others, whom it let pass.
+      if (this.#aside.has(report.event.device)) continue;
       try {
-        if (step.kind !== "after") this.#see(step.report.event, step.report.arrival);
+        if (step.kind !== "after") this.#see(report.event, report.arrival);
         perform(this.#ports.pipeline, step);
       } catch (error) {
         // One event must not stop the log for ever: the same batch would come again.
-        const { id } = (step.kind === "after" ? step.waiting : step).report.arrival;
-        this.#ports.log("error", "an event could not be judged", { event: id, error: String(error) });
+        this.#ports.log("error", "an event could not be judged", { event: report.arrival.id, error: String(error) });
         if (!silent) this.#refused++;
       }
-      if (work.at % LOOK_EVERY !== 0 && work.at < steps.length) continue;
-      const nowMs = performance.now();
-      if (this.#ports.spent({ device, ms: nowMs - beganMs, events: work.at - began })) {
-        this.#setAside(work);
-        return;
-      }
-      beganMs = nowMs;
-      began = work.at;
-      if (nowMs >= endMs) break;
+      beganMs = this.#charge(report.event.device, beganMs, 1);
+      if (beganMs >= endMs) break;
     }
     if (work.at < steps.length) return;
     this.#current = undefined;
     this.#movedMs = performance.now();
     if (silent) return;
     this.#next = work.offset + 1;
+    if (this.#aside.has(device)) return;
     this.#read += decoded.events.length;
     this.#refused += decoded.refused;
     this.#counts.set(device, (this.#counts.get(device) ?? 0) + decoded.events.length);
   }
 
+  /** Charges a device with what was done for it since then: whoever uses more than its share is put aside. Returns the time. */
+  #charge(device: string, sinceMs: number, events: number): number {
+    const nowMs = performance.now();
+    if (!this.#aside.has(device) && this.#ports.spent({ device, ms: nowMs - sinceMs, events })) this.#setAside(device);
+    return nowMs;
+  }
+
   /** Takes back all of a device that is not on its way to the broker: its lane begins where the cursor is. */
-  #setAside({ decoded, offset, silent }: Work): void {
-    const { device } = decoded.header;
+  #setAside(device: string): void {
     this.#aside.add(device);
     this.#newAside.push(device);
-    this.#current = undefined;
-    if (!silent) this.#next = offset + 1;
     this.#read -= this.#counts.get(device) ?? 0;
     this.#canaries.delete(device);
     this.#order.forget(device);
