@@ -1,5 +1,14 @@
 // Operators for tests: keys in memory, signed with jose directly so that wrong things can be signed too.
-import { type Action, type Anchor, COMMAND_TYP, KEYS_TYP, type KeyList, type PublicKey, rights, thumbprint } from "@picket/protocol/command";
+import {
+  type Action,
+  type Anchor,
+  COMMAND_TYP,
+  KEYS_TYP,
+  type KeyList,
+  type PublicKey,
+  rights,
+  thumbprint,
+} from "@picket/protocol/command";
 import { CompactSign, exportJWK, generateKeyPair } from "jose";
 
 export type Pair = { readonly secret: CryptoKey; readonly key: PublicKey; readonly kid: string };
