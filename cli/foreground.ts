@@ -5,6 +5,20 @@ type Running = AsyncDisposable;
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
+/** How often a supervisor is told that the event loop still turns. */
+const ALIVE_MS = 10_000;
+
+/** Tells `picket up`, where it started us: it ends and restarts a program that says nothing any more. */
+function sayAlive(everyMs: number): Disposable {
+  const say = () => {
+    // A supervisor that has gone takes us with it.
+    if (process.connected) process.send?.("alive", undefined, undefined, () => {});
+  };
+  say();
+  const timer = setInterval(say, everyMs);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
 /**
  * Runs a program of the site in the foreground. SIGINT and SIGTERM end it cleanly; SIGHUP or a change of `file` starts it again with
  * `start`, which reads the configuration anew: when that cannot be used, `complain` hears why and the program goes on as it was.
@@ -15,8 +29,11 @@ export async function runInForeground(
   file: string,
 ): Promise<void> {
   using asked = listen(file);
-  for (;;) {
+  using saying = new DisposableStack();
+  for (let first = true; ; first = false) {
     const running = await start(false);
+    // From then on also while it starts anew.
+    if (first) saying.use(sayAlive(ALIVE_MS));
     while ((await asked.next()) === "reload") {
       const usable = await start(true).then(
         () => true,

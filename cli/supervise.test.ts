@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { type Supervised, supervise } from "./supervise.ts";
 
-const quick = { restartMs: 5, restartMaxMs: 20, settledMs: 60_000, stopMs: 300 };
+const quick = { restartMs: 5, restartMaxMs: 20, settledMs: 60_000, stopMs: 300, hungMs: 400 };
 const script = (text: string) => ["bash", "-c", text];
 
 function collect() {
@@ -52,6 +52,24 @@ test("a program that ignores SIGTERM is killed in the end", async () => {
   await supervised.stop();
   expect(alive(pid)).toBe(false);
 });
+
+test("a program that said it lives and says nothing any more is killed and runs again; one that never said it is left alone", async () => {
+  const log = collect();
+  const says = `const timer = setInterval(() => process.send("alive"), 20); console.log("pid " + process.pid); setTimeout(() => { for (;;); }, 200);`;
+  const hangs = supervise({ name: "x", argv: [process.execPath, "-e", says] }, log.onLine, quick);
+  const first = Number((await log.seen(/^pid/)).slice(4));
+  await log.seen(/program hangs, ending it/);
+  await log.seen(/starting it again.*SIGKILL/);
+  log.lines.length = 0;
+  expect(Number((await log.seen(/^pid/)).slice(4))).not.toBe(first);
+  await hangs.stop();
+
+  const other = collect();
+  const silent = supervise({ name: "x", argv: script('echo "pid $$"; sleep 2; echo done; exec sleep 60') }, other.onLine, quick);
+  await other.seen(/^done/);
+  expect(other.lines.filter((line) => line.includes("hangs"))).toEqual([]);
+  await silent.stop();
+}, 30_000);
 
 test("a program that only dies is reported with its last words", async () => {
   const supervised: Supervised = supervise({ name: "x", argv: script("echo cannot open the store >&2; exit 1") }, () => undefined, quick);

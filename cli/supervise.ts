@@ -4,20 +4,25 @@ import { setTimeout as sleep } from "node:timers/promises";
 export type Program = { readonly name: string; readonly argv: readonly string[] };
 export type Supervised = { readonly failed: Promise<string>; stop(): Promise<void> };
 
-/** Milliseconds: the first wait before a restart and the longest; how long a program ran that started well; how long one may take to stop. */
-const timing = { restartMs: 500, restartMaxMs: 30_000, settledMs: 60_000, stopMs: 8_000 };
+/**
+ * Milliseconds: the first wait before a restart and the longest; how long a program ran that started well; how long one may take to stop; and how long one
+ * that says that it lives (foreground.ts) may say nothing. Longer than anything a site's program does in one piece.
+ */
+const timing = { restartMs: 500, restartMaxMs: 30_000, settledMs: 60_000, stopMs: 8_000, hungMs: 120_000 };
+/** A look now and then, so that a machine that stood still is not taken for a program that did. */
+const LOOKS = 4;
 /** A program that dies this often without ever settling will not get better by itself. */
 const GIVE_UP_AFTER = 5;
 
 /**
  * Starts `program` and starts it again when it ends, waiting 0.5 s x 2^n up to 30 s.
- * `failed` resolves with its last line when it died five times in a row without running for a minute.
+ * One that hangs is killed, and starts again likewise. `failed` resolves with its last line when it died five times in a row without running for a minute.
  * The kernel ends it when we are killed (prctl(2), PR_SET_PDEATHSIG).
  */
 export function supervise(
   program: Program,
   onLine: (name: string, line: string) => void,
-  { restartMs, restartMaxMs, settledMs, stopMs } = timing,
+  { restartMs, restartMaxMs, settledMs, stopMs, hungMs } = timing,
 ): Supervised {
   let child: Bun.Subprocess<"ignore", "pipe", "pipe"> | undefined;
   const stopping = new AbortController();
@@ -28,13 +33,28 @@ export function supervise(
     let lastLine = "";
     while (!stopping.signal.aborted) {
       const startedMs = performance.now();
-      child = Bun.spawn(["setpriv", "--pdeathsig", "TERM", "--", ...program.argv], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+      // Undefined until it has said for the first time that it lives: a start may take its time, and not every program says it.
+      let silentLooks: number | undefined;
+      const started = Bun.spawn(["setpriv", "--pdeathsig", "TERM", "--", ...program.argv], {
+        ...{ stdin: "ignore", stdout: "pipe", stderr: "pipe" },
+        ipc: () => {
+          silentLooks = 0;
+        },
+      });
+      child = started;
+      const watch = setInterval(() => {
+        if (silentLooks === undefined || silentLooks++ < LOOKS) return;
+        silentLooks = undefined;
+        onLine(program.name, JSON.stringify({ level: "error", message: "program hangs, ending it", program: program.name }));
+        started.kill("SIGKILL");
+      }, hungMs / LOOKS);
       const take = (line: string) => {
         lastLine = line;
         onLine(program.name, line);
       };
       await Promise.all([eachLine(child.stdout, take), eachLine(child.stderr, take)]);
       const code = await child.exited;
+      clearInterval(watch);
       if (stopping.signal.aborted) return;
       failures = performance.now() - startedMs > settledMs ? 0 : failures + 1;
       onLine(
