@@ -87,9 +87,22 @@ test("garbage, endless headers, slow bytes and many connections: each ends, and 
   const drip = setInterval(() => slow.write("G"), 20);
   await new Promise<void>((resolve) => slow.once("close", () => resolve()));
   clearInterval(drip);
-  // More than it takes at a time: those beyond are cut at once, those within at the deadline.
+  // More than it takes at a time: the oldest are cut at once, the last at the deadline.
   await Promise.all(Array.from({ length: 60 }, () => talk(page.port, "GET /healthz HTTP/1.1\r\n")));
   expect((await fetch(`http://127.0.0.1:${page.port}/healthz/live`)).status).toBe(200);
+});
+
+test("who only holds connections keeps nobody else from his answer", async () => {
+  await using page = await serveStatusPage(pages(), 0, 3_600_000);
+  const idle = Array.from({ length: 100 }, () => connect({ host: "127.0.0.1", port: page.port }).on("error", () => {}));
+  await Promise.all(idle.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
+  expect((await fetch(`http://127.0.0.1:${page.port}/healthz/live`)).status).toBe(200);
+  for (const socket of idle) socket.destroy();
+});
+
+test("blanks around and within a Host are read once", () => {
+  expect(statusOf(answerTo(get("/healthz", `Host:${" ".repeat(4000)}localhost${" ".repeat(4000)}`), pages()))).toBe(200);
+  expect(statusOf(answerTo(get("/healthz", `Host: a${" ".repeat(8000)}b`), pages()))).toBe(421);
 });
 
 test("two requests at once get one answer", async () => {

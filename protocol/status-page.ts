@@ -25,9 +25,11 @@ export type StatusPage = AsyncDisposable & { readonly port: number };
 export async function serveStatusPage(pages: StatusPages, port: number, deadlineMs = DEADLINE_MS): Promise<StatusPage> {
   const open = new Set<Socket>();
   const server = createServer((socket) => {
-    if (open.size >= MAX_CONNECTIONS) {
-      socket.destroy();
-      return;
+    // Whoever asks is answered at once; a user of this host who only holds connections must not make a supervisor believe that nobody is there.
+    const [oldest] = open;
+    if (oldest && open.size >= MAX_CONNECTIONS) {
+      open.delete(oldest);
+      oldest.destroy();
     }
     open.add(socket);
     const deadline = setTimeout(() => socket.destroy(), deadlineMs);
@@ -70,7 +72,8 @@ export function answerTo(head: string, pages: StatusPages): string {
   const [request = "", ...fields] = head.split("\r\n");
   const [, method, target, version] = /^([!-~]{1,16}) (\/[!-~]*) HTTP\/1\.([01])$/.exec(request) ?? [];
   if (target === undefined) return say(400, "this is no HTTP request");
-  const hosts = fields.flatMap((field) => /^host:[ \t]*(.*?)[ \t]*$/i.exec(field)?.[1] ?? []);
+  // Trimmed by hand: an expression that looks for blanks at the end takes 80 ms for 8,000 of them before a letter.
+  const hosts = fields.filter((field) => /^host:/i.test(field)).map((field) => field.slice("host:".length).trim());
   // HTTP/1.0 need not name one, and no browser speaks it.
   if (hosts.length > 1 || (hosts.length === 0 && version === "1")) return say(400, "one Host header is needed");
   if (hosts[0] !== undefined && !isLoopback(hosts[0])) return say(421, "this page answers to 127.0.0.1 and localhost only");
