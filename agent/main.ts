@@ -108,7 +108,8 @@ const describe = (capabilities: readonly Capability[]) =>
 
 /** Runs until SIGTERM or SIGINT; SIGHUP or a changed file starts anew with the configuration as it is then, unless that has an error. */
 async function runForSite(command: Command): Promise<void> {
-  const { startAgent } = await import("./run.ts");
+  const [{ startAgent }, { keepWatchdog }] = await Promise.all([import("./run.ts"), import("./watchdog.ts")]);
+  using _watchdog = await keepWatchdog(process.env);
   const write = (line: string) => void process.stderr.write(line);
   process.stderr.on("error", () => {});
   for (let config = configOf(command), explicit = explicitOf(command); ; ) {
