@@ -125,16 +125,11 @@ function depthOf(bytes: Uint8Array, start: number, end: number): number {
 
 // A key, since a quote inside of a string would be escaped.
 const timeKey = /"timeMs":(-?\d{1,16})/;
-/** `timeMs` of a line as it stands there: the difference to the line before. Found without parsing the line; undefined when it has none. */
-export const timeIn = (line: string): number | undefined => {
-  const digits = timeKey.exec(line)?.[1];
-  return digits === undefined ? undefined : Number(digits);
-};
-
 /** The time of the first event of an inflated batch, which is told in full. */
 export function firstTime(inflated: Buffer): number | undefined {
   const end = inflated.indexOf(0x0a);
-  return timeIn(inflated.toString("utf8", 0, end < 0 ? inflated.length : end));
+  const digits = timeKey.exec(inflated.toString("utf8", 0, end < 0 ? inflated.length : end))?.[1];
+  return digits === undefined ? undefined : Number(digits);
 }
 
 /**

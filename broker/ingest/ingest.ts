@@ -1,5 +1,6 @@
 // Batches of events from devices: checked, stored, and only then acknowledged.
 import { BadBatch, type BatchHeader, countLines, countOf, firstTime, inflateBatch, openBatch } from "@picket/protocol/batch";
+import { spanOf } from "@picket/protocol/batch-times";
 import type { Store } from "../store/database.ts";
 import { addDeadLetter } from "../store/dead-letters.ts";
 import type { StoredBatch } from "../store/ledger.ts";
@@ -60,7 +61,7 @@ export function createIngest(ports: IngestPorts): Ingest {
     reject,
     events: async (device, payload) => {
       try {
-        const batch = checkBatch(device, payload);
+        const batch = checkBatch(device, payload, ports.nowMs());
         ports.taken(device, countOf(batch.header));
         const pace = ports.pace?.(batch.firstMs);
         if (pace) await pace;
@@ -78,21 +79,28 @@ type Checked = {
   readonly header: BatchHeader;
   readonly payload: Uint8Array;
   readonly firstMs: number | undefined;
+  /** Of a batch from another hour. */
+  readonly spanMs: readonly [number, number] | undefined;
   readonly mayTellLoss: boolean;
 };
 
+const HOUR_MS = 3600_000;
+
 /** Everything that decides whether a batch can be stored, before the transaction. Throws `BadBatch`. */
-function checkBatch(device: string, payload: Uint8Array): Checked {
+function checkBatch(device: string, payload: Uint8Array, nowMs: number): Checked {
   const { header, body } = openBatch(payload);
   if (header.device !== device) throw new BadBatch(`the header names device "${header.device}", the certificate "${device}"`);
   const inflated = inflateBatch(body);
   const lines = countLines(inflated);
   if (lines !== countOf(header)) throw new BadBatch(`${countOf(header)} events announced, ${lines} lines found`);
-  return { header, payload, firstMs: firstTime(inflated), mayTellLoss: inflated.includes('"sensor.lost"') };
+  const firstMs = firstTime(inflated);
+  // Now that it is inflated: the ledger would have to do it again.
+  const isLate = firstMs !== undefined && Math.floor(firstMs / HOUR_MS) !== Math.floor(nowMs / HOUR_MS);
+  return { header, payload, firstMs, spanMs: isLate ? spanOf(inflated) : undefined, mayTellLoss: inflated.includes('"sensor.lost"') };
 }
 
 /** Inside the transaction: what was stored before, even by this very group, is left out. Undefined when nothing was new. */
-function storeBatch(ports: IngestPorts, { header, payload, firstMs, mayTellLoss }: Checked): StoredBatch | undefined {
+function storeBatch(ports: IngestPorts, { header, payload, firstMs, spanMs, mayTellLoss }: Checked): StoredBatch | undefined {
   const { device, epoch, boot, oldest } = header;
   const runs = unknownRuns(ports.store, device, epoch, header.runs);
   const nowMs = ports.nowMs();
@@ -111,7 +119,8 @@ function storeBatch(ports: IngestPorts, { header, payload, firstMs, mayTellLoss 
     batch: whole ? payload : trimBatch(header, inflateBatch(openBatch(payload).body), runs),
   });
   markReceived(ports.store, { device, epoch, boot, runs, oldest, nowMs });
-  return { offset, device, epoch, boot, runs, receivedMs: nowMs, firstMs: whole ? firstMs : undefined, mayTellLoss, payload };
+  const times = whole ? { firstMs, spanMs } : { firstMs: undefined };
+  return { offset, device, epoch, boot, runs, receivedMs: nowMs, ...times, mayTellLoss, payload };
 }
 
 const sum = (runs: readonly Run[]) => runs.reduce((total, [, count]) => total + count, 0);

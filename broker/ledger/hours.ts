@@ -1,5 +1,6 @@
 // When events were caused, by the site's clock, as far as the device's clock can be believed.
-import { type BatchHeader, inflateBatch, openBatch, timeIn } from "@picket/protocol/batch";
+import { type BatchHeader, inflateBatch, openBatch } from "@picket/protocol/batch";
+import { timesOf } from "@picket/protocol/batch-times";
 
 export const HOUR_MS = 3600_000;
 export const hourOf = (ms: number) => Math.floor(ms / HOUR_MS);
@@ -30,9 +31,20 @@ export function siteTime(timeMs: number, boot: string, clock: Clock | undefined,
 
 /** A loss a batch tells of: the agent counted it before it had a number. */
 export type ToldLoss = { readonly hour: number; readonly where: "kernel" | "shed"; readonly count: number };
+const LOST = '"sensor.lost"';
 export type Placed = { readonly hours: ReadonlyMap<number, number>; readonly losses: readonly ToldLoss[] };
 
-/** In which hours the events of `runs` were caused, one by one. For batches that come late; reads all their lines. */
+/** The one hour in which all between two times were caused; undefined when it was more than one. */
+export function hourBetween(
+  [fromMs, toMs]: readonly [number, number],
+  ...[boot, clock, receivedMs]: [boot: string, clock: Clock | undefined, receivedMs: number]
+): number | undefined {
+  // The site's time rises with the device's.
+  const hour = hourOf(siteTime(fromMs, boot, clock, receivedMs));
+  return hour === hourOf(siteTime(toMs, boot, clock, receivedMs)) ? hour : undefined;
+}
+
+/** In which hours the events of `runs` were caused, one by one. For batches of more than one hour, and those that tell of loss. */
 export function placeEach(
   payload: Uint8Array,
   runs: readonly (readonly [number, number])[],
@@ -40,17 +52,17 @@ export function placeEach(
   receivedMs: number,
 ): Placed {
   const { header, body } = openBatch(payload);
-  const lines = inflateBatch(body).toString("utf8").split("\n");
+  const inflated = inflateBatch(body);
+  const lines = inflated.includes(LOST) ? inflated.toString("utf8").split("\n") : [];
   const wanted = wantedIn(header, runs);
   const hours = new Map<number, number>();
   const losses: ToldLoss[] = [];
-  let timeMs = 0;
-  for (const [index, line] of lines.entries()) {
-    timeMs += timeIn(line) ?? 0;
+  for (const [index, timeMs] of timesOf(inflated).entries()) {
     if (!wanted[index]) continue;
     const hour = hourOf(siteTime(timeMs, header.boot, clock, receivedMs));
     hours.set(hour, (hours.get(hour) ?? 0) + 1);
-    const loss = line.includes('"sensor.lost"') ? lossIn(line) : undefined;
+    const line = lines[index];
+    const loss = line?.includes(LOST) ? lossIn(line) : undefined;
     if (loss) losses.push({ hour, ...loss });
   }
   return { hours, losses };

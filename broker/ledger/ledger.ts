@@ -23,7 +23,7 @@ import { addNews, type LossNews, noNews, readNews } from "../store/ledger-news.t
 import { readBatches } from "../store/log.ts";
 import { unknownRuns } from "../store/received.ts";
 import { Account } from "./account.ts";
-import { type Clock, HOUR_MS, hourOf, placeEach, siteTime, spread, type ToldLoss } from "./hours.ts";
+import { type Clock, HOUR_MS, hourBetween, hourOf, placeEach, siteTime, spread, type ToldLoss } from "./hours.ts";
 
 /** Hours kept one by one; older ones become one sum. */
 export const KEEP_MS = 400 * 24 * HOUR_MS;
@@ -64,7 +64,7 @@ export class Ledger {
   /** A batch is on disk. Cheap: it is entered with the next `flush`. */
   stored(batch: StoredBatch): void {
     this.#cursor = Math.max(this.#cursor, batch.offset + 1);
-    const { device, epoch, boot, runs, receivedMs, firstMs, mayTellLoss, payload } = batch;
+    const { device, epoch, boot, runs, receivedMs, firstMs, spanMs, mayTellLoss, payload } = batch;
     const key = `${device} ${epoch}`;
     const pending = this.#pending.get(key) ?? { device, epoch, hours: new Map<number, number>(), end: 0, losses: [] };
     this.#pending.set(key, pending);
@@ -73,9 +73,11 @@ export class Ledger {
     const clock = this.#clocks.get(device);
     const now = hourOf(receivedMs);
     // Caused in the hour it was received: so were all after it, and nobody needs to look.
-    if (firstMs !== undefined && !mayTellLoss && hourOf(siteTime(firstMs, boot, clock, receivedMs)) === now) {
+    const isNow = firstMs !== undefined && hourOf(siteTime(firstMs, boot, clock, receivedMs)) === now;
+    const hour = isNow ? now : spanMs && hourBetween(spanMs, boot, clock, receivedMs);
+    if (hour !== undefined && !mayTellLoss) {
       const count = runs.reduce((sum, [, of]) => sum + of, 0);
-      pending.hours.set(now, (pending.hours.get(now) ?? 0) + count);
+      pending.hours.set(hour, (pending.hours.get(hour) ?? 0) + count);
       return;
     }
     const { hours, losses } = placeEach(payload, runs, clock, receivedMs);

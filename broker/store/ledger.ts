@@ -113,6 +113,8 @@ export type StoredBatch = {
   readonly receivedMs: number;
   /** When its first event was caused, by the device's clock; undefined when nobody looked. */
   readonly firstMs: number | undefined;
+  /** The earliest and the latest time in it, by the device's clock, where somebody looked. */
+  readonly spanMs?: readonly [number, number] | undefined;
   /** False when no event of it tells of loss. */
   readonly mayTellLoss: boolean;
   readonly payload: Uint8Array;
