@@ -41,9 +41,10 @@ export type DeviceResult = {
 };
 
 /** Cuts the power of a device `rounds` times, starts it once more, and draws the balance. Throws when it does not start again, or its site never hears of it. */
-export async function cutDevice(durability: Durability, { rounds, seed, tell, signal }: Wishes): Promise<DeviceResult> {
+export async function cutDevice(durability: Durability, wishes: Wishes): Promise<DeviceResult> {
+  const { rounds, seed, tell, signal } = wishes;
   const random = seeded(seed);
-  await using world = await createWorld(durability, signal);
+  await using world = await createWorld(durability, wishes);
   const { site, broker, server } = world;
   const told = (boot: string, count: number) =>
     until(`${count} deeds are told`, CALM_MS, signal, () => deedsIn(readBooks(site), boot).size >= count);
@@ -74,10 +75,11 @@ export async function cutDevice(durability: Durability, { rounds, seed, tell, si
 }
 
 /** The machine, off, its disk with the state of a device on it, and the site, which is there. Disposing ends and removes it all. */
-async function createWorld(durability: Durability, signal: AbortSignal) {
+async function createWorld(durability: Durability, { lies, signal, tell }: Wishes) {
   await using stack = new AsyncDisposableStack();
   const dir = mkdtempSync(join(tmpdir(), "picket-power-device-"));
   stack.defer(() => rmSync(dir, { recursive: true, force: true }));
+  tell(`works in ${dir}`);
   const port = freePort();
   const site = await makeSite(dir, port, durability);
   const image = join(dir, "disk");
@@ -89,7 +91,7 @@ async function createWorld(durability: Durability, signal: AbortSignal) {
     // The guest reaches our loopback as 10.0.2.2.
     network: "ipv6=off",
   });
-  const disk = stack.use(openDisk(image));
+  const disk = stack.use(openDisk(image, lies));
   const server = stack.use(await serveDisk(disk, socketIn(dir)));
   const broker = stack.use(start([process.execPath, `${root}cli/main.ts`, "broker", "--config", join(dir, "site.toml")]));
   await broker.line(/broker listens/);

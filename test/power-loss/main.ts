@@ -6,11 +6,12 @@ import { whyNoGuest } from "./guest.ts";
 import { printDevice, printSite } from "./print.ts";
 import { cutSite } from "./site.ts";
 
-const usage = `bun run power-loss [--rounds N] [--seed N] [--only site|balanced|strict] [--json]
+const usage = `bun run power-loss [--rounds N] [--seed N] [--only site|balanced|strict] [--lie] [--json]
 
 Boots a Debian kernel with a site on a disk, and one with a device for each durability setting, cuts the power of each N
 times (default 5) under load, and prints what became of everything. The disk loses what was not flushed, as the seed says
 (default: a new one). A round takes half a minute on an idle machine. Exits with 1 when something does not balance.
+--lie: the disk loses what was flushed too. That must not balance: it shows that a loss is noticed.
 
   bun run power-loss --rounds 2 --seed 7
   bun run power-loss --only strict --json`;
@@ -35,6 +36,7 @@ async function main(): Promise<number> {
       rounds: { type: "string" },
       seed: { type: "string" },
       only: { type: "string" },
+      lie: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -53,7 +55,7 @@ async function main(): Promise<number> {
   const stop = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stop.abort(new Error(`ended by ${name}`)));
   const say = values.json ? console.error : console.log;
-  const wishes = { rounds, seed, signal: stop.signal, tell: say };
+  const wishes = { rounds, seed, lies: values.lie, signal: stop.signal, tell: say };
   say(`seed ${seed}, ${rounds} cuts of each`);
   const differences: string[] = [];
   for (const part of chosen) {

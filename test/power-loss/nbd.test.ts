@@ -94,6 +94,15 @@ describe("a disk that loses its power", () => {
     expect([onDisk(copy, 0, 1), onDisk(disk, 0, 1)]).toEqual([[5], [0]]);
   });
 
+  test("a disk that lies loses what was flushed", () => {
+    using disk = openDisk(image, true);
+    disk.write(0, filled(1), false);
+    disk.flush();
+    expect(onDisk(disk, 0, 1)).toEqual([1]);
+    disk.cut(keepNone);
+    expect(onDisk(disk, 0, 1)).toEqual([0]);
+  });
+
   test("the same seed loses the same", () => {
     const fate = () => {
       using disk = openDisk(image);

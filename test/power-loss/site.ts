@@ -24,7 +24,7 @@ const SITE = "power";
 const DEVICES = 4;
 const DISK_BYTES = 96 << 20;
 /** So many acknowledgements after each start, and then the power may fail. */
-const ACKNOWLEDGED = 100;
+const ACKNOWLEDGED = 50;
 const CUT_WITHIN_MS = 4000;
 /** Then it fails when so many writes are not flushed, at most. */
 const MOST_UNFLUSHED = 4;
@@ -43,6 +43,8 @@ export type SiteRound = {
 export type SiteResult = { readonly rounds: readonly SiteRound[]; readonly rows: readonly Row[]; readonly differences: readonly string[] };
 
 export type Wishes = {
+  /** The disk loses what was flushed too: then nothing can balance, or we would not notice a loss. */
+  readonly lies: boolean;
   readonly rounds: number;
   readonly seed: number;
   readonly tell: (what: string) => void;
@@ -50,9 +52,10 @@ export type Wishes = {
 };
 
 /** Cuts the power of a site `rounds` times, starts it once more, and draws the balance. Throws when it does not start again, or does not come to rest. */
-export async function cutSite({ rounds, seed, tell, signal }: Wishes): Promise<SiteResult> {
+export async function cutSite(wishes: Wishes): Promise<SiteResult> {
+  const { rounds, seed, tell, signal } = wishes;
   const random = seeded(seed);
-  await using world = await createWorld(signal);
+  await using world = await createWorld(wishes);
   const { devices, fleet, server } = world;
   const done: SiteRound[] = [];
   const differences: string[] = [];
@@ -93,10 +96,11 @@ const acknowledgedTo = (devices: readonly SiteDevice[]) =>
   devices.flatMap(({ diary }) => readDiary(diary)).reduce((sum, run) => sum + run.acknowledged.size, 0);
 
 /** The machine, off, its disk with a new site on it, and devices that want to reach it. Disposing ends and removes it all. */
-async function createWorld(signal: AbortSignal) {
+async function createWorld({ lies, signal, tell }: Wishes) {
   await using stack = new AsyncDisposableStack();
   const dir = mkdtempSync(join(tmpdir(), "picket-power-site-"));
   stack.defer(() => rmSync(dir, { recursive: true, force: true }));
+  tell(`works in ${dir}`);
   const port = freePort();
   const devices = await makeSite(dir, port);
   const image = join(dir, "disk");
@@ -107,7 +111,7 @@ async function createWorld(signal: AbortSignal) {
     files: { "site.toml": join(dir, "site.toml"), rules: join(dir, "rules") },
     network: `restrict=on,hostfwd=tcp:127.0.0.1:${port}-:8883`,
   });
-  const disk = stack.use(openDisk(image));
+  const disk = stack.use(openDisk(image, lies));
   const server = stack.use(await serveDisk(disk, socketIn(dir)));
   const fleet = stack.use(startFleet(dir));
   const owned = stack.move();
@@ -142,7 +146,7 @@ async function makeSite(dir: string, port: number): Promise<SiteDevice[]> {
   const devices = names.map((name) => ({ name, diary: join(dir, "diary", name) }));
   const fleet: FleetFile = {
     via: "127.0.0.1",
-    devices: devices.map(({ name, diary }) => ({ state: join(dir, "state", name), diary, habit: { perS: 20, burst: 0, config: {} } })),
+    devices: devices.map(({ name, diary }) => ({ state: join(dir, "state", name), diary, habit: { perS: 5, burst: 0, config: {} } })),
   };
   writeFileSync(join(dir, "fleet.json"), JSON.stringify(fleet));
   return devices;

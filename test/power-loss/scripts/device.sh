@@ -18,7 +18,7 @@ until_line $agent '"connected"' /run/agent.log || exit 4
 echo | report ready
 read -r boot < /proc/sys/kernel/random/boot_id
 nth=0
-while [ $nth -lt 150 ]; do
+while [ $nth -lt 80 ]; do
   program=/busybox/true
   [ $((nth % 10)) -ne 5 ] || program=/tmp/true
   $program deed-$boot-$nth
