@@ -46,7 +46,7 @@ export async function startMesh(given: Given, parts: Parts): Promise<{ mesh: Mes
     judge: { site: site.site, store, nowMs, verifier: new Verifier(identifySite), readCa: readSiteCa },
     limits: { keepMs: config.mesh.keepDays * DAY_MS, keepBytes: config.mesh.keepBytes, keepItems: KEEP_ITEMS },
     dial: (options) => {
-      const limit = new PacketLimit(topics.meshDown.maxBytes + 1024);
+      const limit = new PacketLimit(topics.meshDown.maxBytes + 1024, "site");
       const named = (name: "meshUp" | "meshDown") => topic(name, options.target.site, site.site);
       return dial({
         ...options,

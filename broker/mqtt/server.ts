@@ -75,7 +75,7 @@ export async function startMqtt(options: MqttOptions): Promise<MqttServer> {
   const { server, trust } = createTlsServer(options, options.env, (socket, peer) => {
     if (!options.handlers.mayConnect(peer)) return "it connects more often than it may";
     if (!state.open(socket, peer)) return `more than ${MAX_SOCKETS} connections with one certificate`;
-    limitPackets(socket, maxPublishBytes(peer.role), (why) => {
+    limitPackets(socket, peer.role, (why) => {
       options.log("warn", "connection cut", { peer: clientId(peer.role, peer.name), address: socket.remoteAddress, why });
       options.handlers.overran(peer, why);
     });
@@ -122,8 +122,8 @@ function maxPublishBytes(role: Role): number {
 }
 
 /** aedes takes its bytes with `socket.read()`: headers are read there, before its parser buffers what they announce. */
-function limitPackets(socket: TLSSocket, maxBytes: number, report: (why: string) => void): void {
-  const limit = new PacketLimit(maxBytes);
+function limitPackets(socket: TLSSocket, role: Role, report: (why: string) => void): void {
+  const limit = new PacketLimit(maxPublishBytes(role), role);
   const read = socket.read.bind(socket);
   socket.read = (size?: number) => {
     const chunk = read(size) as Buffer | null;

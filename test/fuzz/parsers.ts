@@ -195,7 +195,7 @@ export const parsers: readonly Target[] = [
     name: "mqtt lengths",
     seeds: [Buffer.from([0x30, 4, 0, 1, 0x61, 0x62, 0xc0, 0]), Buffer.from([0x32, 0xff, 0xff, 0xff, 0x7f])],
     run: (bytes) => {
-      for (const make of [() => packetGuard(1000), () => takeOf(new PacketLimit(1000))]) {
+      for (const make of [() => packetGuard(1000), () => takeOf(new PacketLimit(1000, "device", () => 0))]) {
         const whole = make()(bytes);
         const inPieces = make();
         let verdict: number | string | undefined;
