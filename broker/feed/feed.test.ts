@@ -359,6 +359,26 @@ test("a device put aside is read from the cursor on in a lane of its own, by nob
   expect([late.lanes, listLanes(store), detectorState(store).cursor]).toEqual([[], [], 7]);
 });
 
+test("what is decided about files is taken also when the cursor has passed by the batches of a device that is read apart", async () => {
+  using store = openStore(":memory:");
+  const { add, hello, commit, want } = setup(store);
+  add();
+  const detector = reader();
+  await hello(detector, 100);
+  await until(() => detector.offsets.length === 1);
+  await commit(detector, { next: 2, aside: ["gw-1"] });
+  await until(() => detector.lanes.length === 1);
+  const main = detector.session();
+  const lane = await follow(detector, detector.lanes[0]!, want);
+  add(2);
+  await until(() => detectorState(store).cursor === 4 && detector.offsets.length === 4);
+  await commit(detector, { session: main, next: 2 });
+  await commit(detector, { session: lane.session, next: 3 });
+  await commit(detector, { session: main, next: 4 });
+  await expect(commit(detector, { session: main, next: 3 })).rejects.toThrow(FeedRefused);
+  expect([detectorState(store).cursor, listLanes(store).map(({ cursor }) => cursor)]).toEqual([4, [3]]);
+});
+
 test("old batches wait while the detector is behind, for a while at most; new ones never, nor any without a detector", async () => {
   using store = openStore(":memory:");
   const { clock, add, hello, commit, feed } = setup(store);

@@ -126,7 +126,8 @@ export class Feed {
       const session = this.#find(link, commit.session);
       if (!session) throw new FeedRefused("this session is over: say hello again");
       const cursor = cursorOf(store, session.lane);
-      if (cursor === undefined || commit.next < cursor || commit.next > nextOffset(store))
+      // The cursor may have passed by what others read meanwhile: decisions about files, which come at any time, do not know.
+      if (cursor === undefined || commit.next <= session.decided || commit.next > nextOffset(store))
         throw new FeedRefused(`commit up to ${commit.next}, but the cursor is ${cursor} and the log ends at ${nextOffset(store)}`);
       const nowMs = this.#ports.nowMs();
       const alerts = commit.alerts.map(({ detection, group }) => ({
