@@ -18,10 +18,15 @@ export class Admission {
     this.#nowMs = nowMs;
   }
 
+  /** Nobody may begin, whoever it is. */
+  get isFull(): boolean {
+    return this.#pending >= MAX_PENDING;
+  }
+
   /** Whether a new connection may begin its handshake. When true, `settle` must be called once. */
   begin(address: string): boolean {
     const bucket = this.#failures.get(address);
-    if (this.#pending >= MAX_PENDING || (bucket && this.#refill(bucket) < 1)) return false;
+    if (this.isFull || (bucket && this.#refill(bucket) < 1)) return false;
     this.#pending++;
     return true;
   }

@@ -1,5 +1,6 @@
 // The TLS side of the MQTT port: client certificates, and the traps of Bun around them.
 import { constants } from "node:crypto";
+import type { Socket } from "node:net";
 import * as tls from "node:tls";
 import { clientId } from "@picket/protocol/names";
 import type { CertifiedPeer, Log } from "../peer.ts";
@@ -7,6 +8,8 @@ import { Admission } from "./admission.ts";
 
 /** From TCP accept to an accepted certificate. */
 const HANDSHAKE_MS = 10_000;
+/** While all places are taken, one that has taken so long already makes room: strangers who only connect must not keep devices out. */
+const HURRY_MS = 1000;
 
 export type TlsOptions = {
   /** PEM. */
@@ -80,30 +83,42 @@ async function identity(socket: tls.TLSSocket, options: TlsOptions): Promise<Cer
 }
 
 /** Every socket between TCP accept and its verdict. */
-class Doors {
+export class Doors {
   readonly #admission: Admission;
-  readonly #timers = new WeakMap<object, { timer: ReturnType<typeof setTimeout>; address: string }>();
+  /** In the order they came. */
+  readonly #waiting = new Map<Socket, { timer: ReturnType<typeof setTimeout>; address: string; sinceMs: number }>();
 
-  constructor(options: Pick<TlsOptions, "nowMs">) {
+  readonly #monotonicMs: () => number;
+
+  constructor(options: Pick<TlsOptions, "nowMs">, monotonicMs: () => number = () => performance.now()) {
     this.#admission = new Admission(options.nowMs);
+    this.#monotonicMs = monotonicMs;
   }
 
-  enter(socket: tls.TLSSocket): void {
+  enter(socket: Socket): void {
     const address = socket.remoteAddress ?? "";
     socket.on("error", () => {});
+    if (this.#admission.isFull) this.#makeRoom();
     if (!this.#admission.begin(address)) {
       socket.destroy();
       return;
     }
     const timer = setTimeout(() => socket.destroy(), HANDSHAKE_MS);
-    this.#timers.set(socket, { timer, address });
+    this.#waiting.set(socket, { timer, address, sinceMs: this.#monotonicMs() });
     socket.once("close", () => this.leave(socket, false));
   }
 
-  leave(socket: tls.TLSSocket, accepted: boolean): void {
-    const entry = this.#timers.get(socket);
+  #makeRoom(): void {
+    const [slowest] = this.#waiting;
+    if (!slowest || this.#monotonicMs() - slowest[1].sinceMs < HURRY_MS) return;
+    this.leave(slowest[0], false);
+    slowest[0].destroy();
+  }
+
+  leave(socket: Socket, accepted: boolean): void {
+    const entry = this.#waiting.get(socket);
     if (!entry) return;
-    this.#timers.delete(socket);
+    this.#waiting.delete(socket);
     clearTimeout(entry.timer);
     this.#admission.settle(entry.address, accepted);
   }
