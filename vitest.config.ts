@@ -9,7 +9,7 @@ export default defineConfig({
     // Most of the time a test waits for processes, kernels and networks. Vitest alone would leave one processor out.
     maxWorkers: 2,
     // How long is too long, on a machine that does other things as well: no measure of speed.
-    testTimeout: 60_000,
+    testTimeout: 120_000,
     hookTimeout: 120_000,
   },
 });

@@ -134,13 +134,13 @@ export const closed = (client: MqttClient): Promise<void> =>
 
 export const mine = (who: { name: string }, name: "events" | "status" | "result" | "cmd" | "pack") => topic(name, SITE, who.name);
 
-/** Polls until `look` gives something, for at most 10 s. */
+/** Polls until `look` gives something, for at most 30 s. */
 export async function until<T>(look: () => T | Promise<T>, what = "the condition"): Promise<NonNullable<T>> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 30_000;
   for (;;) {
     const value = await look();
     if (value) return value as NonNullable<T>;
-    if (Date.now() > end) throw new Error(`${what} did not come true within 10 s`);
+    if (Date.now() > end) throw new Error(`${what} did not come true within 30 s`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

@@ -1,5 +1,5 @@
 // A real process whose lines a test can wait for.
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 45_000;
 
 export type Program = AsyncDisposable & {
   readonly pid: number;
