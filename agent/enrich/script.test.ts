@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { followScripts, parseShebang, readShebang } from "./script.ts";
 
@@ -16,6 +19,23 @@ test("a file that is gone, and a directory, are no scripts", () => {
   expect(readShebang("/nonexistent/script")).toBeUndefined();
   expect(readShebang("/")).toBeUndefined();
 });
+
+test("what its owner put in a script's place is not waited for, nor opened", () => {
+  const folder = mkdtempSync(join(tmpdir(), "pkscript-"));
+  const path = join(folder, "script");
+  try {
+    for (const put of [`mkfifo ${path}`, `ln -s /dev/tty ${path}`, `ln -s ${path} ${path}`]) {
+      expect(Bun.spawnSync(["sh", "-c", put]).exitCode).toBe(0);
+      // In a process of its own: one that waits in open(2) can be ended, a test that does cannot.
+      const read = `import { readShebang } from ${JSON.stringify(new URL("script.ts", import.meta.url).href)}; console.log(readShebang(${JSON.stringify(path)}))`;
+      const { stdout, exitCode } = Bun.spawnSync([process.execPath, "-e", read], { timeout: 20_000 });
+      expect({ put, said: stdout.toString(), exitCode }).toEqual({ put, said: "undefined\n", exitCode: 0 });
+      rmSync(path);
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}, 90_000);
 
 describe("a chain of scripts", () => {
   const files: Record<string, string> = { "/a": "/b -x y", "/b": "/c", "/c": "/bin/sh -e", "/loop": "/loop", "/deep1": "/deep2" };

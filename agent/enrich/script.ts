@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
 
 const HEAD_BYTES = 256; // BINPRM_BUF_SIZE: what the kernel looks at.
 
@@ -35,20 +35,21 @@ export function followScripts(path: string, read: (path: string) => Shebang | un
   return program === path || (end !== undefined && program !== end) ? undefined : { program, argv };
 }
 
-/** Reads a script's first line; undefined when the file is gone, cannot be read or is no script. Never waits: what is not a plain file is not opened for long. */
+/**
+ * Reads a script's first line; undefined when the file is gone, cannot be read or is no script. Never waits: by now its owner may have put a FIFO in its place,
+ * which would be waited for until somebody writes to it, or a link to a device, where opening alone can do something.
+ */
 export function readShebang(path: string): Shebang | undefined {
-  let fd: number;
+  let fd: number | undefined;
   try {
-    fd = openSync(path, "r");
-  } catch {
-    return undefined;
-  }
-  try {
+    if (!statSync(path).isFile()) return undefined;
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    if (!fstatSync(fd).isFile()) return undefined;
     const head = new Uint8Array(HEAD_BYTES);
     return parseShebang(head.subarray(0, readSync(fd, head, 0, HEAD_BYTES, 0)));
   } catch {
     return undefined;
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
 }
