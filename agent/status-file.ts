@@ -88,6 +88,9 @@ function byWorth({ lost, bufferLost }: OnlineStatus): string {
   return `: ${plain} plain, ${hit} with hits, ${result} results`;
 }
 
+/** Without what a terminal would obey: in a reason there may be what an answer on the network or a program on this host said. */
+const printable = (line: string) => line.replaceAll(/\p{C}/gu, "\uFFFD");
+
 /** For people. */
 export function describeStatus({ status, running }: { status: AgentStatus; running: boolean }, nowMs: number): string {
   const { online } = status;
@@ -109,5 +112,7 @@ export function describeStatus({ status, running }: { status: AgentStatus; runni
       : []),
     `resources    ${Math.round(online.rssBytes / 2 ** 20)} MiB, ${online.cpuS.toFixed(1)} s of CPU`,
     ...online.capabilities.map((one) => `${one.level.padEnd(9)}    ${one.name}: ${one.why}${one.todo ? ` -> ${one.todo}` : ""}`),
-  ].join("\n");
+  ]
+    .map(printable)
+    .join("\n");
 }
