@@ -17,10 +17,16 @@ export function createPipeline(of: {
   /** Covers what must not leave the device. After the rules, which must see the truth. */
   readonly mask: (event: SensorEvent) => SensorEvent;
   readonly sink: (event: SensorEvent) => void;
+  /** Told when a draft was let go, with how many were since `takeShed` was called last. */
+  readonly onShed?: (count: number) => void;
   /** A draft that could not be processed. It is counted as shed. */
   readonly onFailure: (error: unknown, draft: EventDraft) => void;
 }): Pipeline {
   let shed = 0;
+  const letGo = () => {
+    shed++;
+    of.onShed?.(shed);
+  };
   return {
     emit: (draft) => {
       try {
@@ -28,13 +34,13 @@ export function createPipeline(of: {
         const hits = of.match(event);
         if (hits.length > 0) event.hits = hits;
         if (!of.keeps(event)) {
-          shed++;
+          letGo();
           return;
         }
         of.sink(of.mask(event));
         of.stamp.keep();
       } catch (error) {
-        shed++;
+        letGo();
         of.onFailure(error, draft);
       }
     },

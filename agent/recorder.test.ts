@@ -68,3 +68,55 @@ test("a run that lost power is told of: a bound, for that run, among what overta
   expect(logged.join()).toContain('"lostAtMost":256');
   recorder.buffer[Symbol.dispose]();
 });
+
+test("a recorder that cannot start leaves its buffer to the next one", () => {
+  const state = mkdtempSync(join(tmpdir(), "picket-recorder-"));
+  onTestFinished(() => rmSync(state, { recursive: true }));
+  const config = AgentConfig.parse({ state });
+  mkdirSync(join(state, "mask.key"));
+  expect(() => startRecorder(config, "pi", () => {})).toThrow("EISDIR");
+  rmSync(join(state, "mask.key"), { recursive: true });
+  const recorder = startRecorder(config, "pi", () => {});
+  recorder.stop("test");
+  recorder.buffer[Symbol.dispose]();
+});
+
+test("what is shed is told once, and after a restart for how long nobody saw", () => {
+  const state = mkdtempSync(join(tmpdir(), "picket-recorder-"));
+  onTestFinished(() => rmSync(state, { recursive: true }));
+  const config = AgentConfig.parse({ state, eventsPerS: 100 });
+  const told = (recorder: ReturnType<typeof startRecorder>) => {
+    const events: SensorEvent[] = [];
+    for (
+      let lease = recorder.buffer.lease({ events: 500, bytes: 1e6 });
+      lease;
+      lease = recorder.buffer.lease({ events: 500, bytes: 1e6 })
+    ) {
+      events.push(...lease.events);
+      recorder.buffer.ack(lease);
+    }
+    return events;
+  };
+  const first = startRecorder(config, "pi", () => {});
+  first.sees(1000);
+  for (let at = 0; at < 2000; at++) first.emit({ type: "log.line", timeMs: at, body: { source: "x", line: "y" } as never });
+  first.saw(2000);
+  first.stop("test");
+  first.saw(9000);
+  const events = told(first);
+  const kept = events.filter(({ type }) => type === "log.line").length;
+  expect(events.flatMap((event) => (event.type === "sensor.lost" ? [event.body.count] : []))).toEqual([2000 - kept]);
+  expect(events.filter(({ type }) => type === "sensor.state")).toEqual([]);
+  first.buffer[Symbol.dispose]();
+
+  const second = startRecorder(config, "pi", () => {});
+  second.sees(4300);
+  second.stop("test");
+  expect(
+    told(second).flatMap((event) => (event.type === "sensor.state" ? [[event.body.collector, event.body.level, event.body.why]] : [])),
+  ).toEqual([
+    ["sensor", "degraded", expect.stringMatching(/^nothing was seen for 2\.3 s, .*Z to .*Z: the agent was stopped and started again$/)],
+    ["sensor", "live", "sees again"],
+  ]);
+  second.buffer[Symbol.dispose]();
+});

@@ -1,6 +1,7 @@
 // From draft to disk: rules, shedding, numbers, buffer; and what was lost on that way.
 import { join } from "node:path";
 import type { EventDraft } from "@picket/protocol/event";
+import { blindness } from "./blind.ts";
 import { EventBuffer } from "./buffer/buffer.ts";
 import { mirrorPath } from "./buffer/mirror.ts";
 import type { AgentConfig } from "./config.ts";
@@ -33,13 +34,17 @@ export type Recorder = {
   limit(eventsPerS: number): void;
   /** How much is to be let go of, so that the agent keeps to its share of the machine. */
   strain(strain: Strain): void;
+  /** The sensor had nothing more to read at this time, milliseconds since boot. */
+  saw(atMs: number): void;
+  /** The sensor sees from this time on, milliseconds since boot: says for how long nobody saw, since the last run or since boot. Nothing where there was no run before. */
+  sees(atMs: number): void;
   /** Why the buffer does not work as it should. */
   trouble(): string | undefined;
   /** Counts the last loss, records `agent.stop`, after which nothing comes, and puts all on disk. The buffer stays open. */
   stop(why: string): void;
 };
 
-/** Opens the buffer and records `agent.start`. Throws `BufferBusy`, or an error when the folder cannot be written. */
+/** Opens the buffer and records `agent.start`. Throws `BufferBusy`, or an error when the folder cannot be written; nothing stays open then. */
 export function startRecorder(config: AgentConfig, device: string, log: Log): Recorder {
   const { boot, arch, kernel } = thisHost();
   const epoch = newEpoch();
@@ -73,6 +78,7 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
   const onRules = (state: RuleState) =>
     queueMicrotask(() => pipeline.emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "rules", ...state } }));
   const stamp = createStamp(device, epoch);
+  const mask = maskOrClose(config, buffer);
   const rates = { eventsPerS: config.eventsPerS, eventsPerProcessPerS: config.eventsPerProcessPerS };
   const pipeline = createPipeline({
     stamp,
@@ -82,7 +88,8 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
       () => performance.now(),
       () => strain,
     ),
-    mask: maskOf(config, config.state),
+    mask,
+    onShed: (count) => buffer.untold(count),
     sink:
       config.status.port === 0
         ? (event) => buffer.append(event)
@@ -95,7 +102,10 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
   const countLoss = () => {
     const shed = pipeline.takeShed();
     lost.shed += shed;
-    if (shed > 0) pipeline.emit({ type: "sensor.lost", timeMs: Date.now(), body: { collector: "agent", count: shed, where: "shed" } });
+    if (shed > 0) {
+      buffer.untold(0);
+      pipeline.emit({ type: "sensor.lost", timeMs: Date.now(), body: { collector: "agent", count: shed, where: "shed" } });
+    }
     for (const loss of buffer.takeLost()) {
       const { count, by, atMost } = loss;
       if (by) for (const worth of ["plain", "hit", "result"] as const) bufferLost[worth] += by[worth];
@@ -122,6 +132,20 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
     strain: (now) => {
       strain = now;
     },
+    saw: (atMs) => {
+      if (!stopped) buffer.saw(atMs);
+    },
+    sees: (atMs) => {
+      buffer.saw(atMs);
+      const wall = Date.now();
+      const state = (level: "degraded" | "live", why: string) =>
+        pipeline.emit({ type: "sensor.state", timeMs: wall, body: { collector: "sensor", level, why } });
+      const why = buffer.before && blindness(buffer.before, { boot, nowMs: atMs, wallMs: wall });
+      if (why === undefined) return;
+      log("warn", why);
+      state("degraded", why);
+      state("live", "sees again");
+    },
     trouble: () => trouble,
     stop: (why) => {
       clearInterval(timer);
@@ -132,4 +156,14 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
       buffer.finish();
     },
   };
+}
+
+/** What a full disk refuses here must not leave the buffer locked. */
+function maskOrClose(config: AgentConfig, buffer: EventBuffer): ReturnType<typeof maskOf> {
+  try {
+    return maskOf(config, config.state);
+  } catch (error) {
+    buffer[Symbol.dispose]();
+    throw error;
+  }
 }

@@ -1,9 +1,9 @@
 // The record of what the site has not stored yet. Nothing leaves it but by an acknowledgement or, counted, by eviction.
 import type { SensorEvent } from "@picket/protocol/event";
 import type { EventSource, Lease } from "../lease.ts";
-import { Disk, type Held, type Loss, lostOf, type Mark, revive, type Unclean } from "./disk.ts";
+import { type Before, Disk, type Held, type Loss, lostOf, type Mark, revive, type Unclean } from "./disk.ts";
 import { Durable } from "./durable.ts";
-import { Mirror, type Recovered, recover } from "./mirror.ts";
+import { Mirror, noneShed, type Recovered, recover } from "./mirror.ts";
 import { BufferBusy, classes, type EpochRow, isDamage, isRefusal, NotABuffer } from "./store.ts";
 import { type Pending, Tail } from "./tail.ts";
 import { type Flash, Wear, writtenBytes } from "./wear.ts";
@@ -26,6 +26,8 @@ const DELETE_AT = 2000;
 const IN_MEMORY = { events: 4096, bytes: 2 << 20 };
 const REFUSED = { events: 20_000, bytes: 8 << 20 };
 const RETRY_MS = 1000;
+/** How often it is noted that the sensor looks. */
+const SEEN_EVERY_MS = 250;
 
 export type BufferOptions = {
   readonly path: string;
@@ -73,8 +75,13 @@ export class EventBuffer implements EventSource, Disposable {
   #answeredMs = Number.NEGATIVE_INFINITY;
   /** Something other than events is to be written. */
   #isDirty = false;
+  #shed = noneShed;
+  #seenMs = 0;
+  #seenNotedMs = 0;
+  #before: Before | undefined;
   #isFinished = false;
   #isRestored = false;
+  #isOpened = false;
   #turnQueued = false;
   #isOverBudget = false;
   #gatherTimer: ReturnType<typeof setTimeout> | undefined;
@@ -136,6 +143,25 @@ export class EventBuffer implements EventSource, Disposable {
       this.#came.push(pending);
     }
     this.#queueTurn();
+  }
+
+  /** How many events were shed that no event tells of yet. Noted with the turn where kill -9 does not reach it, and told by the next run. */
+  untold(count: number): void {
+    this.#shed = { count, timeMs: Math.max(0, (this.#options.nowMs ?? Date.now)()) };
+    this.#queueTurn();
+  }
+
+  /** The sensor had nothing more to read at this time, milliseconds since boot. The next run tells from when on nothing was seen. */
+  saw(atMs: number): void {
+    this.#seenMs = Math.max(0, Math.floor(atMs));
+    if (atMs - this.#seenNotedMs < SEEN_EVERY_MS) return;
+    this.#seenNotedMs = atMs;
+    this.#note((mirror) => mirror.saw(atMs));
+  }
+
+  /** How the run before this one ended, when there was one and its file could be read. */
+  get before(): Before | undefined {
+    return this.#before;
   }
 
   /** Writes all that is in memory to disk, now. A disk that refuses keeps events in memory (at most 20,000) and is tried again each second. */
@@ -269,6 +295,8 @@ export class EventBuffer implements EventSource, Disposable {
       return mark;
     }, this.#recovered);
     this.#durable.committed(mark!.reserved);
+    if (!this.#isOpened) this.#before = this.#disk.before;
+    this.#isOpened = true;
     this.#recovered = undefined;
     if (unclean) this.#options.onUnclean?.(unclean);
     if (unclean && unclean.atMost > 0) this.#bounds.push({ epoch: unclean.epoch, count: unclean.atMost, atMost: true });
@@ -325,10 +353,18 @@ export class EventBuffer implements EventSource, Disposable {
     this.#visible = this.#next;
     const came = this.#came.splice(0).filter(({ seq }) => this.#tail.has(seq));
     const gone = this.#gone.splice(0);
-    if (!this.#mirror || (came.length === 0 && gone.length === 0)) return;
+    const shed = this.#shed;
+    if (came.length === 0 && gone.length === 0 && !this.#mirror?.isNews(shed)) return;
     const all = this.#tail.values();
+    this.#note((mirror) =>
+      mirror.note({ came, gone, next: this.#next, lost: lostOf(this.#disk.current), shed, all, allBytes: this.#tail.bytes }),
+    );
+  }
+
+  #note(write: (mirror: Mirror) => void): void {
+    if (!this.#mirror) return;
     try {
-      this.#mirror.note({ came, gone, next: this.#next, lost: lostOf(this.#disk.current), all, allBytes: this.#tail.bytes });
+      write(this.#mirror);
     } catch {
       this.#mirror[Symbol.dispose]();
       this.#mirror = undefined;
@@ -376,9 +412,12 @@ export class EventBuffer implements EventSource, Disposable {
     if (this.#trouble === undefined && !this.#mayNotSpill()) this.#write([...tail.values()]);
     while (tail.size > max.events || tail.bytes > max.bytes) {
       const least = tail.leastFree();
-      if (!least) break;
-      this.#leave(least.seq);
-      this.#disk.lose(this.#options.epoch.epoch, least.class);
+      const merged = least ? undefined : tail.mergeLosses();
+      const gone = least ?? merged?.gone;
+      if (!gone) break;
+      if (merged) this.#came.push(merged.changed);
+      this.#leave(gone.seq);
+      this.#disk.lose(this.#options.epoch.epoch, merged ? classes.plain : gone.class);
     }
   }
 
@@ -401,7 +440,7 @@ export class EventBuffer implements EventSource, Disposable {
 
   #mark(low: number): Mark {
     const reserved = this.#durable.endFor(this.#next, this.#isStrict || this.#isFinished);
-    return { next: this.#next, low, reserved, closed: this.#isFinished ? 1 : 0, wear: this.#wear.save() };
+    return { next: this.#next, low, reserved, closed: this.#isFinished ? 1 : 0, seen: this.#seenMs, wear: this.#wear.save() };
   }
 
   /** Moves these events from memory to disk, and deletes there what was acknowledged. */
@@ -414,10 +453,12 @@ export class EventBuffer implements EventSource, Disposable {
       const memory = moved.size === this.#tail.size ? [] : [...this.#tail.values()].filter((pending) => !moved.has(pending));
       const mark = this.#mark(memory[0]?.seq ?? this.#next);
       const dropped = this.#disk.commit(events, memory, mark);
-      this.#durable.committed(mark.reserved);
+      const isMore = this.#durable.committed(mark.reserved);
       for (const { seq } of [...events, ...dropped]) this.#leave(seq);
       this.#isDirty = false;
-      if (!this.#isStrict && events.length > 0) this.#durable.syncSoon();
+      // Before the numbers are needed: whoever used one that is not reserved on the disk would have to wait for it, and the kernel's ring with him.
+      if (!this.#isStrict && isMore) this.#durable.sync();
+      else if (!this.#isStrict && events.length > 0) this.#durable.syncSoon();
       if (this.#trouble !== undefined) this.#report(undefined);
     });
   }

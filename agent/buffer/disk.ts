@@ -2,6 +2,7 @@
 import type { SensorEvent } from "@picket/protocol/event";
 import { bootId, deviceId, epochId } from "@picket/protocol/names";
 import { bytesOf, countLost, countOff, evict, total } from "./evict.ts";
+import { shedIn, shedLoss } from "./loss.ts";
 import type { Lost, Recovered } from "./mirror.ts";
 import { setAside } from "./set-aside.ts";
 import { classes, type EpochRow, type EventRow, NotABuffer, openStore, runsOf, type Store } from "./store.ts";
@@ -18,8 +19,11 @@ export type Mark = {
   readonly low: number;
   readonly reserved: number;
   readonly closed: 0 | 1;
+  readonly seen: number;
   readonly wear: string;
 };
+/** The run before this one. `seenMs`: when its sensor last had nothing more to read, milliseconds since that boot; 0 when nobody said. */
+export type Before = { readonly boot: string; readonly ended: "stopped" | "cut off"; readonly seenMs: number };
 /** How the run before this one ended, when it did not end in order. */
 export type Unclean = { readonly epoch: string; readonly recovered: number | undefined; readonly atMost: number };
 
@@ -33,6 +37,8 @@ export class Disk {
   rows: EpochRow[];
   /** Ids given out and still in the file, acknowledged or not. */
   readonly #taken = new Set<number>();
+  /** Urgent ones that were given out and came back: the site may have them. */
+  readonly #sent = new Set<number>();
   #acked: { readonly epoch: string; readonly items: readonly Item[] }[] = [];
   // No free event of the class has a lower id.
   #plainFrom = 0;
@@ -43,6 +49,8 @@ export class Disk {
   freeUrgent = 0;
   /** There was a file, and nothing in it: a new one is like that only for a moment. */
   wasEmpty = false;
+  /** Of what was found when the file was first opened. */
+  before: Before | undefined;
   /** Not yet told, by epoch. */
   readonly #lost = new Map<string, Lost>();
 
@@ -87,6 +95,7 @@ export class Disk {
       // Those this run knows of an earlier file, which is set aside: they are empty, but what they lost is still to be told.
       const rows = [...found, ...this.rows.slice(0, -1).map((row) => ({ ...row }))];
       let unclean: Unclean | undefined;
+      let before: Before | undefined;
       store.transaction(() => {
         for (const row of rows.slice(found.length)) store.insertEpoch(Object.assign(row, { base: baseAfter(rows[rows.indexOf(row) - 1]) }));
         if (recovered && !rows.some(({ epoch }) => epoch === recovered.epoch)) {
@@ -95,6 +104,7 @@ export class Disk {
           rows.push(row);
         }
         const last = rows.at(-1);
+        before = last && beforeOf(last, recovered);
         if (last?.closed === 0) {
           unclean = settle(store, last, recovered?.epoch === last.epoch ? recovered : undefined);
           store.updateEpoch(last);
@@ -105,10 +115,12 @@ export class Disk {
       });
       this.freeUrgent = store.countUrgent();
       this.#taken.clear();
+      this.#sent.clear();
       this.#plainFrom = this.#urgentFrom = 0;
       this.#liveSince = this.#liveFrom = Number.POSITIVE_INFINITY;
       this.rows = rows;
       this.#store = store;
+      this.before = before;
       this.wasEmpty = store.wasEmpty;
       return unclean;
     } catch (error) {
@@ -155,13 +167,16 @@ export class Disk {
       const { maxEvents, maxBytes } = this.#of;
       const taken = given.length > 0 ? new Set([...this.#taken, ...given]) : this.#taken;
       const from = { plainFrom: this.#plainFrom, urgentFrom: this.#urgentFrom };
-      evicted = evict(store, { epochs: rows, taken, ...from, memory, maxEvents, maxBytes });
+      evicted = evict(store, { epochs: rows, taken, sent: this.#sent, ...from, memory, maxEvents, maxBytes });
       Object.assign(current, mark);
       for (const [at, row] of rows.entries()) if (isChanged(row, this.rows[at]!)) store.updateEpoch(row);
     });
     for (const { epoch, items } of this.#acked) {
       const { base } = rows.find((one) => one.epoch === epoch)!;
-      for (const { seq } of items) this.#taken.delete(base + seq);
+      for (const { seq } of items) {
+        this.#taken.delete(base + seq);
+        this.#sent.delete(base + seq);
+      }
     }
     for (const id of given) this.#taken.add(id);
     this.#acked = [];
@@ -254,6 +269,7 @@ export class Disk {
         if (id >= this.#liveSince) this.#liveFrom = Math.min(this.#liveFrom, id);
       } else {
         this.#urgentFrom = Math.min(this.#urgentFrom, id);
+        this.#sent.add(id);
         this.freeUrgent++;
       }
     }
@@ -348,7 +364,7 @@ export function revive(text: unknown, seq: number, { device, epoch }: EpochRow):
 
 const LIMIT = 2 ** 48;
 const isSane = (row: EpochRow) =>
-  [row.base, row.next, row.count, row.bytes, row.reserved, row.low, row.lostPlain, row.lostHit, row.lostResult, row.atMost].every(
+  [row.base, row.next, row.count, row.bytes, row.reserved, row.low, row.lostPlain, row.lostHit, row.lostResult, row.atMost, row.seen].every(
     (value) => Number.isSafeInteger(value) && value >= 0 && value < LIMIT,
   ) &&
   row.count <= row.next &&
@@ -364,7 +380,7 @@ const baseAfter = (row: EpochRow | undefined) => (row ? row.base + row.next + 1 
 
 const isChanged = (row: EpochRow, before: EpochRow) => (Object.keys(row) as (keyof EpochRow)[]).some((key) => row[key] !== before[key]);
 
-function countOn(row: EpochRow, of: Pending): void {
+function countOn(row: EpochRow, of: Pick<Pending, "class" | "bytes">): void {
   row.count++;
   row.bytes += of.bytes;
   if (of.class === classes.hit) row.hits++;
@@ -373,7 +389,13 @@ function countOn(row: EpochRow, of: Pending): void {
 
 const rowOf = ({ epoch, boot, device }: { epoch: string; boot: string; device: string }): EpochRow => ({
   ...{ base: 0, epoch, boot, device, next: 0, count: 0, bytes: 0, hits: 0, results: 0, reserved: 0, low: 0 },
-  ...{ lostPlain: 0, lostHit: 0, lostResult: 0, atMost: 0, closed: 0, wear: "" },
+  ...{ lostPlain: 0, lostHit: 0, lostResult: 0, atMost: 0, closed: 0, seen: 0, wear: "" },
+});
+
+const beforeOf = (row: EpochRow, recovered: Recovered | undefined): Before => ({
+  boot: row.boot,
+  ended: row.closed === 1 ? "stopped" : "cut off",
+  seenMs: Math.max(row.seen, recovered?.epoch === row.epoch ? recovered.seenMs : 0),
 });
 
 /**
@@ -390,6 +412,7 @@ function settle(store: Store, row: EpochRow, recovered: Recovered | undefined): 
       store.insert({ id, class: event.class, event: event.event });
       countOn(row, event);
     }
+    tellShed(store, row, recovered.shed);
     row.lostPlain = Math.max(row.lostPlain, recovered.lost.plain);
     row.lostHit = Math.max(row.lostHit, recovered.lost.hit);
     row.lostResult = Math.max(row.lostResult, recovered.lost.result);
@@ -400,4 +423,15 @@ function settle(store: Store, row: EpochRow, recovered: Recovered | undefined): 
   row.atMost = Math.max(0, end - row.low - store.count(row.base + row.low, row.base + end));
   Object.assign(row, { next: end, reserved: end, low: end });
   return { epoch: row.epoch, recovered: undefined, atMost: row.atMost };
+}
+
+/** What the run had let go of and not told: its last event tells. A kill can come between an event that told and the note that it did: both are looked at. */
+function tellShed(store: Store, row: EpochRow, shed: Recovered["shed"]): void {
+  let { count } = shed;
+  for (const one of store.urgentFrom(row.base + shed.since)) if (one.id < row.base + row.next) count -= shedIn(one.event);
+  if (count <= 0) return;
+  const event = shedLoss(count, shed.timeMs);
+  store.insert({ id: row.base + row.next, class: classes.hit, event });
+  countOn(row, { class: classes.hit, bytes: Buffer.byteLength(event) });
+  row.next++;
 }

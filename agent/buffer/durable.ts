@@ -7,27 +7,32 @@ const RESERVE_S = 4;
 const MAX_RESERVE = 1 << 16;
 const SYNC_WITHIN_MS = 1000;
 
+type Syncs = Pick<Disk, "isOpen" | "sync" | "syncNow">;
+
 export class Durable implements Disposable {
-  readonly #disk: Disk;
+  readonly #disk: Syncs;
   readonly #monotonicMs: () => number;
   readonly #onSynced: (error: unknown) => void;
   #end = 0;
   #synced = 0;
+  /** How many the last reservation was ahead. */
+  #ahead = RESERVE;
   #last = { next: 0, atMs: 0 };
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isSyncing = false;
+  #isWanted = false;
   #isOver = false;
 
   /** `onSynced` is called with what the disk said against it, or undefined. */
-  constructor(disk: Disk, of: { readonly monotonicMs: () => number; readonly onSynced: (error: unknown) => void }) {
+  constructor(disk: Syncs, of: { readonly monotonicMs: () => number; readonly onSynced: (error: unknown) => void }) {
     this.#disk = disk;
     this.#monotonicMs = of.monotonicMs;
     this.#onSynced = of.onSynced;
   }
 
-  /** Whether more numbers are to be reserved soon. */
+  /** Whether more numbers are to be reserved soon: while half of them are left, which is as long as the disk may take for it before anybody has to wait. */
   isShort(next: number): boolean {
-    return this.#end - next < RESERVE / 2;
+    return this.#end - next < this.#ahead / 2;
   }
 
   /** Whether all numbers below it were reserved on the disk. */
@@ -42,12 +47,15 @@ export class Durable implements Disposable {
     const now = this.#monotonicMs();
     const perS = ((next - this.#last.next) / Math.max(1, now - this.#last.atMs)) * 1000;
     this.#last = { next, atMs: now };
-    return next + Math.min(MAX_RESERVE, Math.max(RESERVE, Math.ceil(perS * RESERVE_S)));
+    this.#ahead = Math.min(MAX_RESERVE, Math.max(RESERVE, Math.ceil(perS * RESERVE_S)));
+    return next + this.#ahead;
   }
 
-  /** It stands in the file, though it may not be on the disk. */
-  committed(end: number): void {
+  /** It stands in the file, though it may not be on the disk. Returns whether more numbers are reserved by it. */
+  committed(end: number): boolean {
+    const isMore = end > this.#end;
     this.#end = end;
+    return isMore;
   }
 
   /** Throws what the disk says. */
@@ -64,13 +72,17 @@ export class Durable implements Disposable {
   sync(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#isWanted = true;
     if (this.#isSyncing || this.#isOver || !this.#disk.isOpen) return;
+    this.#isWanted = false;
     this.#isSyncing = true;
     const end = this.#end;
     const done = (error?: unknown) => {
       this.#isSyncing = false;
       if (!error) this.#synced = Math.max(this.#synced, end);
-      if (!this.#isOver) this.#onSynced(error);
+      if (this.#isOver) return;
+      this.#onSynced(error);
+      if (this.#isWanted && !error) this.sync();
     };
     this.#disk.sync().then(() => done(), done);
   }

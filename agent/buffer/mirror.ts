@@ -1,5 +1,6 @@
 // A copy, in the memory of the machine, of the events that are in the memory of this process only: kill -9 loses none of them. Power loss does.
-// Lines of text: a header, `+seq class event` for what came, `-first last` for what is safe or gone, `!plain hit result` for what was lost so far.
+// Lines of text: a header, `@ms` for when the sensor last had nothing more to read, `+seq class event` for what came, `-first last` for what is safe or
+// gone, `!plain hit result` for what was lost so far, `^count next ms` for what was shed and not told by events before number `next`.
 import {
   closeSync,
   constants,
@@ -21,6 +22,8 @@ import type { Pending } from "./tail.ts";
 const TMPFS_MAGIC = 0x01021994;
 /** Written anew when this much of it, and twice what it must hold, is history. */
 const HISTORY_BYTES = 256 << 10;
+/** So wide that no time outgrows it: it is written in place. */
+const SEEN_DIGITS = 16;
 
 const Header = z.object({
   v: z.literal(1),
@@ -31,6 +34,9 @@ const Header = z.object({
 });
 type Header = z.infer<typeof Header>;
 export type Lost = { readonly plain: number; readonly hit: number; readonly result: number };
+/** Events that were let go before they had a number, and that no event tells of yet; `timeMs`: when the last of them was. */
+export type Shed = { readonly count: number; readonly timeMs: number };
+export const noneShed: Shed = { count: 0, timeMs: 0 };
 
 /** Where the mirror of a buffer can lie: the first of these folders that is in memory. Undefined when none is. */
 export function mirrorPath(name: string, folders: readonly string[] = ["/run/picket", "/dev/shm"]): string | undefined {
@@ -49,12 +55,16 @@ export class Mirror implements Disposable {
   readonly #epoch: Omit<Header, "v" | "next">;
   #fd: number | undefined;
   #bytes = 0;
+  /** Where in the file the time stands at which the sensor was last heard of, and that time, milliseconds since boot. */
+  #seenAt = 0;
+  #seenMs = 0;
+  #shed = noneShed;
 
   /** Begins a new file. Throws what the folder refuses. */
   constructor(path: string, epoch: { readonly boot: string; readonly epoch: string; readonly device: string }) {
     this.#path = path;
     this.#epoch = { boot: epoch.boot, epoch: epoch.epoch, device: epoch.device };
-    this.#rewrite(0, { plain: 0, hit: 0, result: 0 }, []);
+    this.#rewrite(0, { plain: 0, hit: 0, result: 0 }, noneShed, []);
   }
 
   /** Notes a turn: what came and stays in memory, and which numbers need not be remembered any more. Throws when there is no room: dispose it then. */
@@ -63,18 +73,35 @@ export class Mirror implements Disposable {
     readonly gone: readonly number[];
     readonly next: number;
     readonly lost: Lost;
+    readonly shed: Shed;
     readonly all: Iterable<Pending>;
     readonly allBytes: number;
   }): void {
+    const { shed } = turn;
+    const isShedNews = shed.count !== this.#shed.count;
+    this.#shed = shed;
     if (this.#bytes > 2 * turn.allBytes + HISTORY_BYTES) {
-      this.#rewrite(turn.next, turn.lost, turn.all);
+      this.#rewrite(turn.next, turn.lost, shed, turn.all);
       return;
     }
     const { plain, hit, result } = turn.lost;
     const lines = turn.came.map(lineOf);
     for (const [first, last] of runsOf(turn.gone.toSorted((a, b) => a - b))) lines.push(`-${first} ${last}\n`);
     if (plain + hit + result > 0) lines.push(`!${plain} ${hit} ${result}\n`);
+    // After the events: of those that tell of it, none may be cut off that this line counts as told.
+    if (isShedNews) lines.push(shedLine(shed, turn.next));
     this.#write(lines.join(""));
+  }
+
+  /** Whether a turn with nothing else in it has to be noted for this. */
+  isNews(shed: Shed): boolean {
+    return shed.count !== this.#shed.count;
+  }
+
+  /** Notes in place, without growing the file, when the sensor had nothing more to read, milliseconds since boot. Throws what the file refuses. */
+  saw(atMs: number): void {
+    this.#seenMs = Math.max(0, Math.floor(atMs));
+    writeSync(this.#fd!, seenLine(this.#seenMs), this.#seenAt);
   }
 
   /** Nothing needs it any more. */
@@ -85,7 +112,7 @@ export class Mirror implements Disposable {
     rmSync(`${this.#path}.new`, { force: true });
   }
 
-  #rewrite(next: number, lost: Lost, all: Iterable<Pending>): void {
+  #rewrite(next: number, lost: Lost, shed: Shed, all: Iterable<Pending>): void {
     const fresh = `${this.#path}.new`;
     rmSync(fresh, { force: true });
     // Other users may write to the folder: what they put there is never opened.
@@ -96,20 +123,33 @@ export class Mirror implements Disposable {
     this.#bytes = 0;
     const header: Header = { v: 1, ...this.#epoch, next };
     const { plain, hit, result } = lost;
-    this.#write(`${JSON.stringify(header)}\n!${plain} ${hit} ${result}\n${[...all].map(lineOf).join("")}`);
+    const first = `${JSON.stringify(header)}\n`;
+    const rest = `!${plain} ${hit} ${result}\n${[...all].map(lineOf).join("")}${shedLine(shed, next)}`;
+    this.#seenAt = Buffer.byteLength(first);
+    this.#write(first + seenLine(this.#seenMs) + rest);
     renameSync(fresh, this.#path);
   }
 
   #write(text: string): void {
     const bytes = Buffer.from(text);
-    for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd!, bytes, at);
+    for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd!, bytes, at, bytes.length - at, this.#bytes + at);
     this.#bytes += bytes.length;
   }
 }
 
 const lineOf = (pending: Pending) => `+${pending.seq} ${pending.class} ${pending.event}\n`;
 
-export type Recovered = Omit<Header, "v"> & { readonly lost: Lost; readonly events: readonly Pending[] };
+const seenLine = (ms: number) => `@${String(ms).padStart(SEEN_DIGITS, "0")}\n`;
+const shedLine = ({ count, timeMs }: Shed, next: number) => `^${count} ${next} ${timeMs}\n`;
+
+export type Recovered = Omit<Header, "v"> & {
+  readonly lost: Lost;
+  readonly events: readonly Pending[];
+  /** What no event numbered below `since` tells of. */
+  readonly shed: Shed & { readonly since: number };
+  /** When the sensor last had nothing more to read, milliseconds since boot; 0: nobody said. */
+  readonly seenMs: number;
+};
 
 /** What a run that was killed left in memory since the machine booted, or undefined. A line that was being written when it ended is left out. */
 export function recover(path: string, boot: string): Recovered | undefined {
@@ -134,10 +174,14 @@ export function recover(path: string, boot: string): Recovered | undefined {
   const events = new Map<number, Pending>();
   let { next } = header.data;
   let lost: Lost = { plain: 0, hit: 0, result: 0 };
+  let shed = { ...noneShed, since: 0 };
+  let seenMs = 0;
   for (const line of lines) {
     const came = /^\+(\d+) ([012]) /.exec(line);
     const [, first, last] = /^-(\d+) (\d+)$/.exec(line) ?? [];
     const [, plain, hit, result] = /^!(\d+) (\d+) (\d+)$/.exec(line) ?? [];
+    const [, count, since, timeMs] = /^\^(\d+) (\d+) (\d+)$/.exec(line) ?? [];
+    const [, seen] = /^@(\d+)$/.exec(line) ?? [];
     if (came) {
       const seq = Number(came[1]);
       const event = line.slice(came[0].length);
@@ -149,8 +193,12 @@ export function recover(path: string, boot: string): Recovered | undefined {
       for (let seq = Number(first); seq <= Math.min(Number(last), next); seq++) events.delete(seq);
       next = Math.max(next, Number(last) + 1);
     } else if (plain !== undefined) lost = { plain: Number(plain), hit: Number(hit), result: Number(result) };
+    else if (count !== undefined) {
+      shed = { count: Number(count), since: Number(since), timeMs: Number(timeMs) };
+      next = Math.max(next, shed.since);
+    } else if (seen !== undefined) seenMs = Number(seen);
   }
-  return { ...header.data, next, lost, events: [...events.values()] };
+  return { ...header.data, next, lost, shed, seenMs, events: [...events.values()] };
 }
 
 function parseJson(text: string): unknown {

@@ -39,6 +39,8 @@ export type EpochRow = {
   atMost: number;
   /** 1 when the run ended in order. */
   closed: number;
+  /** When the sensor last had nothing more to read, milliseconds since its boot; 0: nobody said. */
+  seen: number;
   /** What was written to flash, as wear.ts keeps it. */
   wear: string;
 };
@@ -66,6 +68,7 @@ const migrations = [
    UPDATE epochs SET reserved = next, low = next, closed = 1,
      hits = (SELECT count(*) FROM events WHERE class > 0 AND class = 1 AND id BETWEEN base AND base + next),
      results = (SELECT count(*) FROM events WHERE class > 0 AND class = 2 AND id BETWEEN base AND base + next);`,
+  "ALTER TABLE epochs ADD COLUMN seen INTEGER NOT NULL DEFAULT 0",
 ];
 
 /** Small pages: a commit of one event rewrites three of them. Measured in docs/buffer.md. Only a new file takes it up. */
@@ -147,12 +150,13 @@ const fixed = ["base", "epoch", "boot", "device"] as const satisfies (keyof Epoc
 // Changed without the others, so that the index of epochs is not written with them.
 const figures = [
   ...["next", "count", "bytes", "hits", "results", "reserved", "low"],
-  ...["lostPlain", "lostHit", "lostResult", "atMost", "closed", "wear"],
+  ...["lostPlain", "lostHit", "lostResult", "atMost", "closed", "seen", "wear"],
 ] as const satisfies (keyof EpochRow)[];
 const columns: readonly (keyof EpochRow)[] = [...fixed, ...figures];
 
 function statements(db: Database, path: string) {
   const insert = db.prepare("INSERT INTO events (id, class, event) VALUES (?, ?, ?)");
+  const change = db.prepare("UPDATE events SET event = ? WHERE id = ?");
   const remove = db.prepare("DELETE FROM events WHERE id BETWEEN ? AND ?");
   const insertEpoch = db.prepare(`INSERT INTO epochs (${columns.join(", ")}) VALUES (${columns.map((name) => `$${name}`).join(", ")})`);
   const updateEpoch = db.prepare(`UPDATE epochs SET ${figures.map((name) => `${name} = $${name}`).join(", ")} WHERE base = $base`);
@@ -176,6 +180,7 @@ function statements(db: Database, path: string) {
   return {
     transaction: (work: () => void): void => db.transaction(work)(),
     insert: (row: EventRow) => void insert.run(row.id, row.class, row.event),
+    change: (id: number, event: string) => void change.run(event, id),
     remove: (runs: readonly Run[]) => {
       for (const [first, last] of runs) remove.run(first, last);
     },
@@ -206,7 +211,20 @@ function statements(db: Database, path: string) {
     },
     // An unfinalized statement would keep the file locked.
     close: () => {
-      for (const statement of [insert, remove, insertEpoch, updateEpoch, removeEpoch, plain, urgent, lowest, countUrgent, count, epochs])
+      for (const statement of [
+        insert,
+        change,
+        remove,
+        insertEpoch,
+        updateEpoch,
+        removeEpoch,
+        plain,
+        urgent,
+        lowest,
+        countUrgent,
+        count,
+        epochs,
+      ])
         statement.finalize();
       if (wal !== undefined && syncing === 0) closeSync(wal);
       wal = undefined;

@@ -1,4 +1,5 @@
 // Events that are in memory only, in the order they were made.
+import { addLoss, kindOfLoss, tellsLoss } from "./loss.ts";
 import { classes } from "./store.ts";
 
 export type Pending = {
@@ -11,6 +12,8 @@ export type Pending = {
   readonly atMs: number;
   /** Given out to be sent. */
   leased: boolean;
+  /** Given out before: the site may have it. */
+  sent?: boolean;
 };
 
 export class Tail {
@@ -79,13 +82,33 @@ export class Tail {
     const pending = this.#events.get(seq);
     if (!pending?.leased) return;
     pending.leased = false;
+    pending.sent = true;
     this.#count(pending, 1);
   }
 
-  /** The least valuable free event: plain before hits before results, each oldest first. */
+  /** The least valuable free event: plain before hits before results, each oldest first. None that tells of loss. */
   leastFree(): Pending | undefined {
     for (const kind of Object.values(classes))
-      for (const pending of this.#events.values()) if (!pending.leased && pending.class === kind) return pending;
+      for (const pending of this.#events.values())
+        if (!pending.leased && pending.class === kind && !tellsLoss(pending.event)) return pending;
+    return undefined;
+  }
+
+  /** Lets one event tell what two did of the same kind of loss. Returns the one that changed and the one that is to go. */
+  mergeLosses(): { changed: Pending; gone: Pending } | undefined {
+    const losses = new Map<string, Pending>();
+    for (const pending of this.#events.values()) {
+      const kind = pending.leased || pending.sent ? undefined : kindOfLoss(pending.event);
+      if (kind === undefined) continue;
+      const gone = losses.get(kind);
+      losses.set(kind, pending);
+      if (!gone) continue;
+      const event = addLoss(gone.event, pending.event);
+      const changed = { ...pending, event, bytes: Buffer.byteLength(event) };
+      this.#events.set(pending.seq, changed);
+      this.bytes += changed.bytes - pending.bytes;
+      return { changed, gone };
+    }
     return undefined;
   }
 
