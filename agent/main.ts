@@ -23,6 +23,7 @@ const program = new Command("picket-agent")
   .configureOutput({ outputError: (text, write) => write(text.replaceAll(/[^\P{Control}\n]/gu, "\uFFFD")) })
   .configureHelp({ showGlobalOptions: true });
 
+const examples = (...of: readonly string[]) => `\nExamples:\n${of.map((text) => `  picket-agent ${text}`).join("\n")}`;
 const configOf = (command: Command): AgentConfig => loadConfig({ ...globals(command), env: process.env });
 const explicitOf = (command: Command) => explicitSettings({ ...globals(command), env: process.env });
 const globals = (command: Command) => {
@@ -35,6 +36,10 @@ program
   .description("run the agent in the foreground")
   .addOption(new Option("--stdout", "print events as NDJSON instead of sending them; needs no site").conflicts("file"))
   .option("--file <file>", "append events as NDJSON to a file that is rotated (keys file.maxBytes, file.keep); needs no site")
+  .addHelpText(
+    "after",
+    examples("run", "run --stdout | jq -c 'select(.type == \"net.connect\")'", "run --file /var/log/picket/events.ndjson"),
+  )
   .action(async (options: { stdout?: boolean; file?: string }, command: Command) => {
     if (options.file !== undefined) await runToFile(command, options.file);
     else await (options.stdout ? runToStdout(command) : runForSite(command));
@@ -46,6 +51,7 @@ program
   .requiredOption("--token-file <file>", "file with the token from `picket token create`; - reads standard input")
   .option("--name <name>", "wished device name (default: this host's name)", checkedName)
   .option("--replace", "give up the identity this machine has")
+  .addHelpText("after", examples("enroll --token-file TOKEN", "enroll --token-file - --name gw-014 < TOKEN"))
   .action(async (options: { tokenFile: string; name?: string; replace?: boolean }, command: Command) => {
     const { enrollHost } = await import("./enroll-host.ts");
     const token = options.tokenFile === "-" ? await Bun.stdin.text() : readToken(options.tokenFile);
@@ -56,7 +62,11 @@ program
 program
   .command("check")
   .description("say for each capability of this host: live, degraded or off, why, and what to do")
-  .option("--json", "print a JSON array")
+  .option("--json", "one JSON array: [{ name, level, why, todo? }]")
+  .addHelpText(
+    "after",
+    `\nExits 1 when something is off.\n${examples("check", "check --json | jq -r '.[] | select(.level != \"live\") | .name'")}`,
+  )
   .action(async (options: { json?: boolean }, command: Command) => {
     const { checkCapabilities } = await import("./check.ts");
     const capabilities = await checkCapabilities(configOf(command), explicitOf(command));
@@ -68,6 +78,7 @@ program
   .command("config")
   .description("show the configuration")
   .requiredOption("--print", "print what is in effect, with a description of each key")
+  .addHelpText("after", examples("config --print", "config --print --config ./agent.toml"))
   .action(async (_options: unknown, command: Command) => {
     const { printSettings } = await import("./print-settings.ts");
     const config = configOf(command);
@@ -77,7 +88,8 @@ program
 program
   .command("status")
   .description("say what the running agent is doing")
-  .option("--json", "print JSON")
+  .option("--json", "one JSON object: what the agent last wrote, and whether it runs")
+  .addHelpText("after", `\nExits 1 when no agent runs.\n${examples("status", "status --json | jq .connected")}`)
   .action(async (options: { json?: boolean }, command: Command) => {
     const { describeStatus, readStatus, statusPath } = await import("./status-file.ts");
     const { state } = configOf(command);
@@ -104,7 +116,10 @@ function readToken(file: string): string {
 }
 
 const describe = (capabilities: readonly Capability[]) =>
-  capabilities.map(({ name, level, why, todo }) => `${level.padEnd(9)} ${name}: ${why}${todo ? `\n          -> ${todo}` : ""}`).join("\n");
+  capabilities
+    .flatMap(({ name, level, why, todo }) => [`${level.padEnd(9)} ${name}: ${why}`, ...(todo ? [`          -> ${todo}`] : [])])
+    .map((line) => line.replaceAll(/\p{C}/gu, "\uFFFD"))
+    .join("\n");
 
 /** Runs until SIGTERM or SIGINT; SIGHUP or a changed file starts anew with the configuration as it is then, unless that has an error. */
 async function runForSite(command: Command): Promise<void> {
