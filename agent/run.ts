@@ -48,7 +48,14 @@ export async function startAgent(config: AgentConfig, explicit: Local, log: Log)
   });
   const canary = createCanary({ everyMs: config.canaryS * 1000, emit, runs: (collector) => sensor?.seesShort(collector) ?? false });
   const sources = startHostSources({ config, state: config.state, emit });
-  const sensor = openSensor(config, canary.dir, (draft) => emit(canary.saw(draft) ? draft : sources.see(files.see(draft))), log);
+  const sensor = openSensor(
+    config,
+    canary.dir,
+    (draft) => emit(canary.saw(draft) ? draft : sources.see(files.see(draft))),
+    recorder.saw,
+    log,
+  );
+  if (sensor) recorder.sees(bootNowMs());
   canary.start();
   const metrics = startMetrics(config.metricsS * 1000, emit);
   const inventory = config.inventory ? startInventory({ tables: tablesOf(), path: join(config.state, "inventory.json"), emit }) : undefined;
@@ -160,11 +167,17 @@ export async function startAgent(config: AgentConfig, explicit: Local, log: Log)
   };
 }
 
-function openSensor(config: AgentConfig, canary: string, emit: (draft: EventDraft) => void, log: Log): Sensor | undefined {
+function openSensor(
+  config: AgentConfig,
+  canary: string,
+  emit: (draft: EventDraft) => void,
+  onCaughtUp: (atMs: number) => void,
+  log: Log,
+): Sensor | undefined {
   try {
     const { read: watchRead, write } = config.watch;
     const watchWrite = [...write, canary];
-    return startSensor({ ignorePid: process.pid, watchRead, watchWrite, ringBytes: config.sensor.ringBytes }, emit);
+    return startSensor({ ignorePid: process.pid, watchRead, watchWrite, ringBytes: config.sensor.ringBytes, onCaughtUp }, emit);
   } catch (error) {
     log("error", "the sensor could not be started", { error: reason(error) });
     emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "sensor", level: "off", why: reason(error).slice(0, 512) } });

@@ -38,6 +38,8 @@ export type SensorOptions = {
   readonly polling?: boolean;
   /** Programs not to run, as if this kernel lacked them. */
   readonly without?: readonly string[];
+  /** Called when all that had come was taken, with the time before which that was, milliseconds since boot. */
+  readonly onCaughtUp?: (atMs: number) => void;
   /** The first step of the ladder that is tried, as if the host had nothing above it. Default "bpf". */
   readonly step?: Step;
 };
@@ -80,7 +82,9 @@ export function startSensor(options: SensorOptions, emit: (draft: EventDraft) =>
       without: options.without ?? [],
     });
   } catch (error) {
-    const below = startWithoutBpf({ ignorePid, watch, because: error, connector: step !== "proc", receiveBytes: ringBytes, polling }, emit);
+    const { onCaughtUp = () => {} } = options;
+    const of = { ignorePid, watch, because: error, connector: step !== "proc", receiveBytes: ringBytes, polling, onCaughtUp };
+    const below = startWithoutBpf(of, emit);
     return {
       capabilities: () => capabilitiesOf(below.health),
       lost: () => below.lost(),
@@ -90,7 +94,7 @@ export function startSensor(options: SensorOptions, emit: (draft: EventDraft) =>
       seesShort: (collector) => collector === "file" && below.health.get("file")?.level !== "off",
     };
   }
-  return new RunningSensor(kernel, watch, emit, polling);
+  return new RunningSensor(kernel, watch, emit, { polling, onCaughtUp: options.onCaughtUp });
 }
 
 /** Probes this host, for `picket-agent check`. Changes nothing that outlives the call. */
@@ -101,6 +105,7 @@ export function checkHost(): Capability[] {
 class RunningSensor implements Sensor {
   readonly #kernel: Kernel;
   readonly #emit: (draft: EventDraft) => void;
+  readonly #onCaughtUp: SensorOptions["onCaughtUp"];
   readonly #tree: ProcessTree;
   readonly #handlers: Record<number, Handler>;
   #losses: Record<LossName, number>;
@@ -112,9 +117,10 @@ class RunningSensor implements Sensor {
     kernel: Kernel,
     watch: { read: readonly string[]; write: readonly string[] },
     emit: (draft: EventDraft) => void,
-    polling: boolean,
+    { polling, onCaughtUp }: { readonly polling: boolean; readonly onCaughtUp: SensorOptions["onCaughtUp"] },
   ) {
     this.#kernel = kernel;
+    this.#onCaughtUp = onCaughtUp;
     this.#emit = emit;
     this.#losses = kernel.losses();
     this.#tree = new ProcessTree({
@@ -171,9 +177,11 @@ class RunningSensor implements Sensor {
   }
 
   #turn(): number {
-    const wallTime = wallTimeAt(bootNowNs(), Date.now());
+    const nowNs = bootNowNs();
+    const wallTime = wallTimeAt(nowNs, Date.now());
     const context: Context = { processes: this.#tree, wallTime, emit: this.#emit };
     const taken = this.#kernel.drain((record) => this.#handlers[record.getUint32(head.kind, true)]?.(record, context), TURN_RECORDS);
+    if (taken < TURN_RECORDS) this.#onCaughtUp?.(Number(nowNs / 1_000_000n));
     return taken;
   }
 

@@ -30,6 +30,8 @@ export type WithoutBpfOptions = {
   readonly receiveBytes: number;
   /** False: nothing is looked at but by `poll`. */
   readonly polling: boolean;
+  /** Called after each look at the processes, with the time before which it was, milliseconds since boot. */
+  readonly onCaughtUp: (atMs: number) => void;
 };
 
 export type WithoutBpf = Disposable & {
@@ -63,6 +65,7 @@ export function probeWithoutBpf(because: unknown): Map<CollectorName, Health> {
 class Running implements WithoutBpf {
   readonly health: ReadonlyMap<CollectorName, Health>;
   readonly #emit: (draft: EventDraft) => void;
+  readonly #onCaughtUp: WithoutBpfOptions["onCaughtUp"];
   readonly #tree: ProcessTree;
   readonly #programs: Programs;
   readonly #connections: Connections;
@@ -81,6 +84,7 @@ class Running implements WithoutBpf {
 
   constructor(options: WithoutBpfOptions, emit: (draft: EventDraft) => void) {
     this.#emit = emit;
+    this.#onCaughtUp = options.onCaughtUp;
     const proc: Proc = { ...hostProc, pids: () => this.#running ?? hostProc.pids() };
     this.#tree = new ProcessTree({
       proc,
@@ -154,6 +158,7 @@ class Running implements WithoutBpf {
   }
 
   #lookAtProcesses(): void {
+    const atNs = bootNowNs();
     // Read once for the three that ask: a folder of a thousand names is the dearest part of a look.
     if (this.#table) this.#running = hostProc.pids();
     try {
@@ -169,6 +174,7 @@ class Running implements WithoutBpf {
     } finally {
       this.#running = undefined;
     }
+    this.#onCaughtUp(Number(atNs / 1_000_000n));
   }
 
   #onChanges(changes: readonly Change[], lost: number): void {
