@@ -32,7 +32,7 @@ export type Disk = Disposable & {
 
 type Write = { readonly offset: number; readonly bytes: Uint8Array; readonly sure: boolean };
 
-/** Opens an image whose size is a number of whole sectors. A disk that `lies` says that it has flushed and has not. */
+/** Opens an image whose size is a number of whole sectors. A disk that `lies` says that it has flushed and has not: at a cut the last of all that was written is gone, in order. */
 export function openDisk(path: string, lies = false): Disk {
   const file = openSync(path, "r+");
   const sizeBytes = fstatSync(file).size;
@@ -81,8 +81,8 @@ export function openDisk(path: string, lies = false): Disk {
     cut: (random) => {
       const share = random();
       const unflushed = pending.filter(({ sure }) => !sure).length;
-      const isKept = pending.map(({ sure }) => sure || random() < share);
-      const tearable = pending.flatMap(({ sure, bytes }, at) => (!sure && bytes.length > SECTOR ? [at] : []));
+      const isKept = pending.map(({ sure }, at) => sure || (lies ? at < share * pending.length : random() < share));
+      const tearable = pending.flatMap(({ sure, bytes }, at) => (!sure && !lies && bytes.length > SECTOR ? [at] : []));
       const torn = tearable[Math.floor(random() * tearable.length)];
       for (const [at, write] of pending.entries()) {
         if (at === torn) put({ ...write, bytes: beginning(write.bytes, random()) });

@@ -24,10 +24,11 @@ const SITE = "power";
 const DEVICES = 4;
 const DISK_BYTES = 96 << 20;
 /** So many acknowledgements after each start, and then the power may fail. */
-const ACKNOWLEDGED = 50;
+const ACKNOWLEDGED = 100;
 const CUT_WITHIN_MS = 4000;
 /** Then it fails when so many writes are not flushed, at most. */
 const MOST_UNFLUSHED = 4;
+const UNFLUSHED_WITHIN_MS = 20_000;
 const DRAIN_MS = 300_000;
 const STOP_MS = 30_000;
 
@@ -66,7 +67,7 @@ export async function cutSite(wishes: Wishes): Promise<SiteResult> {
     const enough = acknowledgedTo(devices) + ACKNOWLEDGED;
     await until(`${ACKNOWLEDGED} events are acknowledged`, DRAIN_MS, signal, () => acknowledgedTo(devices) >= enough);
     await Bun.sleep(random() * CUT_WITHIN_MS);
-    const cut = await server.cutAt(1 + Math.floor(random() * MOST_UNFLUSHED), CUT_WITHIN_MS * 2, random);
+    const cut = await server.cutAt(1 + Math.floor(random() * MOST_UNFLUSHED), UNFLUSHED_WITHIN_MS, random);
     await machine.off();
     const after = await world.look((site) => afterCut(site, devices, before));
     differences.push(...after.differences.map((what) => `after cut ${round}: ${what}`));
@@ -146,7 +147,7 @@ async function makeSite(dir: string, port: number): Promise<SiteDevice[]> {
   const devices = names.map((name) => ({ name, diary: join(dir, "diary", name) }));
   const fleet: FleetFile = {
     via: "127.0.0.1",
-    devices: devices.map(({ name, diary }) => ({ state: join(dir, "state", name), diary, habit: { perS: 5, burst: 0, config: {} } })),
+    devices: devices.map(({ name, diary }) => ({ state: join(dir, "state", name), diary, habit: { perS: 12, burst: 0, config: {} } })),
   };
   writeFileSync(join(dir, "fleet.json"), JSON.stringify(fleet));
   return devices;
