@@ -136,7 +136,8 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
       if (!stopped) buffer.saw(atMs);
     },
     sees: (atMs) => {
-      buffer.saw(atMs);
+      // Once what is said below is where a kill does not reach it.
+      queueMicrotask(() => queueMicrotask(() => buffer.saw(atMs)));
       const wall = Date.now();
       const state = (level: "degraded" | "live", why: string) =>
         pipeline.emit({ type: "sensor.state", timeMs: wall, body: { collector: "sensor", level, why } });

@@ -297,6 +297,8 @@ export class EventBuffer implements EventSource, Disposable {
     this.#durable.committed(mark!.reserved);
     if (!this.#isOpened) this.#before = this.#disk.before;
     this.#isOpened = true;
+    // Until this run sees anything, nobody has since then, or since the machine started.
+    if (this.#before && this.#seenMs === 0) this.#seenMs = this.#before.boot === this.#options.epoch.boot ? this.#before.seenMs : 1;
     this.#recovered = undefined;
     if (unclean) this.#options.onUnclean?.(unclean);
     if (unclean && unclean.atMost > 0) this.#bounds.push({ epoch: unclean.epoch, count: unclean.atMost, atMost: true });
@@ -311,6 +313,7 @@ export class EventBuffer implements EventSource, Disposable {
     try {
       this.#mirror = new Mirror(mirror, epoch);
       this.#came = [...this.#tail.values()];
+      this.#mirror.saw(this.#seenMs);
     } catch {
       // Without it, kill -9 costs what power loss does.
     }
