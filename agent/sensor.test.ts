@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { collectorNames } from "./bpf/programs.ts";
 import { cannotRun, type Rig, rig, run } from "./collectors/testing/rig.ts";
 import { parseStat } from "./enrich/proc.ts";
+import type { Step } from "./sensor.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "pksens-"));
 const secrets = join(dir, "secrets");
@@ -23,10 +24,12 @@ afterAll(() => rmSync(dir, { recursive: true }));
 /** Prefixes of every length that the kernel tells apart by their first bytes. Few programs have names like these. */
 const shortPrefixes = ["/mnt/", "/tmp/~", "/tmp/+a", "/tmp/=ab", "/tmp/@abc", "/tmp/%abcdef", "/tmp/,abcdefg"];
 
-describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
+const steps: readonly Step[] = ["bpf", "perf"];
+
+describe.skipIf(cannotRun !== "").each(steps)(`on this kernel, step %s${cannotRun}`, (step) => {
   let it: Rig;
   beforeAll(() => {
-    it = rig({ watchRead: [join(secrets, "shadow"), join(dir, "keys/"), ...shortPrefixes], watchWrite: [`${watched}/`] });
+    it = rig({ step, watchRead: [join(secrets, "shadow"), join(dir, "keys/"), ...shortPrefixes], watchWrite: [`${watched}/`] });
   });
   afterAll(() => it[Symbol.dispose]());
 
@@ -224,6 +227,7 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
     { name: "a symbolic link", script: `ln -s /bin/true ${watched}/link`, path: "link" },
     { name: "a hard link", script: `ln /etc/hostname ${watched}/hard || cp /etc/hostname ${watched}/hard`, path: "hard" },
   ])("a file comes into a watched folder: $name", async ({ script, path }) => {
+    rmSync(join(watched, path), { force: true });
     await sh(script);
     const { body } = await it.seen("file.create", ({ file }) => file.path === join(watched, path));
     expect(body.file.path).toBe(join(watched, path));
@@ -329,8 +333,8 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
 });
 
 describe.skipIf(cannotRun !== "")(`on a kernel that has less${cannotRun}`, () => {
-  test("no syscalls tracepoints (an old Raspberry Pi OS): everything is seen through raw_syscalls", async () => {
-    using it = rig({ without: ["syscalls/"], watchRead: [join(secrets, "shadow")], watchWrite: [`${watched}/`] });
+  test.each(steps)("no syscalls tracepoints (an old Raspberry Pi OS): everything is seen through raw_syscalls (step %s)", async (step) => {
+    using it = rig({ step, without: ["syscalls/"], watchRead: [join(secrets, "shadow")], watchWrite: [`${watched}/`] });
     expect(it.sensor.capabilities()).toEqual(
       collectorNames.map((name) => ({ name: `sensor.${name}`, level: "live", why: expect.stringContaining("raw_syscalls") })),
     );
@@ -395,12 +399,12 @@ describe.skipIf(cannotRun !== "")(`on a kernel that has less${cannotRun}`, () =>
     expect(it.all("process.exit", ({ process }) => process.pid === child.pid)).toHaveLength(1);
   });
 
-  test("what does not fit into the ring is counted, to the last event", async () => {
+  test.each(steps)("what does not fit is counted, to the last event (step %s)", async (step) => {
     // Others run programs here, too. A sensor that runs longer and loses nothing knows how many there were at most.
     using witness = rig({});
     const count = 300;
     {
-      using it = rig({ ringBytes: 1, polling: false });
+      using it = rig({ step, ringBytes: 1, polling: false });
       const { pid } = await run(["/bin/sh", "-c", `i=0; while [ $i -lt ${count} ]; do /bin/true lost; i=$((i+1)); done`]);
       await witness.seen("process.exit", ({ process }) => process.pid === pid);
       it.sensor.poll();

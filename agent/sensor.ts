@@ -32,7 +32,7 @@ export type SensorOptions = {
   readonly watchRead: readonly string[];
   /** Path prefixes in which creating, modifying, renaming and deleting is reported. */
   readonly watchWrite: readonly string[];
-  /** Size of the kernel's ring buffer, bytes; rounded up to a power of two of at least a page. Of the socket's, where the proc connector stands in. */
+  /** Size of the kernel's ring buffer, bytes; rounded up to a power of two of at least a page. Of the perf buffers of all CPUs, or of the socket's, where the proc connector stands in. */
   readonly ringBytes?: number;
   /** False: nothing is taken but by `poll`. */
   readonly polling?: boolean;
@@ -44,8 +44,8 @@ export type SensorOptions = {
   readonly step?: Step;
 };
 
-/** Where programs and their ends come from, best first. */
-export type Step = "bpf" | "proc-connector" | "proc";
+/** Where events come from, best first: BPF, BPF as if the kernel had no ring buffer, and what there is without. */
+export type Step = "bpf" | "perf" | "proc-connector" | "proc";
 
 export type Sensor = Disposable & {
   /** What works on this kernel, now. */
@@ -74,12 +74,13 @@ export function startSensor(options: SensorOptions, emit: (draft: EventDraft) =>
   const watch = { read: expand(options.watchRead), write: expand(options.watchWrite) };
   const { ignorePid, step = "bpf", polling = true, ringBytes = RING_BYTES } = options;
   try {
-    if (step !== "bpf") throw new Unsupported("switched off");
+    if (step !== "bpf" && step !== "perf") throw new Unsupported("switched off");
     kernel = openKernel({
       ignorePid,
       watch,
       ringBytes,
       without: options.without ?? [],
+      ...(step === "perf" ? { way: "perf" } : {}),
     });
   } catch (error) {
     const { onCaughtUp = () => {} } = options;
@@ -97,9 +98,9 @@ export function startSensor(options: SensorOptions, emit: (draft: EventDraft) =>
   return new RunningSensor(kernel, watch, emit, { polling, onCaughtUp: options.onCaughtUp });
 }
 
-/** Probes this host, for `picket-agent check`. Changes nothing that outlives the call. */
-export function checkHost(): Capability[] {
-  return capabilitiesOf(probeHost(probeWithoutBpf));
+/** Probes this host, for `picket-agent check`, from this step of the ladder or from its top. Changes nothing that outlives the call. */
+export function checkHost(step?: "perf"): Capability[] {
+  return capabilitiesOf(probeHost(probeWithoutBpf, step));
 }
 
 class RunningSensor implements Sensor {

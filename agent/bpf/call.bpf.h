@@ -38,7 +38,7 @@ struct {
 static __always_inline int told_before(__u32 op, __u64 a, __u64 b) {
   struct told key = {.pid = bpf_get_current_pid_tgid() >> 32, .op = op, .a = a, .b = b};
   key.uid = (__u32)bpf_get_current_uid_gid();
-  key.minute = bpf_ktime_get_boot_ns() >> MINUTE_BITS;
+  key.minute = now_ns() >> MINUTE_BITS;
   __u64 *turn = bpf_map_lookup_elem(&turns, &key.pid);
   if (turn) key.turn = *turn;
   if (bpf_map_lookup_elem(&tolds, &key)) return 1;
@@ -52,7 +52,7 @@ static __always_inline void read_text(char *to, __u64 from) {
   if (!from || bpf_probe_read_user_str(to, CALL_TEXT_BYTES, (const void *)from) <= 0) to[0] = 0;
 }
 
-static __noinline int enter_call(const struct call *call, __u32 op, __u64 wants_result) {
+static __noinline int enter_call(void *ctx, const struct call *call, __u32 op, __u64 wants_result) {
   struct scratch *s = scratch_of_cpu();
   if (!s) return 0;
   struct call_record *r = &s->call;
@@ -64,7 +64,7 @@ static __noinline int enter_call(const struct call *call, __u32 op, __u64 wants_
   read_text(r->text, call->path);
   read_text(r->second, call->to);
   read_text(r->third, call->third);
-  if (send(r, sizeof *r, LOSS_CALL) || !wants_result) return 0;
+  if (send(ctx, r, sizeof *r, LOSS_CALL) || !wants_result) return 0;
   struct inflight now = {.op = op, .sent = 1};
   begin_call(&now, LOSS_CALL);
   return 0;
@@ -73,7 +73,7 @@ static __noinline int enter_call(const struct call *call, __u32 op, __u64 wants_
 static __noinline int leave_call(struct leave *ctx) {
   struct inflight now;
   if (!end_call(&now)) return 0;
-  send_result(now.op, ctx->value, 0, LOSS_CALL);
+  send_result(ctx, now.op, ctx->value, 0, LOSS_CALL);
   return 0;
 }
 
@@ -81,10 +81,10 @@ static __noinline int leave_call(struct leave *ctx) {
   SEC("tracepoint/syscalls/sys_exit_" #name) \
   int exit_##name(struct leave *ctx) { return leave_call(ctx); }
 
-static __always_inline int traced(__u64 request, __u32 target) {
+static __always_inline int traced(void *ctx, __u64 request, __u32 target) {
   if (ignored() || told_before(CALL_PTRACE, target, request)) return 0;
   struct call call = {.flags = (__u32)request, .dir_fd = (__s32)target};
-  return enter_call(&call, CALL_PTRACE, 0);
+  return enter_call(ctx, &call, CALL_PTRACE, 0);
 }
 
 SEC("tracepoint/syscalls/sys_enter_ptrace")
@@ -93,57 +93,57 @@ int enter_ptrace(struct enter *ctx) {
   if (request != PTRACE_ATTACH && request != PTRACE_SEIZE && request != PTRACE_POKETEXT && request != PTRACE_POKEDATA &&
       request != PTRACE_SETREGS && request != PTRACE_SETREGSET)
     return 0;
-  return traced(request, (__u32)ctx->args[1]);
+  return traced(ctx, request, (__u32)ctx->args[1]);
 }
 
 SEC("tracepoint/syscalls/sys_enter_process_vm_writev")
-int enter_process_vm_writev(struct enter *ctx) { return traced(REQUEST_VM_WRITE, (__u32)ctx->args[0]); }
+int enter_process_vm_writev(struct enter *ctx) { return traced(ctx, REQUEST_VM_WRITE, (__u32)ctx->args[0]); }
 
 SEC("tracepoint/syscalls/sys_enter_memfd_create")
 int enter_memfd_create(struct enter *ctx) {
   if (ignored()) return 0;
   struct call call = {.path = ctx->args[0]};
-  return enter_call(&call, CALL_MEMFD, 1);
+  return enter_call(ctx, &call, CALL_MEMFD, 1);
 }
 CALL_END(memfd_create)
 
-static __always_inline int changes_uid(__u32 to) {
+static __always_inline int changes_uid(void *ctx, __u32 to) {
   take_turn(bpf_get_current_pid_tgid() >> 32);
   if (to == UNCHANGED || to == (__u32)bpf_get_current_uid_gid() || ignored()) return 0;
   struct call call = {.flags = to};
-  return enter_call(&call, CALL_SETUID, 1);
+  return enter_call(ctx, &call, CALL_SETUID, 1);
 }
 
 SEC("tracepoint/syscalls/sys_enter_setuid")
-int enter_setuid(struct enter *ctx) { return changes_uid((__u32)ctx->args[0]); }
+int enter_setuid(struct enter *ctx) { return changes_uid(ctx, (__u32)ctx->args[0]); }
 CALL_END(setuid)
 
 // The effective one decides what a process may do.
 SEC("tracepoint/syscalls/sys_enter_setreuid")
 int enter_setreuid(struct enter *ctx) {
   __u32 real = (__u32)ctx->args[0], effective = (__u32)ctx->args[1];
-  return changes_uid(effective == UNCHANGED ? real : effective);
+  return changes_uid(ctx, effective == UNCHANGED ? real : effective);
 }
 CALL_END(setreuid)
 
 SEC("tracepoint/syscalls/sys_enter_setresuid")
 int enter_setresuid(struct enter *ctx) {
   __u32 real = (__u32)ctx->args[0], effective = (__u32)ctx->args[1];
-  return changes_uid(effective == UNCHANGED ? real : effective);
+  return changes_uid(ctx, effective == UNCHANGED ? real : effective);
 }
 CALL_END(setresuid)
 
 SEC("tracepoint/syscalls/sys_enter_init_module")
 int enter_init_module(struct enter *ctx) {
   struct call call = {.dir_fd = -1};
-  return enter_call(&call, CALL_MODULE, 1);
+  return enter_call(ctx, &call, CALL_MODULE, 1);
 }
 CALL_END(init_module)
 
 SEC("tracepoint/syscalls/sys_enter_finit_module")
 int enter_finit_module(struct enter *ctx) {
   struct call call = {.dir_fd = (__s32)ctx->args[0]};
-  return enter_call(&call, CALL_MODULE, 1);
+  return enter_call(ctx, &call, CALL_MODULE, 1);
 }
 CALL_END(finit_module)
 
@@ -160,7 +160,7 @@ int module_load(void *ctx) {
   r->wants_result = 0;
   r->a = r->b = 0;
   r->second[0] = r->third[0] = 0;
-  if (bpf_probe_read_kernel_str(r->text, CALL_TEXT_BYTES, (char *)ctx + (name & 0xffff)) > 0) send(r, sizeof *r, LOSS_CALL);
+  if (bpf_probe_read_kernel_str(r->text, CALL_TEXT_BYTES, (char *)ctx + (name & 0xffff)) > 0) send(ctx, r, sizeof *r, LOSS_CALL);
   return 0;
 }
 
@@ -170,14 +170,14 @@ int enter_bpf(struct enter *ctx) {
   if (cmd != BPF_CMD_PROG_LOAD && cmd != BPF_CMD_PROG_ATTACH && cmd != BPF_CMD_RAW_TRACEPOINT_OPEN && cmd != BPF_CMD_LINK_CREATE) return 0;
   if (ignored() || told_before(CALL_BPF, 0, cmd)) return 0;
   struct call call = {.flags = (__u32)cmd};
-  return enter_call(&call, CALL_BPF, 0);
+  return enter_call(ctx, &call, CALL_BPF, 0);
 }
 
 SEC("tracepoint/syscalls/sys_enter_mount")
 int enter_mount(struct enter *ctx) {
   if (ignored()) return 0;
   struct call call = {.flags = (__u32)ctx->args[3], .path = ctx->args[0], .to = ctx->args[1], .third = ctx->args[2]};
-  return enter_call(&call, CALL_MOUNT, 1);
+  return enter_call(ctx, &call, CALL_MOUNT, 1);
 }
 CALL_END(mount)
 
@@ -186,20 +186,20 @@ SEC("tracepoint/syscalls/sys_enter_fsopen")
 int enter_fsopen(struct enter *ctx) {
   if (ignored()) return 0;
   struct call call = {.path = ctx->args[0]};
-  return enter_call(&call, CALL_FSOPEN, 0);
+  return enter_call(ctx, &call, CALL_FSOPEN, 0);
 }
 
 SEC("tracepoint/syscalls/sys_enter_fsconfig")
 int enter_fsconfig(struct enter *ctx) {
   if (ctx->args[1] != FSCONFIG_SET_STRING || ignored()) return 0;
   struct call call = {.path = ctx->args[2], .to = ctx->args[3]};
-  return enter_call(&call, CALL_FSCONFIG, 0);
+  return enter_call(ctx, &call, CALL_FSCONFIG, 0);
 }
 
 SEC("tracepoint/syscalls/sys_enter_move_mount")
 int enter_move_mount(struct enter *ctx) {
   if (ignored()) return 0;
   struct call call = {.dir_fd = (__s32)ctx->args[2], .path = ctx->args[1], .to = ctx->args[3]};
-  return enter_call(&call, CALL_MOVE_MOUNT, 1);
+  return enter_call(ctx, &call, CALL_MOVE_MOUNT, 1);
 }
 CALL_END(move_mount)

@@ -4,7 +4,7 @@
 #include "call.bpf.h"
 #include "exit.bpf.h"
 
-static __always_inline int exec_args(const char *const *argv) {
+static __always_inline int exec_args(void *ctx, const char *const *argv) {
   struct scratch *s = scratch_of_cpu();
   if (!s) return 0;
   struct args_record *r = &s->args;
@@ -37,7 +37,7 @@ static __always_inline int exec_args(const char *const *argv) {
     }
   }
   r->args_len = at;
-  send(r, __builtin_offsetof(struct args_record, args) + (at & (2 * ARGS_BYTES - 1)), LOSS_ARGS);
+  send(ctx, r, __builtin_offsetof(struct args_record, args) + (at & (2 * ARGS_BYTES - 1)), LOSS_ARGS);
   return 0;
 }
 
@@ -47,7 +47,7 @@ static __always_inline int exec_args(const char *const *argv) {
 #define SEVEN_BYTES 0x00ffffffffffffffULL
 
 // A library that the program is made to load before its own: told by itself, for hardly any program has one.
-static __always_inline int exec_preload(const char *const *envp) {
+static __always_inline int exec_preload(void *ctx, const char *const *envp) {
   for (int i = 0; i < ENV_MAX; i++) {
     const char *entry = 0;
     __u64 start = 0;
@@ -57,21 +57,21 @@ static __always_inline int exec_preload(const char *const *envp) {
     start &= SEVEN_BYTES;
     if (start != LD_PRELOAD && start != LD_AUDIT) continue;
     struct call call = {.path = (__u64)entry};
-    return enter_call(&call, CALL_PRELOAD, 0);
+    return enter_call(ctx, &call, CALL_PRELOAD, 0);
   }
   return 0;
 }
 
 SEC("tracepoint/syscalls/sys_enter_execve")
 int enter_execve(struct enter *ctx) {
-  exec_args((const char *const *)ctx->args[1]);
-  return exec_preload((const char *const *)ctx->args[2]);
+  exec_args(ctx, (const char *const *)ctx->args[1]);
+  return exec_preload(ctx, (const char *const *)ctx->args[2]);
 }
 
 SEC("tracepoint/syscalls/sys_enter_execveat")
 int enter_execveat(struct enter *ctx) {
-  exec_args((const char *const *)ctx->args[2]);
-  return exec_preload((const char *const *)ctx->args[3]);
+  exec_args(ctx, (const char *const *)ctx->args[2]);
+  return exec_preload(ctx, (const char *const *)ctx->args[3]);
 }
 
 #define SAME_BYTES 256
@@ -100,7 +100,7 @@ int prepare_exec(void *ctx) {
   if (n == m && same(r->path, s->to, n)) return 0;
   begin(&r->head, RECORD_INTERPRETER);
   r->path_len = n;
-  send(r, __builtin_offsetof(struct interpreter_record, path) + (n & (2 * PATH_BYTES - 1)), LOSS_TREE);
+  send(ctx, r, __builtin_offsetof(struct interpreter_record, path) + (n & (2 * PATH_BYTES - 1)), LOSS_TREE);
   return 0;
 }
 
@@ -120,6 +120,6 @@ int process_exec(void *ctx) {
   long n = bpf_probe_read_kernel_str(r->path, PATH_BYTES, (char *)ctx + (filename & 0xffff));
   if (n < 0) n = 0;
   r->path_len = n;
-  send(r, __builtin_offsetof(struct exec_record, path) + (n & (2 * PATH_BYTES - 1)), LOSS_EXEC);
+  send(ctx, r, __builtin_offsetof(struct exec_record, path) + (n & (2 * PATH_BYTES - 1)), LOSS_EXEC);
   return 0;
 }

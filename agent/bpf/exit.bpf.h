@@ -82,13 +82,13 @@ int process_exit(void *ctx) {
     maybe_alive = 1;
   }
 
-  struct exit_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
+  struct exit_record *r = RESERVE(exit);
   if (r) {
     begin(&r->head, RECORD_EXIT);
     r->cause = fate ? fate->cause : EXIT_UNKNOWN;
     r->value = fate ? fate->value : -1;
     r->maybe_alive = maybe_alive;
-    bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+    SUBMIT(ctx, r, LOSS_EXIT);
   } else {
     count_loss(LOSS_EXIT);
   }

@@ -41,7 +41,7 @@ static __always_inline long read_paths(struct scratch *s, __u64 path, __u64 to) 
   return n;
 }
 
-static __always_inline long send_paths(struct scratch *s, __u32 op, __s32 dir_fd, __s32 to_dir_fd, __u32 flags, __u64 to) {
+static __always_inline long send_paths(void *ctx, struct scratch *s, __u32 op, __s32 dir_fd, __s32 to_dir_fd, __u32 flags, __u64 to) {
   struct path_record *r = &s->path;
   begin(&r->head, RECORD_PATH);
   r->op = op;
@@ -56,7 +56,7 @@ static __always_inline long send_paths(struct scratch *s, __u32 op, __s32 dir_fd
     size += room;
   }
   if (size > 2 * PATH_BYTES) size = 2 * PATH_BYTES;
-  return send(r, __builtin_offsetof(struct path_record, text) + size, loss_of(op));
+  return send(ctx, r, __builtin_offsetof(struct path_record, text) + size, loss_of(op));
 }
 
 // 1: the directory is far from all watched prefixes for reading; it is absolute, and what it looks like.
@@ -67,7 +67,7 @@ static __always_inline int far(struct scratch *s) {
   return !(watched(key_of(s, FIRST)) & WATCH_READ);
 }
 
-static __noinline int enter_path(const struct call *call) {
+static __noinline int enter_path(void *ctx, const struct call *call) {
   if (ignored()) return 0;
   struct scratch *s = scratch_of_cpu();
   if (!s) return 0;
@@ -83,7 +83,7 @@ static __noinline int enter_path(const struct call *call) {
       if (!yes) return 0;
     }
     // Lost and counted; but that a process moved must be known all the same.
-    if (send_paths(s, call->op, call->dir_fd, call->to_dir_fd, call->flags, call->to) && call->op != PATH_CHDIR) return 0;
+    if (send_paths(ctx, s, call->op, call->dir_fd, call->to_dir_fd, call->flags, call->to) && call->op != PATH_CHDIR) return 0;
     sent = 1;
   }
   struct inflight now = {.op = call->op, .flags = call->flags, .fd = call->dir_fd, .to_fd = call->to_dir_fd, .path = call->path, .to = call->to};
@@ -123,9 +123,9 @@ static __noinline int leave_path(struct leave *ctx) {
       count_loss(loss_of(now.op));
       return 0;
     }
-    if (send_paths(s, now.op, now.fd, now.to_fd, now.flags, now.to)) return 0;
+    if (send_paths(ctx, s, now.op, now.fd, now.to_fd, now.flags, now.to)) return 0;
   }
-  send_result(now.op, ctx->value, near, loss_of(now.op));
+  send_result(ctx, now.op, ctx->value, near, loss_of(now.op));
   return 0;
 }
 
@@ -133,7 +133,7 @@ static __noinline int leave_path(struct leave *ctx) {
   SEC("tracepoint/syscalls/sys_enter_" #name)                    \
   int enter_##name(struct enter *ctx) {                          \
     struct call call = {__VA_ARGS__, 0};                            \
-    return enter_path(&call);                                    \
+    return enter_path(ctx, &call);                                    \
   }                                                              \
   SEC("tracepoint/syscalls/sys_exit_" #name)                     \
   int exit_##name(struct leave *ctx) { return leave_path(ctx); }
@@ -164,7 +164,7 @@ int enter_openat2(struct enter *ctx) {
   __u64 flags = 0; // struct open_how begins with them
   bpf_probe_read_user(&flags, sizeof flags, (const void *)ctx->args[2]);
   struct call call = {PATH_OPEN, FD(0), 0, (__u32)flags, ARG(1), 0, 0};
-  return enter_path(&call);
+  return enter_path(ctx, &call);
 }
 SEC("tracepoint/syscalls/sys_exit_openat2")
 int exit_openat2(struct leave *ctx) { return leave_path(ctx); }
@@ -173,26 +173,26 @@ SEC("tracepoint/syscalls/sys_enter_unlinkat")
 int enter_unlinkat(struct enter *ctx) {
   if (ctx->args[2] & AT_REMOVEDIR) return 0;
   struct call call = {PATH_DELETE, FD(0), 0, 0, ARG(1), 0};
-  return enter_path(&call);
+  return enter_path(ctx, &call);
 }
 SEC("tracepoint/syscalls/sys_exit_unlinkat")
 int exit_unlinkat(struct leave *ctx) { return leave_path(ctx); }
 
 // Calls that take a descriptor only.
-static __always_inline int enter_descriptor(__u32 op, __s32 fd, __u32 flags) {
+static __always_inline int enter_descriptor(void *ctx, __u32 op, __s32 fd, __u32 flags) {
   struct scratch *s = scratch_of_cpu();
   if (!s) return 0;
   s->path.path_len = 1;
   s->path.to_len = 0;
   s->path.text[0] = 0;
-  send_paths(s, op, fd, 0, flags, 0);
+  send_paths(ctx, s, op, fd, 0, flags, 0);
   struct inflight now = {.op = op, .fd = fd, .sent = 1};
   begin_call(&now, loss_of(op));
   return 0;
 }
 
 SEC("tracepoint/syscalls/sys_enter_fchdir")
-int enter_fchdir(struct enter *ctx) { return ignored() ? 0 : enter_descriptor(PATH_FCHDIR, FD(0), 0); }
+int enter_fchdir(struct enter *ctx) { return ignored() ? 0 : enter_descriptor(ctx, PATH_FCHDIR, FD(0), 0); }
 SEC("tracepoint/syscalls/sys_exit_fchdir")
 int exit_fchdir(struct leave *ctx) { return leave_path(ctx); }
 
@@ -203,7 +203,7 @@ int enter_fcntl(struct enter *ctx) {
   __u32 pid = bpf_get_current_pid_tgid() >> 32;
   __u32 *near = bpf_map_lookup_elem(&nears, &pid);
   if (!near || !(*near & NEAR_FD) || ignored()) return 0;
-  return enter_descriptor(PATH_DUP, FD(0), 0);
+  return enter_descriptor(ctx, PATH_DUP, FD(0), 0);
 }
 SEC("tracepoint/syscalls/sys_exit_fcntl")
 int exit_fcntl(struct leave *ctx) { return leave_path(ctx); }
@@ -212,7 +212,7 @@ int exit_fcntl(struct leave *ctx) { return leave_path(ctx); }
 SEC("tracepoint/syscalls/sys_enter_fchmod")
 int enter_fchmod(struct enter *ctx) {
   if (!(ctx->args[1] & SETS_ID) || ignored()) return 0;
-  return enter_descriptor(PATH_FCHMOD, FD(0), (__u32)ctx->args[1]);
+  return enter_descriptor(ctx, PATH_FCHMOD, FD(0), (__u32)ctx->args[1]);
 }
 SEC("tracepoint/syscalls/sys_exit_fchmod")
 int exit_fchmod(struct leave *ctx) { return leave_path(ctx); }

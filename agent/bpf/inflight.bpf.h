@@ -1,6 +1,6 @@
 // The system call a thread is in, from its first tracepoint to its second, when its end matters.
 #pragma once
-#include "maps.bpf.h"
+#include "out.bpf.h"
 
 // What is told of a call as it begins.
 struct call {

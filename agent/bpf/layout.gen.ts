@@ -1,8 +1,8 @@
-// Generated from the BTF of sensor.bpf.o by `bun run gen`. Do not edit.
+// Generated from the BTF of sensor.bpf.o and sensor-perf.bpf.o by `bun run gen`. Do not edit.
 export const acceptRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, fd: 48, newFd: 52, family: 56, port: 60, addr: 64, addrSize: 16, size: 80 } as const;
 export const argsRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, argsLen: 48, truncated: 52, faulted: 53, args: 54, argsSize: 8194, size: 8248 } as const;
 export const callRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, op: 48, wantsResult: 52, a: 56, b: 64, text: 72, textSize: 256, second: 328, secondSize: 256, third: 584, thirdSize: 256, size: 840 } as const;
-export const config = { ignorePid: 0, oDirectory: 4, execFilename: 8, execOldPid: 12, prepareInterp: 16, prepareFilename: 20, newtaskPid: 24, newtaskFlags: 28, exitGroupDead: 32, generateSig: 36, generatePid: 40, generateResult: 44, deliverSig: 48, deliverHandler: 52, moduleName: 56, uringReqOpcode: 60, uringSqeOpcode: 64, stateNew: 68, stateFamily: 72, statePort: 76, stateV4: 80, stateV6: 84, size: 88 } as const;
+export const config = { ignorePid: 0, oDirectory: 4, execFilename: 8, execOldPid: 12, prepareInterp: 16, prepareFilename: 20, newtaskPid: 24, newtaskFlags: 28, exitGroupDead: 32, generateSig: 36, generatePid: 40, generateResult: 44, deliverSig: 48, deliverHandler: 52, moduleName: 56, uringReqOpcode: 60, uringSqeOpcode: 64, stateNew: 68, stateFamily: 72, statePort: 76, stateV4: 80, stateV6: 84, asleepNs: 88, size: 96 } as const;
 export const connectRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, fd: 48, datagram: 52, family: 56, port: 60, addr: 64, addrSize: 16, size: 80 } as const;
 export const dnsRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, stream: 48, written: 52, len: 56, payload: 60, payloadSize: 1536, size: 1600 } as const;
 export const execRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, uid: 28, comm: 32, commSize: 16, oldTid: 48, pathLen: 52, path: 56, pathSize: 4096, size: 4152 } as const;
@@ -16,7 +16,7 @@ export const resultRecord = { bootNs: 0, cgroup: 8, kind: 16, pid: 20, tid: 24, 
 export const starts = { bits: 0, bitsSize: 8192, shorter: 8192, size: 8196 } as const;
 export const watchKey = { bits: 0, path: 4, pathSize: 128, size: 132 } as const;
 export const recordKind = { fork: 1, args: 2, interpreter: 3, exec: 4, exit: 5, path: 6, result: 7, connect: 8, listen: 9, call: 10, accept: 11, dns: 12 } as const;
-export const loss = { exec: 0, exit: 1, file: 2, net: 3, tree: 4, args: 5, call: 6, count: 7 } as const;
+export const loss = { exec: 0, exit: 1, file: 2, net: 3, tree: 4, args: 5, call: 6, cpu: 7, count: 8 } as const;
 export const exitCause = { unknown: 0, group: 1, signal: 2, thread: 3 } as const;
 export const pathOp = { open: 1, delete: 2, rename: 3, link: 4, chdir: 5, fchdir: 6, dup: 7, chmod: 8, fchmod: 9 } as const;
 export const callOp = { ptrace: 201, memfd: 202, setuid: 203, module: 204, moduleName: 205, bpf: 206, mount: 207, fsopen: 208, fsconfig: 209, moveMount: 210, preload: 211, uring: 212 } as const;

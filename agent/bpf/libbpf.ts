@@ -20,6 +20,7 @@ const functions = {
   bpf_program__set_log_buf: { args: [P, P, L], returns: I },
   bpf_program__attach_perf_event: { args: [P, I], returns: P },
   bpf_link__destroy: { args: [P], returns: I },
+  bpf_map_create: { args: [I, P, U, U, U, P], returns: I },
   bpf_map__fd: { args: [P], returns: I },
   bpf_map__set_initial_value: { args: [P, P, L], returns: I },
   bpf_map__set_max_entries: { args: [P, U], returns: I },

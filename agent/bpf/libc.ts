@@ -51,25 +51,51 @@ export const mountAt = (type: string, at: string) => (libc.mount(cstr("none"), c
 const MNT_DETACH = 2;
 export const unmount = (at: string) => void libc.umount2(cstr(at), MNT_DETACH);
 
+const CLOCK_MONOTONIC = 1;
 const CLOCK_BOOTTIME = 7;
 const timespec = new BigInt64Array(2);
 
-/** Nanoseconds since boot, suspended time included (clock_gettime(2)). */
-export function bootNowNs(): bigint {
-  libc.clock_gettime(CLOCK_BOOTTIME, timespec);
+function nowNs(clock: number): bigint {
+  libc.clock_gettime(clock, timespec);
   return timespec[0]! * 1_000_000_000n + timespec[1]!;
 }
 
-const perfEventOpenNumber = process.arch === "arm64" ? 241 : 298;
-const PERF_TYPE_TRACEPOINT = 2;
-const PERF_FLAG_FD_CLOEXEC = 8;
+/** Nanoseconds since boot, suspended time included (clock_gettime(2)). */
+export const bootNowNs = () => nowNs(CLOCK_BOOTTIME);
 
-/** A perf event for the tracepoint with this tracefs id (perf_event_open(2)). Programs attached to it run on every CPU. Returns an fd, or a negative errno. */
-export function openTracepoint(id: number): number {
-  const attr = Buffer.alloc(64); // PERF_ATTR_SIZE_VER0
-  attr.writeUInt32LE(PERF_TYPE_TRACEPOINT, 0);
+/** Nanoseconds that this host was suspended since boot, some microseconds more at times, for two clocks are asked one after the other. */
+export function asleepNs(): bigint {
+  const awake = nowNs(CLOCK_MONOTONIC);
+  return bootNowNs() - awake;
+}
+
+const perfEventOpenNumber = process.arch === "arm64" ? 241 : 298;
+const PERF_TYPE_SOFTWARE = 1;
+const PERF_TYPE_TRACEPOINT = 2;
+const PERF_COUNT_SW_BPF_OUTPUT = 10n;
+const PERF_SAMPLE_RAW = 1n << 10n;
+const PERF_WATERMARK = 1n << 14n;
+const PERF_FLAG_FD_CLOEXEC = 8;
+const PERF_ATTR_SIZE_VER0 = 64;
+
+function openPerf(type: number, config: bigint, cpu: number, fill: (attr: Buffer) => void = () => {}): number {
+  const attr = Buffer.alloc(PERF_ATTR_SIZE_VER0);
+  attr.writeUInt32LE(type, 0);
   attr.writeUInt32LE(attr.length, 4);
-  attr.writeBigUInt64LE(BigInt(id), 8);
-  const fd = Number(libc.syscall(perfEventOpenNumber, attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
+  attr.writeBigUInt64LE(config, 8);
+  fill(attr);
+  const fd = Number(libc.syscall(perfEventOpenNumber, attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
   return fd >= 0 ? fd : -errno();
 }
+
+/** A perf event for the tracepoint with this tracefs id (perf_event_open(2)). Programs attached to it run on every CPU. Returns an fd, or a negative errno. */
+export const openTracepoint = (id: number): number => openPerf(PERF_TYPE_TRACEPOINT, BigInt(id), 0);
+
+/** A perf event for what BPF programs on this CPU hand out. Its buffer wakes somebody only after `bytes`. Returns an fd, or a negative errno. */
+export const openOutput = (cpu: number, bytes: number): number =>
+  openPerf(PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, cpu, (attr) => {
+    attr.writeBigUInt64LE(1n, 16); // sample_period
+    attr.writeBigUInt64LE(PERF_SAMPLE_RAW, 24);
+    attr.writeBigUInt64LE(PERF_WATERMARK, 40);
+    attr.writeUInt32LE(bytes, 48); // wakeup_watermark
+  });

@@ -3,13 +3,16 @@ import { type Pointer, ptr } from "bun:ffi";
 import { Unsupported } from "../unsupported.ts";
 import { config as layout } from "./layout.gen.ts";
 import { type Libbpf, openLibbpf } from "./libbpf.ts";
-import { closeFd, cstr, errno, errorText, openTracepoint } from "./libc.ts";
+import { asleepNs, closeFd, cstr, errno, errorText, openTracepoint } from "./libc.ts";
+import type { Way } from "./object.ts";
 import { fields, NO_SUCH_CALL } from "./programs.ts";
 import { numberOf } from "./syscalls.ts";
 import { fieldOffset, tracepointId } from "./tracefs.ts";
 
 export type LoadOptions = {
   readonly object: Uint8Array;
+  /** The way out that this object was compiled for. */
+  readonly way: Way;
   readonly tracefs: string;
   readonly ringBytes: number;
   readonly ignorePid: number;
@@ -24,6 +27,8 @@ export type Loaded = Disposable & {
   readonly lib: Libbpf;
   readonly failures: ReadonlyMap<string, string>;
   readonly raw: boolean;
+  /** What the programs were told at the start. */
+  readonly config: Buffer;
   mapFd(name: string): number;
 };
 
@@ -50,7 +55,7 @@ export function load(options: LoadOptions): Loaded {
     }
     const error = lib.bpf_object__load(object);
     if (error === 0) {
-      const loaded = new LoadedObject(lib, object, failures, raw.length > 0);
+      const loaded = new LoadedObject(lib, object, failures, raw.length > 0, config);
       try {
         options.prepare(loaded);
         handOver(loaded, raw, failures);
@@ -107,6 +112,7 @@ export function listPrograms(bytes: Uint8Array): { name: string; event: string }
 function configFor(options: LoadOptions, list: readonly Program[], failures: Map<string, string>): Buffer {
   const values = Buffer.alloc(layout.size);
   values.writeUInt32LE(options.ignorePid, layout.ignorePid);
+  values.writeBigUInt64LE(asleepNs(), layout.asleepNs);
   values.writeUInt32LE(process.arch === "arm64" ? 0o40000 : 0o200000, layout.oDirectory);
   for (const { name, event } of list) {
     if (idOf(options, event) === undefined && !isRaw(options, event)) failures.set(name, missing(options, event));
@@ -138,12 +144,17 @@ function missing(host: Host, event: string): string {
   return traced ? `${NO_SUCH_CALL} ${event.replace(/^.*sys_(?:enter|exit)_/, "")}` : `this kernel has no tracepoint ${event}`;
 }
 
+/** Where `config` lies. */
+export const configMap: Readonly<Record<Way, string>> = { ring: ".rodata", perf: ".data" };
+
 function setUp(lib: Libbpf, object: Pointer, options: LoadOptions, config: Buffer): void {
-  const rodata = lib.bpf_object__find_map_by_name(object, cstr(".rodata"));
+  const values = lib.bpf_object__find_map_by_name(object, cstr(configMap[options.way]));
   const ring = lib.bpf_object__find_map_by_name(object, cstr("ring"));
-  if (!rodata || !ring) throw new Error("the BPF object lacks .rodata or the ring: run `bun run gen`");
+  if (!values || !ring) throw new Error(`the BPF object lacks ${configMap[options.way]} or the ring: run \`bun run gen\``);
   const error =
-    lib.bpf_map__set_initial_value(rodata, config, BigInt(config.length)) || lib.bpf_map__set_max_entries(ring, options.ringBytes);
+    lib.bpf_map__set_initial_value(values, config, BigInt(config.length)) ||
+    // With perf buffers it is a table of CPUs, which libbpf makes as large as there may be some.
+    (options.way === "ring" ? lib.bpf_map__set_max_entries(ring, options.ringBytes) : 0);
   if (error) throw new Error(`configuring the BPF object: ${errorText(error)}`);
 }
 
@@ -181,13 +192,15 @@ class LoadedObject implements Loaded {
   readonly lib: Libbpf;
   readonly failures: ReadonlyMap<string, string>;
   readonly raw: boolean;
+  readonly config: Buffer;
   readonly links: Pointer[] = [];
   #object: Pointer | undefined;
 
-  constructor(lib: Libbpf, object: Pointer, failures: ReadonlyMap<string, string>, raw: boolean) {
+  constructor(lib: Libbpf, object: Pointer, failures: ReadonlyMap<string, string>, raw: boolean, config: Buffer) {
     this.lib = lib;
     this.failures = failures;
     this.raw = raw;
+    this.config = config;
     this.#object = object;
   }
 
@@ -211,7 +224,7 @@ function notAllowed(error: number): Unsupported {
   const todo =
     Math.abs(error) === EPERM
       ? "run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
-      : "Linux 5.8 or newer with CONFIG_BPF_SYSCALL is needed";
+      : "Linux 5.3 or newer with CONFIG_BPF_SYSCALL is needed";
   return new Unsupported(`bpf(2) refused the sensor: ${errorText(error)}`, todo);
 }
 

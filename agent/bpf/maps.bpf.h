@@ -1,4 +1,4 @@
-// State shared by all programs: the ring, the counters of what did not fit, configuration, and what a thread or process is in the middle of.
+// State shared by all programs: configuration, the counters of what did not fit, and room to put records together.
 #pragma once
 #include "record.bpf.h"
 
@@ -26,13 +26,14 @@ struct config {
   __u32 state_port;
   __u32 state_v4;
   __u32 state_v6;
+  __u64 asleep_ns; // what the boot clock is ahead of the monotonic one; only where a kernel may lack bpf_ktime_get_boot_ns
 };
+#ifdef PERF
+// Written again whenever the host was asleep.
+volatile struct config config SEC(".data") = {};
+#else
 const volatile struct config config = {};
-
-struct {
-  __uint(type, BPF_MAP_TYPE_RINGBUF);
-  __uint(max_entries, 1 << 22);
-} ring SEC(".maps");
+#endif
 
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -77,18 +78,20 @@ struct scratch {
   char to[PATH_BYTES];
   struct scan scan;
   char spare[8];
-  struct { // never read: keeps these in BTF, where the generator finds them
-    enum loss loss;
-    enum near near;
-    enum watch_bits watch;
-    enum name_bits name;
-    enum call_op call;
+  struct { // where out.bpf.h puts the short ones together, when it cannot do it in place
     struct accept_record accept;
     struct fork_record fork;
     struct exit_record exit;
     struct result_record result;
     struct connect_record connect;
     struct listen_record listen;
+  } brief;
+  struct { // never read: keeps these in BTF, where the generator finds them
+    enum loss loss;
+    enum near near;
+    enum watch_bits watch;
+    enum name_bits name;
+    enum call_op call;
     struct watch_key key;
   } exported;
 };
@@ -108,37 +111,6 @@ static __always_inline struct scratch *scratch_of_cpu(void) {
 static __always_inline void count_loss(__u32 what) {
   __u64 *count = bpf_map_lookup_elem(&lost, &what);
   if (count) *count += 1;
-}
-
-static __always_inline void begin(struct record *head, enum record_kind kind) {
-  __u64 id = bpf_get_current_pid_tgid();
-  head->boot_ns = bpf_ktime_get_boot_ns();
-  head->cgroup = bpf_get_current_cgroup_id();
-  head->kind = kind;
-  head->pid = id >> 32;
-  head->tid = (__u32)id;
-  head->uid = (__u32)bpf_get_current_uid_gid();
-  bpf_get_current_comm(head->comm, sizeof head->comm);
-}
-
-// User space polls, so nobody is woken.
-static __always_inline long send(void *record, __u64 size, __u32 loss) {
-  long error = bpf_ringbuf_output(&ring, record, size, BPF_RB_NO_WAKEUP);
-  if (error) count_loss(loss);
-  return error;
-}
-
-static __always_inline void send_result(__u32 op, __s64 value, __u32 near, __u32 loss) {
-  struct result_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
-  if (!r) {
-    count_loss(loss);
-    return;
-  }
-  begin(&r->head, RECORD_RESULT);
-  r->value = value;
-  r->near = near;
-  r->op = op;
-  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline int ignored(void) { return (__u32)(bpf_get_current_pid_tgid() >> 32) == config.ignore_pid; }

@@ -118,8 +118,8 @@ static __always_inline int is_canary(const struct address *to) {
   return to->family == AF_INET && to->v4[0] == 127 && to->port == bpf_htons(CANARY_PORT);
 }
 
-static __always_inline int send_connect(__s32 fd, __u32 datagram, const struct target *to) {
-  struct connect_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
+static __always_inline int send_connect(void *ctx, __s32 fd, __u32 datagram, const struct target *to) {
+  struct connect_record *r = RESERVE(connect);
   if (!r) {
     count_loss(LOSS_NET);
     return 0;
@@ -130,7 +130,7 @@ static __always_inline int send_connect(__s32 fd, __u32 datagram, const struct t
   r->family = to->family;
   r->port = to->port;
   __builtin_memcpy(r->addr, to->addr, sizeof r->addr);
-  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+  SUBMIT(ctx, r, LOSS_NET);
   return 0;
 }
 
@@ -156,7 +156,7 @@ int enter_connect(struct enter *ctx) {
   copy_address(target.addr, &address);
   __u32 tid = (__u32)bpf_get_current_pid_tgid();
   if (!datagram) bpf_map_update_elem(&connecting, &tid, &target, BPF_ANY);
-  return send_connect((__s32)ctx->args[0], datagram, &target);
+  return send_connect(ctx, (__s32)ctx->args[0], datagram, &target);
 }
 
 // TCP connections by whatever else there is: a request of a ring (io_uring), sendto(2) with MSG_FASTOPEN, a system call of a 32-bit program, or one whose
@@ -179,11 +179,11 @@ int sock_set_state(void *ctx) {
   struct target *called = bpf_map_lookup_elem(&connecting, &tid);
   int told = called && same_target(called, &target);
   if (called) bpf_map_delete_elem(&connecting, &tid);
-  return told ? 0 : send_connect(-1, 0, &target);
+  return told ? 0 : send_connect(ctx, -1, 0, &target);
 }
 
-static __always_inline int send_listen(__s32 fd, const struct socket *socket) {
-  struct listen_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
+static __always_inline int send_listen(void *ctx, __s32 fd, const struct socket *socket) {
+  struct listen_record *r = RESERVE(listen);
   if (!r) {
     count_loss(LOSS_NET);
     return 0;
@@ -195,7 +195,7 @@ static __always_inline int send_listen(__s32 fd, const struct socket *socket) {
   r->port = socket ? socket->port : 0;
   __builtin_memset(r->addr, 0, sizeof r->addr);
   if (socket) __builtin_memcpy(r->addr, socket->addr, sizeof r->addr);
-  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+  SUBMIT(ctx, r, LOSS_NET);
   return 0;
 }
 
@@ -220,7 +220,7 @@ int exit_bind(struct leave *ctx) {
   __builtin_memcpy(socket.addr, now.addr, sizeof socket.addr);
   bpf_map_update_elem(&sockets, &key, &socket, BPF_ANY);
   // Datagram sockets never listen(2): a chosen port says that one serves.
-  return socket.datagram && socket.port ? send_listen(now.fd, &socket) : 0;
+  return socket.datagram && socket.port ? send_listen(ctx, now.fd, &socket) : 0;
 }
 
 SEC("tracepoint/syscalls/sys_enter_listen")
@@ -236,7 +236,7 @@ int exit_listen(struct leave *ctx) {
   struct inflight now;
   if (!end_call(&now) || ctx->value < 0) return 0;
   __u64 key = socket_key(now.fd);
-  return send_listen(now.fd, bpf_map_lookup_elem(&sockets, &key));
+  return send_listen(ctx, now.fd, bpf_map_lookup_elem(&sockets, &key));
 }
 
 static __always_inline int begin_accept(struct enter *ctx) {
@@ -257,7 +257,7 @@ static __always_inline int end_accept(struct leave *ctx) {
     if (family != AF_INET && family != AF_INET6) return 0;
     if (!read_address(&peer, (const void *)now.path, sizeof peer)) return 0;
   }
-  struct accept_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
+  struct accept_record *r = RESERVE(accept);
   if (!r) {
     count_loss(LOSS_NET);
     return 0;
@@ -269,7 +269,7 @@ static __always_inline int end_accept(struct leave *ctx) {
   r->port = bpf_ntohs(peer.port);
   __builtin_memset(r->addr, 0, sizeof r->addr);
   if (family) copy_address(r->addr, &peer);
-  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+  SUBMIT(ctx, r, LOSS_NET);
   return 0;
 }
 

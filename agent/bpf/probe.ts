@@ -3,13 +3,14 @@ import { existsSync } from "node:fs";
 import { Unsupported } from "../unsupported.ts";
 import { openKernel } from "./kernel.ts";
 import { openLibbpf } from "./libbpf.ts";
+import type { Way } from "./object.ts";
 import type { CollectorName, Health } from "./programs.ts";
 import { withTracefs } from "./tracefs.ts";
 
 const PROBE_RING_BYTES = 1 << 16;
 
-/** Each thing the sensor needs, then each collector, loaded and attached for a moment. `below` says what there is when BPF cannot be used. Never throws. */
-export function probeHost(below: (because: unknown) => ReadonlyMap<CollectorName, Health>): Map<string, Health> {
+/** Each thing the sensor needs, then each collector, loaded and attached for a moment. `below` says what there is when BPF cannot be used; `way` is taken though there be a better one. Never throws. */
+export function probeHost(below: (because: unknown) => ReadonlyMap<CollectorName, Health>, way?: Way): Map<string, Health> {
   const found = new Map<string, Health>();
   found.set(
     "libbpf",
@@ -23,9 +24,9 @@ export function probeHost(below: (because: unknown) => ReadonlyMap<CollectorName
     })),
   );
   try {
-    using kernel = openKernel({ ignorePid: 0, watch: { read: [], write: [] }, ringBytes: PROBE_RING_BYTES });
+    using kernel = openKernel({ ignorePid: 0, watch: { read: [], write: [] }, ringBytes: PROBE_RING_BYTES, ...(way ? { way } : {}) });
     const btf = existsSync("/sys/kernel/btf/vmlinux") ? "present" : "absent";
-    found.set("bpf", { level: "live", why: `programs load and the ring buffer maps; kernel BTF is ${btf} and not needed` });
+    found.set("bpf", { level: "live", why: `programs load and ${kernel.way}; kernel BTF is ${btf} and not needed` });
     for (const [name, health] of kernel.health) found.set(name, health);
   } catch (error) {
     found.set("bpf", offBecause(error));

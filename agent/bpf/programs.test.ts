@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { Unsupported } from "../unsupported.ts";
 import { openLibbpf } from "./libbpf.ts";
 import { listPrograms } from "./load.ts";
-import { objectBytes } from "./object.ts";
+import { objectBytes, ways } from "./object.ts";
 import { collectorNames, fields, healthOf, programs } from "./programs.ts";
 
 const missing = (() => {
@@ -16,8 +16,8 @@ const missing = (() => {
   }
 })();
 
-test.skipIf(missing !== "")(`every program of the object belongs to a collector${missing}`, () => {
-  const names = listPrograms(objectBytes()).map(({ name }) => name);
+test.skipIf(missing !== "").each(ways)(`every program of the object (%s) belongs to a collector${missing}`, (way) => {
+  const names = listPrograms(objectBytes(way)).map(({ name }) => name);
   expect(names.toSorted()).toEqual(Object.keys(programs).toSorted());
   for (const name of Object.keys(fields)) expect(names).toContain(name);
 });

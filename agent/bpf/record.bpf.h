@@ -32,7 +32,8 @@ enum loss {
   LOSS_TREE = 4, // fork, chdir, or a script's interpreter: no event of its own, but later ones know less
   LOSS_ARGS = 5, // the exec is still reported, with arguments from /proc where it still runs
   LOSS_CALL = 6,
-  LOSS_COUNT = 7,
+  LOSS_CPU = 7, // counted beside another: nobody listens on this CPU
+  LOSS_COUNT = 8,
 };
 
 // How a process may reach a watched path without naming it in full.

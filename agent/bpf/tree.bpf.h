@@ -1,6 +1,6 @@
 // What is known of a process from its first to its last thread: the tree, its way to watched paths, and how it will end.
 #pragma once
-#include "maps.bpf.h"
+#include "out.bpf.h"
 
 // Absent, or 0, for nearly every process. User space clears NEAR_CWD again when it has looked.
 struct {
@@ -60,7 +60,7 @@ struct {
 } turns SEC(".maps");
 
 static __always_inline void take_turn(__u32 pid) {
-  __u64 now = bpf_ktime_get_boot_ns();
+  __u64 now = now_ns();
   bpf_map_update_elem(&turns, &pid, &now, BPF_ANY);
 }
 
@@ -90,7 +90,7 @@ int task_newtask(void *ctx) {
     bpf_map_update_elem(&nears, &child, &inherited, BPF_ANY);
   }
 
-  struct fork_record *r = bpf_ringbuf_reserve(&ring, sizeof *r, 0);
+  struct fork_record *r = RESERVE(fork);
   if (!r) {
     count_loss(LOSS_TREE);
     return 0;
@@ -98,6 +98,6 @@ int task_newtask(void *ctx) {
   begin(&r->head, RECORD_FORK);
   r->child = child;
   r->clone_flags = (__u32)flags;
-  bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+  SUBMIT(ctx, r, LOSS_TREE);
   return 0;
 }

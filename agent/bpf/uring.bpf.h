@@ -15,15 +15,15 @@ SEC("tracepoint/syscalls/sys_enter_io_uring_setup")
 int enter_io_uring_setup(struct enter *ctx) {
   if (ignored() || told_before(CALL_URING, URING_SETUP, 0)) return 0;
   struct call call = {.flags = URING_SETUP};
-  return enter_call(&call, CALL_URING, 1);
+  return enter_call(ctx, &call, CALL_URING, 1);
 }
 CALL_END(io_uring_setup)
 
-static __always_inline int asked(__u8 opcode) {
+static __always_inline int asked(void *ctx, __u8 opcode) {
   if (opcode > 63 || !(TOLD_OPS >> opcode & 1) || ignored()) return 0;
   if (told_before(CALL_URING, opcode, 0)) return 0;
   struct call call = {.flags = opcode};
-  return enter_call(&call, CALL_URING, 0);
+  return enter_call(ctx, &call, CALL_URING, 0);
 }
 
 // Linux 6.3 and later, and before.
@@ -31,11 +31,11 @@ SEC("tracepoint/io_uring/io_uring_submit_req")
 int uring_submit_req(void *ctx) {
   __u8 opcode = 0;
   field(ctx, config.uring_req_opcode, opcode);
-  return asked(opcode);
+  return asked(ctx, opcode);
 }
 SEC("tracepoint/io_uring/io_uring_submit_sqe")
 int uring_submit_sqe(void *ctx) {
   __u8 opcode = 0;
   field(ctx, config.uring_sqe_opcode, opcode);
-  return asked(opcode);
+  return asked(ctx, opcode);
 }

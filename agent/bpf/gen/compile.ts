@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Way } from "../object.ts";
 
 /** Directory of the C sources. */
 export const sourceDir = new URL("..", import.meta.url).pathname;
@@ -26,17 +27,20 @@ export function clangVersion(): string | undefined {
   return /clang version (\d+\.\d+\.\d+)/.exec(stdout.toString())?.[1];
 }
 
+/** File of each object, beside the sources. */
+export const objectFiles: Readonly<Record<Way, string>> = { ring: "sensor.bpf.o", perf: "sensor-perf.bpf.o" };
+
 /**
- * Compiles sensor.bpf.c and returns the object, debug sections dropped (BTF stays). Needs clang, llvm-strip and libbpf's headers
+ * Compiles sensor.bpf.c for one way out of the kernel and returns the object, debug sections dropped (BTF stays). Needs clang, llvm-strip and libbpf's headers
  * (Debian: clang llvm libbpf-dev). Throws with the compiler's words. No path of this machine gets into the object.
  */
-export function compile(): Uint8Array {
+export function compile(way: Way): Uint8Array {
   const dir = mkdtempSync(join(tmpdir(), "picket-gen-"));
   try {
     const out = join(dir, "sensor.bpf.o");
     const include = `/usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`;
     const flags = ["-O2", "-g", "-target", "bpf", "-mcpu=v2", "-Wall", "-Werror", "-I", include, "-fdebug-compilation-dir=."];
-    run(["clang", ...flags, "-c", "sensor.bpf.c", "-o", out]);
+    run(["clang", ...flags, ...(way === "perf" ? ["-DPERF"] : []), "-c", "sensor.bpf.c", "-o", out]);
     run(["llvm-strip", "--strip-debug", out]);
     return new Uint8Array(readFileSync(out));
   } finally {

@@ -5,16 +5,20 @@ import { elfSections } from "./elf.ts";
 const exported = (name: string) => name.endsWith("_record") || ["record", "config", "watch_key", "starts"].includes(name);
 const exportedEnums = ["record_kind", "loss", "exit_cause", "path_op", "call_op", "near", "watch_bits", "name_bits"];
 
-/** The text of layout.gen.ts for a compiled object. Throws when `config` is not alone in .rodata: the loader writes it whole. */
+/** Where `config` lies: read-only, or written again while programs run. */
+const configSections = [".rodata", ".data"];
+
+/** The text of layout.gen.ts for a compiled object. Throws when `config` is not alone in its section: the loader writes it whole. */
 export function layoutOf(object: Uint8Array): string {
   const sections = elfSections(object);
   const btf = sections.get(".BTF");
   if (!btf) throw new Error("the object has no .BTF section: compile with -g");
   const { structs, enums } = parseBtf(btf);
-  const rodata = sections.get(".rodata")?.length;
-  if (rodata !== structs.get("config")?.size) throw new Error(`.rodata holds ${rodata} bytes, not only struct config`);
+  const held = configSections.find((name) => sections.has(name)) ?? "no section";
+  const bytes = sections.get(held)?.length;
+  if (bytes !== structs.get("config")?.size) throw new Error(`${held} holds ${bytes} bytes, not only struct config`);
 
-  const lines = ["// Generated from the BTF of sensor.bpf.o by `bun run gen`. Do not edit."];
+  const lines = ["// Generated from the BTF of sensor.bpf.o and sensor-perf.bpf.o by `bun run gen`. Do not edit."];
   for (const [name, struct] of [...structs].filter(([name]) => exported(name)).sort(byName)) {
     lines.push(`export const ${camel(name)} = ${layout(struct)} as const;`);
   }

@@ -1,16 +1,21 @@
 // `bun run gen`: compiles the kernel side and writes what user space must know about it. The results are committed, so that nobody else needs a compiler.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { clangVersion, compile, sourceDir, sourceHash } from "./compile.ts";
+import { ways } from "../object.ts";
+import { clangVersion, compile, objectFiles, sourceDir, sourceHash } from "./compile.ts";
 import { layoutOf } from "./layout.ts";
 
-const object = compile();
+const objects = { ring: compile("ring"), perf: compile("perf") };
+const sha256 = (bytes: Uint8Array) => new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+const layout = layoutOf(objects.ring);
+if (layoutOf(objects.perf) !== layout)
+  throw new Error("the two objects are laid out differently: nothing but the way out may depend on PERF");
 const manifest = {
   sources: sourceHash(),
   clang: clangVersion(),
-  object: new Bun.CryptoHasher("sha256").update(object).digest("hex"),
+  objects: { ring: sha256(objects.ring), perf: sha256(objects.perf) },
 };
-writeFileSync(join(sourceDir, "sensor.bpf.o"), object);
-writeFileSync(join(sourceDir, "layout.gen.ts"), layoutOf(object));
+for (const way of ways) writeFileSync(join(sourceDir, objectFiles[way]), objects[way]);
+writeFileSync(join(sourceDir, "layout.gen.ts"), layout);
 writeFileSync(join(sourceDir, "manifest.gen.json"), `${JSON.stringify(manifest, null, 2)}\n`);
-console.log(`sensor.bpf.o: ${object.length} bytes, clang ${manifest.clang}`);
+for (const way of ways) console.log(`${objectFiles[way]}: ${objects[way].length} bytes, clang ${manifest.clang}`);
