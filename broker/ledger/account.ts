@@ -19,6 +19,13 @@ import { Held } from "./held.ts";
 /** What has a number and an end: each is a part of what its epoch numbered. */
 type Settled = "evicted" | "power" | "refused" | "unexplained";
 
+/**
+ * Numbers an epoch can have, and what can be lost in one report: a year at full speed. Whoever had a device for a minute could otherwise claim so much that nothing
+ * could be entered any more, and the device's losses would be silent from then on.
+ */
+const MOST_NUMBERED = 2 ** 36;
+const MOST_LOST = 2 ** 40;
+
 type Page = { readonly row: LedgerEpoch; readonly waiting: Held; readonly before: ReadonlyMap<number, number> };
 
 export class Account {
@@ -52,7 +59,7 @@ export class Account {
   /** The epoch is known to have come to `end`: its numbers wait, in these hours. */
   number(epoch: string, end: number, place: (count: number) => ReadonlyMap<number, number>): void {
     const { row, waiting } = this.#page(epoch);
-    const more = this.#allow(end - row.numbered);
+    const more = this.#allow(Math.min(end, MOST_NUMBERED) - row.numbered);
     if (more <= 0) return;
     row.numbered += more;
     for (const [hour, count] of place(more)) {
@@ -114,7 +121,7 @@ export class Account {
 
   /** Loss that never had a number. `guessed` says that nobody knows the hours. Returns how much of it fits. */
   lose(term: "kernel" | "shed", count: number, place: (count: number) => ReadonlyMap<number, number>, guessed: boolean): number {
-    const fits = this.#allow(count);
+    const fits = this.#allow(Math.min(count, MOST_LOST));
     for (const [hour, part] of place(fits)) {
       this.#enter(hour, term, part);
       if (guessed) this.#enter(hour, guessOf[term], part);
