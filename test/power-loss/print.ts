@@ -9,8 +9,17 @@ const ofDisk = ({ unflushed, lost, torn }: Cut) => `${unflushed} writes not flus
 const ofRow = ({ device, caused, stored, lost, unexplained, duplicates, alerts }: Row) =>
   `  ${device}: caused ${caused} = stored ${stored} + power ${lost.power} + evicted ${lost.evicted} + shed ${lost.shed} + kernel ${lost.kernel}; unexplained ${unexplained}, twice ${duplicates}; alerts ${alerts.found} of ${alerts.expected}`;
 
-const ofDifferences = (differences: readonly string[]) =>
-  differences.length === 0 ? ["  balanced"] : differences.map((what) => `  DOES NOT BALANCE: ${what}`);
+/** More of them say nothing new. */
+const MOST_SHOWN = 20;
+
+function ofDifferences(differences: readonly string[]): string[] {
+  if (differences.length === 0) return ["  balanced"];
+  const more = differences.length - MOST_SHOWN;
+  return [
+    ...differences.slice(0, MOST_SHOWN).map((what) => `  DOES NOT BALANCE: ${what}`),
+    ...(more > 0 ? [`  DOES NOT BALANCE: and ${more} more`] : []),
+  ];
+}
 
 export const printSite = ({ rounds, rows, differences }: SiteResult): string =>
   [
