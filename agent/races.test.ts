@@ -134,7 +134,8 @@ describe.skipIf(cannotRun !== "")(`on this kernel${cannotRun}`, () => {
         parent: { exe: races },
         ancestors: expect.arrayContaining([expect.objectContaining({ pid })]),
       });
-    expect(it.sensor.lost()).toEqual({ kernel: 0 });
+    it.sensor.poll();
+    expect(it.sensor.lost(), `of which collector: ${JSON.stringify(it.all("sensor.lost").map(({ body }) => body))}`).toEqual({ kernel: 0 });
   }, 60_000);
 
   describe("scripts", () => {

@@ -328,7 +328,8 @@ describe.skipIf(cannotRun !== "").each(steps)(`on this kernel, step %s${cannotRu
       .map(({ body }) => Number(body.process.argv[2]));
     expect(numbers).toEqual(Array.from({ length: 2_000 }, (_, index) => index));
     expect(it.all("process.exit", ({ process }) => process.ppid === pid && process.argv[1] === "burst")).toHaveLength(2_000);
-    expect(it.sensor.lost()).toEqual({ kernel: 0 });
+    it.sensor.poll();
+    expect(it.sensor.lost(), `of which collector: ${JSON.stringify(it.all("sensor.lost").map(({ body }) => body))}`).toEqual({ kernel: 0 });
   }, 60_000);
 });
 

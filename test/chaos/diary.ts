@@ -42,8 +42,9 @@ export type Run = {
   readonly unsure: Set<number>;
   /** The number after the last that is sure. */
   next: number;
-  /** When each attempt without a number was made. */
-  readonly shed: number[];
+  /** Attempts that got no number; of those of the turn in which the run ended, the count may have ended with it. */
+  shed: number;
+  shedUnsure: number;
   readonly acknowledged: Set<number>;
 };
 
@@ -62,7 +63,7 @@ export function readDiary(path: string): Run[] {
         attempts: new Map(),
         unsure: new Set(),
         next: 0,
-        shed: [],
+        ...{ shed: 0, shedUnsure: 0 },
         acknowledged: new Set(),
       };
       runs.set(run.epoch, run);
@@ -75,11 +76,13 @@ export function readDiary(path: string): Run[] {
       run!.unsure.add(last.seq);
     } else if (word === "turn") {
       run!.unsure.clear();
+      run!.shed += run!.shedUnsure;
+      run!.shedUnsure = 0;
       run!.next = Number(fields[0]);
     } else if (word === "shed") {
       run!.attempts.delete(last!.seq);
       run!.unsure.delete(last!.seq);
-      run!.shed.push(last!.attempt.atMs);
+      run!.shedUnsure++;
     } else if (word === "ack") {
       for (const seq of fields[1]!.split(",")) runs.get(fields[0]!)?.acknowledged.add(Number(seq));
     }

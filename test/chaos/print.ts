@@ -12,7 +12,6 @@ const columns: [title: string, of: (row: Row) => number][] = [
   ["shed", (row) => row.lost.shed],
   ["evicted", (row) => row.lost.evicted],
   ["power", (row) => row.lost.power],
-  ["at kill", (row) => row.lost.atKill],
   ["unexplained", (row) => row.unexplained],
   ["twice", (row) => row.duplicates],
   ["acked", (row) => row.acknowledged],

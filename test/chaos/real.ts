@@ -12,7 +12,13 @@ export type RealFacts = {
   /** What waits in its buffer, as "epoch:seq". */
   readonly held: ReadonlySet<string>;
   readonly ends: readonly End[];
+  /** When the machine started, by its clock: what turns times of events into those of deeds. */
+  readonly bootedMs: number;
 };
+
+/** What the agent says after a kill. A look may come between the time a kill is noted and the kill, and clocks are read in steps. */
+const BLIND = /^nothing was seen for [\d.]+ s, (\S+) to (\S+): the agent was (?:killed|stopped)/;
+const KILL_MS = 200;
 
 /**
  * Numbers may be missing only as far as they are counted as lost. A deed may be unseen when the agent was killed before it told anything later, or as far as the agent
@@ -43,6 +49,13 @@ export function accountReal(facts: RealFacts, books: Books): Account {
   const seen = countBy([...stored.values()].flatMap((event) => (event.type === "process.exec" ? [event.body.process.exe] : [])));
   const unseen = done.filter(({ exe }) => !seen.has(exe));
   const unread = ends.map((end) => unreadBefore(end, done, seen));
+  const blind = [...stored.values()].flatMap((event) => {
+    const [, from, to] = (event.type === "sensor.state" && event.body.collector === "sensor" && BLIND.exec(event.body.why)) || [];
+    return from && to ? [{ fromMs: Date.parse(from) - facts.bootedMs, toMs: Date.parse(to) - facts.bootedMs }] : [];
+  });
+  for (const { atMs } of ends)
+    if (!blind.some(({ fromMs, toMs }) => fromMs - KILL_MS <= atMs && atMs <= toMs + KILL_MS))
+      differences.push({ device, what: `ended at ${atMs} ms since boot, and does not say that it was blind then` });
   const isLate = (atMs: number) => unread.some(({ fromMs, toMs }) => atMs > fromMs && atMs <= toMs);
   const connected = [...stored.values()].filter((event) => event.type === "net.connect" && event.body.net.dstPort === port).length;
   const unconnected = connections.length - connected;
@@ -68,14 +81,14 @@ export function accountReal(facts: RealFacts, books: Books): Account {
       device,
       caused: stored.size + missing.length + ledger.shed + ledger.kernel,
       stored: stored.size,
-      lost: { kernel: ledger.kernel, shed: ledger.shed, evicted, power, atKill: 0 },
+      lost: { kernel: ledger.kernel, shed: ledger.shed, evicted, power },
       unexplained: unexplained.length,
       duplicates,
       acknowledged: 0,
       alerts: { expected: marks.length, found: marks.filter(({ exe }) => alerted.has(exe)).length },
     },
     differences,
-    note: `${device}: ${done.length} programs were run before its eyes and ${done.length - unseen.length} are told (${unseen.length - early.length} were not read before a kill, for at most ${Math.max(0, ...unread.filter(({ fromMs }) => fromMs > 0).map(({ fromMs, toMs }) => toMs - fromMs))} ms); of ${connections.length} connections ${connected}`,
+    note: `${device}: ${done.length} programs were run before its eyes and ${done.length - unseen.length} are told (${unseen.length - early.length} were not read before a kill, for at most ${Math.max(0, ...unread.filter(({ fromMs }) => fromMs > 0).map(({ fromMs, toMs }) => toMs - fromMs))} ms); of ${connections.length} connections ${connected}; blind for ${(blind.reduce((sum, { fromMs, toMs }) => sum + toMs - fromMs, 0) / 1000).toFixed(1)} s after ${ends.length} kills, as it says`,
   };
 }
 

@@ -94,7 +94,6 @@ export function balance(world: World, seconds: number): Sheet {
       {
         device: name,
         runs: readDiary(diary),
-        ends: world.programs.get(fleet)!.ends,
         jumped: ["broker", fleet].some((host) => (world.clocks.get(host)?.jumps() ?? 0) > 0),
       },
       books,
@@ -103,7 +102,10 @@ export function balance(world: World, seconds: number): Sheet {
   if (world.deeds)
     accounts.push(
       accountReal(
-        { device: AGENT, deeds: world.deeds, held: heldBy(join(world.dir, "agent-state", AGENT)), ends: world.programs.get("agent")!.ends },
+        {
+          ...{ device: AGENT, deeds: world.deeds, held: heldBy(join(world.dir, "agent-state", AGENT)) },
+          ...{ ends: world.programs.get("agent")!.ends, bootedMs: Date.now() - bootNowMs() },
+        },
         books,
       ),
     );

@@ -4,11 +4,8 @@ import { eventId, type SensorEvent } from "../../protocol/event.ts";
 import type { LedgerTerms } from "../../protocol/ledger.ts";
 import type { Books } from "./books.ts";
 import type { Attempt, Run } from "./diary.ts";
-import type { End } from "./programs.ts";
 import { draftOf, LOCAL_RULE, SITE_RULE } from "./workload.ts";
 
-/** What a kill may take: counts are told each second, and a busy machine may be late. */
-const AT_KILL_MS = 1500;
 /** Most events an agent makes of itself between two looks of the diary, a tenth of a second. */
 const OWN_AT_KILL = 10;
 
@@ -19,8 +16,6 @@ export type Lost = {
   readonly evicted: number;
   /** Lost with a run that did not end in order: within the bound the device gave. */
   readonly power: number;
-  /** Let go of in the last second before a kill, which took the count with it. */
-  readonly atKill: number;
 };
 
 export type Row = {
@@ -42,8 +37,6 @@ export type Account = { readonly row: Row; readonly differences: readonly Differ
 export type DeviceFacts = {
   readonly device: string;
   readonly runs: readonly Run[];
-  /** When the process it runs in ended. */
-  readonly ends: readonly End[];
   /** Whether a clock jumped: then what would be one alert may be several, and only its events are counted. */
   readonly jumped: boolean;
 };
@@ -70,7 +63,10 @@ export function account(facts: DeviceFacts, books: Books): Account {
   );
   const byEpoch = new Map(runs.map((run) => [run.epoch, run]));
   for (const event of stored.values()) {
-    const wrong = judge(device, event, byEpoch.get(event.epoch)?.attempts.get(event.seq), unruled.has(event.epoch));
+    const run = byEpoch.get(event.epoch);
+    // The number of an attempt that a kill undid is given to what the next run tells of that kill.
+    const isUndone = run?.unsure.has(event.seq) && event.type === "sensor.lost";
+    const wrong = judge(device, event, isUndone ? undefined : run?.attempts.get(event.seq), unruled.has(event.epoch));
     if (wrong) differ(event.epoch, event.seq, wrong);
   }
   for (const run of runs)
@@ -83,13 +79,15 @@ export function account(facts: DeviceFacts, books: Books): Account {
     const invented = books.numbered(device, epoch) - Math.max(next, ...unsure) - OWN_AT_KILL;
     if (invented > 0) differences.push({ device, epoch, what: `${invented} numbers are in the ledger that were never given` });
   }
-  const shed = runs.flatMap((run) => run.shed.map((atMs) => isAtKill(atMs, run, facts.ends)));
+  const shed = runs.reduce((sum, run) => sum + run.shed, 0);
+  const unsure = runs.reduce((sum, run) => sum + run.shedUnsure, 0);
   const numbered = explainMissing(missing, ledger);
-  const unnumbered = explainShed(shed, ledger.shed);
+  const untold = Math.max(0, shed - ledger.shed);
+  const invented = Math.max(0, ledger.shed - shed - unsure);
   for (const { epoch, seq } of numbered.unexplained) differ(epoch, seq, "is neither stored nor counted as lost");
   const say = (what: string) => void differences.push({ device, what });
-  if (unnumbered.unexplained > 0) say(`let go of ${unnumbered.unexplained} events more than the ledger says`);
-  if (unnumbered.overcounted > 0) say(`let go of ${unnumbered.overcounted} events less than the ledger says`);
+  if (untold > 0) say(`let go of ${untold} events more than the ledger says`);
+  if (invented > 0) say(`let go of ${invented} events less than the ledger says`);
   for (const wrong of judgeLedger(ledger, { stored: stored.size, missing: missing.length })) say(wrong);
 
   const alerts = checkAlerts(facts, [...stored.values()], books.alerts);
@@ -97,10 +95,10 @@ export function account(facts: DeviceFacts, books: Books): Account {
   return {
     row: {
       device,
-      caused: stored.size + missing.length + shed.length,
+      caused: stored.size + missing.length + Math.max(shed, ledger.shed),
       stored: stored.size,
-      lost: { kernel: ledger.kernel, shed: unnumbered.shed, evicted: numbered.evicted, power: numbered.power, atKill: unnumbered.atKill },
-      unexplained: numbered.unexplained.length + unnumbered.unexplained,
+      lost: { kernel: ledger.kernel, shed: ledger.shed, evicted: numbered.evicted, power: numbered.power },
+      unexplained: numbered.unexplained.length + untold,
       duplicates,
       acknowledged: runs.reduce((sum, run) => sum + run.acknowledged.size, 0),
       alerts: { expected: alerts.expected, found: alerts.found },
@@ -136,11 +134,6 @@ function missingOf(run: Run, stored: ReadonlyMap<string, SensorEvent>, numbered:
   return missing;
 }
 
-function isAtKill(atMs: number, run: Run, ends: readonly End[]): boolean {
-  const end = ends.find((one) => one.atMs >= run.startedMs);
-  return end !== undefined && atMs >= end.atMs - AT_KILL_MS;
-}
-
 /** Gives each missing number a reason as far as the ledger has any. */
 export function explainMissing(missing: readonly Missing[], ledger: LedgerTerms) {
   const evicted = Math.min(missing.length, ledger.evicted);
@@ -157,13 +150,6 @@ export function judgeLedger(ledger: LedgerTerms, truth: { readonly stored: numbe
   for (const term of ["unexplained", "waiting", "refused"] as const)
     if (ledger[term] > 0) wrong.push(`has ${ledger[term]} events ${term} by the ledger`);
   return wrong;
-}
-
-/** `shed` says of each event let go of whether that was just before a kill. */
-function explainShed(shed: readonly boolean[], said: number) {
-  const told = Math.min(said, shed.length);
-  const atKill = Math.min(shed.length - told, shed.filter(Boolean).length);
-  return { shed: told, atKill, unexplained: shed.length - told - atKill, overcounted: Math.max(0, said - shed.length) };
 }
 
 /** Each event that should alert is in one alert of its rule and program, and counted once. */
