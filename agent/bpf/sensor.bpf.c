@@ -1,4 +1,5 @@
-// One object for every kernel: plain tracepoints and helpers only (Linux 5.8 on), no CO-RE and no kernel BTF, the same bytes on x86_64 and aarch64.
+// Plain tracepoints and helpers only, no CO-RE and no kernel BTF, the same bytes on x86_64 and aarch64. Compiled twice: for kernels with ring buffers (Linux 5.8), and with
+// PERF for those without (5.3).
 #include "tree.bpf.h"
 #include "exec.bpf.h"
 #include "exit.bpf.h"
