@@ -56,7 +56,7 @@ function answer(result: Pick<CommandResult, "ok" | "code" | "message">): void {
 }
 
 const names =
-  "up tui alerts alert devices device isolate release settings events token mesh sink doctor operator site broker detector rules replay demo".split(
+  "up tui alerts alert devices device isolate release settings events token mesh sink doctor operator site broker detector rules model hunt replay demo".split(
     " ",
   );
 test("--help lists every command, and each has its own", async () => {
@@ -103,6 +103,7 @@ test.each([
   "site show",
   "rules check",
   "rules match",
+  "hunt",
   "replay",
 ])("%s --help has an example", async (name) => {
   const { out, code } = await picket(...name.split(" "), "--help");
@@ -188,6 +189,36 @@ test("devices and alerts as tables and as JSON", async () => {
   expect((await picket("alerts", "--severity", "low")).out).toBe("No alert matches.\n");
 });
 
+test("devices in trouble come first, and the sum of all last", async () => {
+  const add = (id: string, over: Parameters<typeof madeDevice>[1]) => site.devices.set(id, madeDevice(id, over));
+  add("a-quiet", {});
+  add("old", { trust: "revoked", presence: "offline" });
+  add("lossy", { coverage: { stored: 900, lost: 100, ratio: 0.9 } });
+  add("shot", { presence: "offline", away: { how: "killed", sinceMs: 1 } });
+  add("struck", { openAlerts: 3 });
+  const rows = (await picket("devices")).out.trim().split("\n").slice(1);
+  expect(rows.slice(0, -1).map((row) => row.split(" ")[0])).toEqual(["struck", "shot", "lossy", "a-quiet", "gw-014", "old"]);
+  expect(rows.at(-1)).toBe("6 devices: 4 online, 1 away, 1 with open alerts, 1 with lost events, 1 revoked");
+});
+
+test("one device: what does not work and what to do, and which settings from the site it runs", async () => {
+  const packs = [
+    { kind: "settings", dev: "*", version: 4 },
+    { kind: "settings", dev: "gw-014", version: 1, refused: { version: 2, why: "canaryS: takes 10 to 300" } },
+  ];
+  site.devices.set("gw-014", madeDevice("gw-014", { status: madeOnline({ packs, held: ["metricsS"] }) }));
+  const { out } = await picket("device", "gw-014");
+  expect(out).toMatch(/sensor +network is degraded: syscalls:\* tracepoints are missing\. To do: Update the kernel/);
+  expect(out).toMatch(
+    /settings +REFUSES version 2 of its own: canaryS: takes 10 to 300; version 4 for the whole site, version 1 of its own; its own configuration keeps metricsS\n/,
+  );
+});
+
+test("alerts of a device that is not there are no empty answer", async () => {
+  expect(await picket("alerts", "--device", "gw-014")).toMatchObject({ out: "No alert matches.\n", code: 0 });
+  expect(await picket("alerts", "--device", "nosuch")).toMatchObject({ out: "", err: expect.stringContaining("nosuch"), code: 1 });
+});
+
 test("an alert is shown, and judged by the start of its id", async () => {
   const alert = madeAlert("a");
   site.alerts.set(alert.id, alert);
@@ -270,6 +301,14 @@ test("events are NDJSON with their ids, all pages of them", async () => {
       .map((line) => JSON.parse(line).id),
   ).toEqual(["gw-014:k3m9x0qa:41", "gw-014:k3m9x0qa:42"]);
   expect((await picket("events", "--type", "net.connect")).out).toMatch(/gw-014 {2}net\.connect {2}tcp to 203\.0\.113\.9:4444/);
+});
+
+test("events that the limit left out are told of; a limit to what has no end is refused", async () => {
+  const { out, err, code } = await picket("events", "--limit", "1");
+  expect([out.trim().split("\n").length, code]).toEqual([1, 0]);
+  expect(err).toContain("there are later events too");
+  expect((await picket("events", "--limit", "2")).err).toBe("");
+  expect(await picket("events", "--limit", "5", "--follow")).toMatchObject({ code: 2, err: expect.stringContaining("exclude each other") });
 });
 
 test("--follow prints what arrives, also after the connection was lost, each once", async () => {

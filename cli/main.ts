@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 // The `picket` command. It finds the command that was asked for and loads no other, so that each starts fast.
 import { untrusted } from "@picket/tui/untrusted";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help, type Option } from "commander";
 import { explain } from "./failure.ts";
 import packageJson from "./package.json" with { type: "json" };
 
@@ -62,9 +62,14 @@ export async function run(args: readonly string[]): Promise<number> {
 
 function overrideExit(command: Command): void {
   for (const sub of command.commands) {
-    sub.exitOverride().configureHelp({ showGlobalOptions: true });
+    sub.exitOverride().configureHelp({ showGlobalOptions: true, visibleGlobalOptions });
     overrideExit(sub);
   }
+}
+
+/** Those that hold here too: an option that a command has itself hides its parent's. */
+function visibleGlobalOptions(this: Help, command: Command): Option[] {
+  return Help.prototype.visibleGlobalOptions.call(this, command).filter(({ long }) => !command.options.some((own) => own.long === long));
 }
 
 if (import.meta.main) {

@@ -94,7 +94,23 @@ const screens: [string, ConsoleState, RegExp[]][] = [
     [/far-away +OFFLINE +3 min/, /lossy +online .* 99\.68 %/, /shut .*ISOLATED/, /new +never seen/, /gone +revoked/],
   ],
   ["no devices", state({ ...full, alerts: [], devices: [] }, { kind: "list", list: "devices" }), [/picket token create/]],
-  ["one device", state(full, openDevice, history), [/network +not isolated/, /DEGRADED/, /Update the kernel/]],
+  ["one device", state(full, openDevice, history), [/network +not isolated/, /DEGRADED/, /missing\. To do: Update the kernel/]],
+  [
+    "one device with settings from the site",
+    state(
+      {
+        ...full,
+        devices: [madeDevice("gw-014", { status: madeOnline({ packs: [{ kind: "settings", dev: "*", version: 4 }], held: ["canaryS"] }) })],
+      },
+      openDevice,
+    ),
+    [/settings +version 4 for the whole site; its own configuration\s+keeps\s+canaryS/],
+  ],
+  [
+    "one device: how many alerts, the worst first, before all else",
+    state(full, { kind: "open", view: { kind: "device", id: "gw-014" } }, { ...history, ledger: madeLedger(nowMs) }),
+    [/open alerts +1 CRITICAL, 40 medium[\s\S]*network +not isolated/],
+  ],
   [
     "one device with its ledger",
     state(full, openDevice, { ...history, ledger: madeLedger(nowMs) }),
@@ -154,6 +170,11 @@ const screens: [string, ConsoleState, RegExp[]][] = [
     "a dead detector",
     state({ ...full, site: { ...site, detector: { connected: false, lagBatches: 7, cursor: 1, refused: 0 } } }),
     [/! the detector is not connected: 7 batches wait/],
+  ],
+  [
+    "a late detector",
+    state({ ...full, site: { ...site, detector: { connected: true, lagBatches: 986, lagSeconds: 95, cursor: 1, refused: 0 } } }),
+    [/! the detector is 1 min behind, 986 batches wait: new alerts come late/],
   ],
 ];
 

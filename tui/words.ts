@@ -1,6 +1,8 @@
 // How the console and the command line say things. One wording for one state, everywhere.
 import type { Alert, AlertOrigin } from "@picket/protocol/alert";
+import { WHOLE_SITE } from "@picket/protocol/pack";
 import type { CommandRecord, Device } from "@picket/protocol/rest";
+import type { Capability, OnlineStatus } from "@picket/protocol/status";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -133,3 +135,23 @@ function waitingWords(name: string, device: Device | undefined, nowMs: number): 
 
 /** "south", or "south (vouched for by north)" for a site that is no peer of ours. */
 export const originWords = ({ site, via, trust }: AlertOrigin): string => (trust === "peer" ? site : `${site} (vouched for by ${via})`);
+
+const sentence = (text: string) => (/[.!?]$/.test(text) ? text : `${text}.`);
+
+/** Why something does not work, and what to do. */
+export const whyWords = ({ why, todo }: Pick<Capability, "why" | "todo">): string => (todo ? `${sentence(why)} To do: ${todo}` : why);
+
+/** Which settings from the site a device runs: "version 4 for the whole site, version 1 of its own; its own configuration keeps canaryS". `refused`: not all that was set for it. */
+export function settingsWords({ packs, held = [] }: Pick<OnlineStatus, "packs" | "held">): { words: string; refused: boolean } {
+  if (!packs) return { words: "its agent knows no settings from the site: upgrade it", refused: false };
+  const ofSettings = packs
+    .filter(({ kind }) => kind === "settings")
+    .toSorted((a, b) => Number(b.dev === WHOLE_SITE) - Number(a.dev === WHOLE_SITE));
+  const whose = (dev: string) => (dev === WHOLE_SITE ? "for the whole site" : "of its own");
+  const runs = ofSettings.filter(({ version }) => version > 0).map(({ dev, version }) => `version ${version} ${whose(dev)}`);
+  const refused = ofSettings.flatMap(({ dev, refused }) =>
+    refused ? [`REFUSES version ${refused.version} ${whose(dev)}: ${refused.why}`] : [],
+  );
+  const keeps = held.length > 0 ? [`its own configuration keeps ${held.join(", ")}`] : [];
+  return { words: [...refused, runs.join(", ") || "none from the site", ...keeps].join("; "), refused: refused.length > 0 };
+}

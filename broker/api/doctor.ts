@@ -81,7 +81,7 @@ function detectorFindings({ detector }: SiteStatus): Finding[] {
   if (!detector.connected)
     return [
       error(
-        `No detector is connected: events are kept (${detector.lagBatches} batches wait), but nothing raises alerts.`,
+        `No detector is connected: events are kept (${detector.lagBatches + (detector.aside?.batches ?? 0)} batches wait), but nothing raises alerts.`,
         "Start it: `picket up` runs both, `picket detector` runs it alone",
       ),
     ];

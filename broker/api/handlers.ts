@@ -19,14 +19,16 @@ type Input<N extends RouteName> = {
 };
 export type Handlers = { readonly [N in RouteName]: (input: Input<N>) => Promise<ResponseOf<N>> };
 
+const PEERS = "`picket mesh list` shows those there are";
+
 export function handlers(deps: ApiDeps): Handlers {
   const device = ({ id }: ParamsOf<"device">) => {
     const found = deps.devices.get(id);
     if (!found) throw new Refused("not-found", `There is no device "${id}" at this site`, "`picket devices` lists them");
     return found;
   };
-  const known = <T>(found: T | undefined, what: string): T => {
-    if (found === undefined) throw new Refused("not-found", `There is no ${what}`);
+  const known = <T>(found: T | undefined, what: string, hint?: string): T => {
+    if (found === undefined) throw new Refused("not-found", `There is no ${what}`, hint);
     return found;
   };
   return {
@@ -89,7 +91,8 @@ export function handlers(deps: ApiDeps): Handlers {
     packs: async () => ({ packs: deps.packs.list() }),
     putPack: async ({ body, operator }) => ({ pack: await deps.packs.put(body.jws, operator) }),
     sinks: async () => ({ sinks: deps.sinks.status() }),
-    testSink: async ({ params }) => known(await deps.sinks.test(params.name), `sink "${params.name}"`),
+    testSink: async ({ params }) =>
+      known(await deps.sinks.test(params.name), `sink "${params.name}"`, "`picket sink list` shows those there are"),
     mesh: async () => deps.mesh.status(),
     meshInvite: async ({ body, operator }) => deps.mesh.invite({ ...body, operator }),
     meshJoin: async ({ body, operator }) => {
@@ -98,13 +101,14 @@ export function handlers(deps: ApiDeps): Handlers {
         peer: known(
           deps.mesh.status().peers.find((peer) => peer.site === site),
           `peer "${site}"`,
+          PEERS,
         ),
       };
     },
     meshPeer: ({ body }) => deps.mesh.accept(body),
-    meshChange: async ({ params, body }) => ({ peer: known(deps.mesh.change(params.site, body), `peer "${params.site}"`) }),
+    meshChange: async ({ params, body }) => ({ peer: known(deps.mesh.change(params.site, body), `peer "${params.site}"`, PEERS) }),
     meshRemove: async ({ params }) => ({
-      removed: known((await deps.mesh.remove(params.site)) ? params.site : undefined, `peer "${params.site}"`),
+      removed: known((await deps.mesh.remove(params.site)) ? params.site : undefined, `peer "${params.site}"`, PEERS),
     }),
     meshIocs: async ({ query }) => ({ iocs: deps.mesh.iocs(query.limit) }),
     meshShareIoc: async ({ body }) => {

@@ -42,6 +42,9 @@ export function addAlerts(program: Command): void {
       const site = siteOf(command);
       if (options.follow) return followAlerts(site, options);
       const alerts = await read(site, options);
+      // "No alert" of a device that is not there would read like an answer. Devices of other sites are not known here.
+      if (alerts.length === 0 && options.device !== undefined && options.origin !== "mesh")
+        await site.call("device", { params: { id: options.device } });
       if (options.json) for (const alert of alerts) printJson(alert);
       else if (alerts.length === 0) printLine("No alert matches.");
       else printTable(["id", "time", "severity", "status", "count", "device", "alert", "ATT&CK"], alerts.map(row));

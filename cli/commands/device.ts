@@ -5,7 +5,16 @@ import { builtinRules } from "@picket/rules/builtin";
 import { coverageOf, type RuleCoverage } from "@picket/rules/coverage";
 import type { Rule } from "@picket/rules/rule";
 import { hoursLine, hourWords, LEGEND, ledgerRows, minuteWords, worstHours } from "@picket/tui/ledger";
-import { commandView, coverageWords, dateWords, isolationOf, isolationWords, presenceWords } from "@picket/tui/words";
+import {
+  commandView,
+  coverageWords,
+  dateWords,
+  isolationOf,
+  isolationWords,
+  presenceWords,
+  settingsWords,
+  whyWords,
+} from "@picket/tui/words";
 import { Argument, type Command } from "commander";
 import { siteOf } from "../access.ts";
 import { device as deviceArgument } from "../arguments.ts";
@@ -95,11 +104,16 @@ function describe(
     `  coverage     ${coverageWords(coverage)} (${coverage.stored} events stored, ${coverage.lost} lost)`,
     ...(ledger ? ledgerWords(ledger, nowMs) : []),
     `  open alerts  ${device.openAlerts}`,
-    ...(status ? [`  agent        ${status.version}, ${status.arch}, Linux ${status.kernel}, key list ${status.keysVersion}`] : []),
+    ...(status
+      ? [
+          `  agent        ${status.version}, ${status.arch}, Linux ${status.kernel}, key list ${status.keysVersion}`,
+          `  settings     ${settingsWords(status).words}`,
+        ]
+      : []),
     `  certificate  until ${dateWords(device.certificateExpiresMs)}`,
     `  enrolled     ${dateWords(device.enrolledMs)}`,
     ...(status ? ruleWords(rules) : []),
-    ...off.map(({ name, level, why, todo }) => `  sensor       ${name} is ${level}: ${why}${todo ? ` To do: ${todo}` : ""}`),
+    ...off.map((capability) => `  sensor       ${capability.name} is ${capability.level}: ${whyWords(capability)}`),
     ...commands
       .slice(0, 10)
       .map(

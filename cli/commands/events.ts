@@ -6,6 +6,7 @@ import { dateWords } from "@picket/tui/words";
 import { type Command, Option } from "commander";
 import { siteOf } from "../access.ts";
 import { device, since, whole } from "../arguments.ts";
+import { Failure } from "../failure.ts";
 import { printJson, printLine } from "../output.ts";
 import { untilInterrupted } from "../until.ts";
 
@@ -36,7 +37,11 @@ export function addEvents(program: Command): void {
       "\nExamples:\n  picket events --device gw-014 --since 30m\n  picket events --type net.connect --follow\n  picket events --since 2d --limit 1000000 --json > events.ndjson",
     )
     .action(async (options: Options, command: Command) => {
+      if (options.follow && command.getOptionValueSource("limit") === "cli")
+        throw new Failure("--limit and --follow exclude each other", "--follow prints what comes, until Ctrl-C.", 2);
       const site = siteOf(command);
+      // Silence of a device that is not there would read like an answer.
+      if (options.device !== undefined && options.follow) await site.call("device", { params: { id: options.device } });
       const stop = options.follow ? untilInterrupted() : undefined;
       const sinceMs = options.since ?? Date.now() - (options.follow ? 0 : HOUR_MS);
       let left = options.follow ? Number.POSITIVE_INFINITY : options.limit;
@@ -49,7 +54,15 @@ export function addEvents(program: Command): void {
         left -= page.events.length;
         const ended = page.events.length === 0 && page.after === after;
         after = page.after;
-        if (left <= 0 || (ended && !stop)) return;
+        if (left <= 0) {
+          const more = await site.call("events", { query: { ...query, after, limit: 1 } });
+          if (more.events.length > 0) console.error("picket: there are later events too; a higher --limit prints them");
+          return;
+        }
+        if (ended && !stop) {
+          if (left === options.limit && options.device !== undefined) await site.call("device", { params: { id: options.device } });
+          return;
+        }
         if (ended) await sleep(POLL_MS, undefined, stop ? { signal: stop } : {}).catch(() => undefined);
       }
     });

@@ -84,6 +84,16 @@ test("a rule from a file finds its events of the last week, or as far back as as
   expect(one.err).toContain("1 event, 1 hit;");
 }, 60_000);
 
+test.each([["hunt", "odd.yml"], ["events"]])(
+  "%s of a device that is not there is no empty answer",
+  async (...args) => {
+    const { code, err, out } = await picket([...args, "--device", "nosuch"]);
+    expect([code, out]).toEqual([1, ""]);
+    expect(err).toContain('There is no device "nosuch"');
+  },
+  60_000,
+);
+
 test("a rule on standard input; text of a device does not steer the terminal", async () => {
   const { out, code } = await picket(["hunt", "-", "--device", "gw-2"], rule("oddity"));
   expect([code, out]).toEqual([0, expect.stringContaining("/tmp/oddity")]);
@@ -100,7 +110,7 @@ test("a sequence whose steps came in different batches is found over the whole r
 
 test.each([
   ["an id that nobody has", ["no-such-rule"], "there is no rule"],
-  ["a file that is not there", ["missing/rule.yml"], "cannot be read"],
+  ["a file that is not there", ["missing/rule.yml"], "neither a file"],
   ["YARA rules", ["yara"], "look into files"],
   ["what is no rule", ["-"], "holds no rule"],
 ])(

@@ -7,7 +7,7 @@ import { loadRules } from "@picket/rules/load";
 import { eventWords } from "@picket/tui/event-words";
 import { dateWords } from "@picket/tui/words";
 import type { Command } from "commander";
-import { homeOf, readAccess } from "../access.ts";
+import { homeOf, readAccess, siteOf } from "../access.ts";
 import { device, since } from "../arguments.ts";
 import { durationText } from "../duration.ts";
 import { Failure } from "../failure.ts";
@@ -67,6 +67,9 @@ async function hunt(hunting: Hunt, options: Options, command: Command): Promise<
   }
   print(hunting.rest());
   line[Symbol.dispose]();
+  // Nothing found on a device that is not there would read like an answer.
+  if (hunting.events === 0 && options.device !== undefined && !stop.aborted)
+    await siteOf(command).call("device", { params: { id: options.device } });
   const refused = hunting.refused > 0 ? `, ${plural(hunting.refused, "event")} that could not be read` : "";
   console.error(`${plural(hunting.events, "event")}, ${plural(hits, "hit")}${refused}; ${rate(hunting, beganMs)} events/s`);
   if (!stop.aborted) return;
@@ -88,10 +91,10 @@ async function huntFor(asked: string): Promise<Hunt> {
   if (sequences.some(({ id }) => id === asked)) return huntSequence(asked);
   const shipped = builtinRules().filter(({ id }) => id === asked);
   if (shipped.length > 0) return huntEvents(shipped);
-  if (/^[\w-]+$/.test(asked) && !existsSync(asked))
+  if (!existsSync(asked))
     throw new Failure(
       `there is no rule ${JSON.stringify(asked)}: neither a file nor the id of a rule Picket ships`,
-      "`picket alert ID --json` names the rule of an alert under rule.id; a rule of your own is named by its file",
+      "`picket alert ID` names the rule of an alert; a rule of your own is named by its file.",
     );
   const loaded = await loadRules([asked]);
   if (loaded.yara.length > 0 && loaded.rules.length === 0)

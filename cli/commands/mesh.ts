@@ -195,13 +195,6 @@ function addChanges(mesh: Command): void {
     "not muted any more.",
     "\nExample:\n  picket mesh unmute south",
   );
-  change(
-    "unlimit",
-    "take a limit away, also one that Picket set because of what the peer sent",
-    { itemsPerS: null },
-    "no limit but the standard one.",
-    "\nExample:\n  picket mesh unlimit south",
-  );
   mesh
     .command("limit")
     .description("take at most so many items a second from a peer, after a burst of ten times as many")
@@ -214,6 +207,13 @@ function addChanges(mesh: Command): void {
       if (json) printJson(answer);
       else printLine(`${site}: at most ${plural(rate, "item")} a second.`);
     });
+  change(
+    "unlimit",
+    "take a limit away, also one that Picket set because of what the peer sent",
+    { itemsPerS: null },
+    "no limit but the standard one.",
+    "\nExample:\n  picket mesh unlimit south",
+  );
 }
 
 function addVerdict(mesh: Command): void {

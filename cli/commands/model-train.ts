@@ -120,8 +120,7 @@ async function train(_name: string, options: TrainOptions, command: Command): Pr
 }
 
 function checkWritable(dir: string): void {
-  const todo =
-    "Run it on the site's host as the site's user (sudo -u picket picket model train behaviour ...), or name the site's directory with --dir.";
+  const todo = "Run it on the site's host as the site's user (sudo -u picket picket model ...), or name the site's directory with --dir.";
   if (!existsSync(join(dir, "site.json"))) throw new Failure(`${dir} is no site's directory: it has no site.json`, todo);
   try {
     accessSync(dir, constants.W_OK);

@@ -129,7 +129,9 @@ test("a device that was away hears of it when it connects; what was set holds fr
     { kind: "settings", dev: "*", version: 2 },
     { kind: "settings", dev: "gw-1", version: 1 },
   ]);
-  expect((await picket("settings", "set", "metricsS=15", "--device", "gw-1")).out).toMatch(/^Nothing to change: version 1/);
+  expect((await picket("settings", "set", "metricsS=15", "--device", "gw-1")).out).toMatch(
+    /^Nothing to change for gw-1: version 1 already says metricsS = 15\.$/m,
+  );
   expect((await picket("settings", "unset", "metricsS", "--device", "gw-1")).out).toMatch(/^Version 2 for gw-1: nothing is set any more/);
 }, 60_000);
 
@@ -189,6 +191,7 @@ test.each([
   [["set", "canaryS=1d"], /canaryS: takes 10 to 300/],
   [["unset", "inventory.souls"], /"inventory.souls" is not a setting/],
   [["set", "metricsS=30", "--device", "A_B"], /a device's name is/],
+  [["set", "metricsS=30", "metricsS=40"], /metricsS is set twice/],
   [["set"], /missing required argument/],
   [["shout"], /too many arguments|unknown command/],
 ])("picket settings %j is a usage error", async (args, words) => {

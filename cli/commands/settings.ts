@@ -9,7 +9,7 @@ import { device as deviceArgument } from "../arguments.ts";
 import { parseDuration } from "../duration.ts";
 import { Failure } from "../failure.ts";
 import { printJson, printLine, printTable, progress } from "../output.ts";
-import { settingsOf } from "../settings-view.ts";
+import { type SettingsState, settingsOf } from "../settings-view.ts";
 
 type ShowOptions = { readonly json?: boolean };
 type ChangeOptions = { readonly device?: string; readonly trustSite?: boolean; readonly wait: boolean; readonly json?: boolean };
@@ -60,9 +60,11 @@ const keysHelp = () =>
 
 type Changes = ReadonlyMap<SettingKey, number | undefined>;
 
+const HELP = "`picket settings set --help` lists them, with what they take.";
+
 function known(key: string): SettingKey {
   if (isSettingKey(key)) return key;
-  throw new Failure(`${JSON.stringify(key)} is not a setting`, "`picket settings set --help` lists them.", 2);
+  throw new Failure(`${JSON.stringify(key)} is not a setting`, HELP, 2);
 }
 
 function changesOf(pairs: readonly string[]): Changes {
@@ -74,7 +76,8 @@ function changesOf(pairs: readonly string[]): Changes {
       throw new Failure(`${JSON.stringify(pair)} is not KEY=VALUE`, `For example: ${key}=${table[key].standard}`, 2);
     const value = parseValue(key, text);
     const wrong = readSettings({ [key]: value });
-    if (typeof wrong === "string") throw new Failure(wrong, undefined, 2);
+    if (typeof wrong === "string") throw new Failure(`${JSON.stringify(pair)} is out of bounds: ${wrong}`, HELP, 2);
+    if (changes.has(key)) throw new Failure(`${key} is set twice`, "Give it one value.", 2);
     changes.set(key, value);
   }
   return changes;
@@ -87,7 +90,7 @@ function parseValue(key: SettingKey, text: string): number {
   } catch {
     // Said below, with the bounds.
   }
-  throw new Failure(`${key}: ${JSON.stringify(text)} is no value; it takes ${table[key].min} to ${table[key].max}`, undefined, 2);
+  throw new Failure(`${key}: ${JSON.stringify(text)} is no value; it takes ${table[key].min} to ${table[key].max}`, HELP, 2);
 }
 
 const settingPacks = async (client: SiteClient) => (await client.call("packs")).packs.filter(({ kind }) => kind === KIND);
@@ -112,18 +115,18 @@ async function change(changes: Changes, command: Command): Promise<void> {
   const base = valuesOf(before?.payload);
   const next = withChanges(base, changes);
   if (before && before.doubt === undefined && same(base, next)) {
-    if (options.json) return printJson({ dev: target.dev, version: before.version, values: base, devices: await statesOf(client) });
-    return printLine(`Nothing to change: version ${before.version} says that already.`);
+    if (options.json)
+      return printJson({ dev: target.dev, version: before.version, values: base, devices: await statesOf(client, target.dev) });
+    return printLine(`Nothing to change ${forWhom(target.dev)}: version ${before.version} already says ${wordsOf(base)}.`);
   }
   const { jws, version } = await signPack(operator, { ...target, payload: next, above: before?.version ?? 0, nowMs: Date.now() });
   await client.call("putPack", { body: { jws } });
   await noteKept(home, target, version);
   if (!options.json) {
     printLine(`Version ${version} ${forWhom(target.dev)}: ${wordsOf(next)}`);
-    printLine(`The site carries it to its devices.`);
+    printLine(`The site carries it to ${target.dev === WHOLE_SITE ? "its devices" : target.dev}.`);
   }
-  const states = options.wait ? await waitForOnline(client) : await statesOf(client);
-  const concerned = states.filter(({ device }) => target.dev === WHOLE_SITE || device === target.dev);
+  const concerned = options.wait ? await waitForOnline(client, target.dev) : await statesOf(client, target.dev);
   if (options.json) printJson({ dev: target.dev, version, values: next, devices: concerned });
   else sayWhoRuns(concerned);
   const refused = concerned.filter(({ state }) => state === "refused");
@@ -134,13 +137,17 @@ async function change(changes: Changes, command: Command): Promise<void> {
     );
 }
 
-const statesOf = async (client: SiteClient) => settingsOf((await client.call("devices")).devices, await settingPacks(client));
+/** Of the devices that settings for `dev` concern. */
+async function statesOf(client: SiteClient, dev: string) {
+  const states = settingsOf((await client.call("devices")).devices, await settingPacks(client));
+  return states.filter(({ device }) => dev === WHOLE_SITE || device === dev);
+}
 
-async function waitForOnline(client: SiteClient) {
+async function waitForOnline(client: SiteClient, dev: string) {
   using line = progress(process.stderr);
   const endMs = Date.now() + WAIT_MS;
   for (;;) {
-    const states = await statesOf(client);
+    const states = await statesOf(client, dev);
     const waiting = states.filter(({ state }) => state === "waiting");
     if (waiting.length === 0 || Date.now() > endMs) return states;
     line.say(`waiting for ${waiting.length} of ${states.length} devices`);
@@ -185,15 +192,20 @@ async function show(options: ShowOptions, command: Command): Promise<void> {
   const number = (version: number | undefined) => (version === undefined ? "-" : String(version));
   printTable(
     ["device", "of the site", "its own", "state"],
-    devices.map(({ device, site, own, words, held }) => [
-      device,
-      number(site),
-      number(own),
-      held.length > 0 ? `${words}; its own configuration keeps ${held.join(", ")}` : words,
-    ]),
+    devices
+      .toSorted((a, b) => stateRank[a.state] - stateRank[b.state])
+      .map(({ device, site, own, words, held }) => [
+        device,
+        number(site),
+        number(own),
+        held.length > 0 ? `${words}; its own configuration keeps ${held.join(", ")}` : words,
+      ]),
   );
   if (packs.length > 0) sayWhoRuns(devices);
 }
+
+/** Who needs somebody to look comes first. */
+const stateRank: Record<SettingsState, number> = { refused: 0, ahead: 1, "too-old": 2, waiting: 3, away: 4, runs: 5 };
 
 function sayWhoRuns(states: ReturnType<typeof settingsOf>): void {
   const count = (state: string) => states.filter((one) => one.state === state).length;

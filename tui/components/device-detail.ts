@@ -6,7 +6,18 @@ import { wrap } from "../cells.ts";
 import { hoursLine, hourWords, LEGEND, ledgerRows, minuteWords, worstHours } from "../ledger.ts";
 import { blank, column, type Line, line, type Span, span, type Tone } from "../line.ts";
 import { worstAlertFirst } from "../state/order.ts";
-import { commandView, coverageWords, dateWords, type IsolationView, isDark, isolationOf, presenceWords, spanWords } from "../words.ts";
+import {
+  commandView,
+  coverageWords,
+  dateWords,
+  type IsolationView,
+  isDark,
+  isolationOf,
+  presenceWords,
+  settingsWords,
+  spanWords,
+  whyWords,
+} from "../words.ts";
 import { severitySpan } from "./alert-list.tsx";
 
 type Of = {
@@ -21,6 +32,7 @@ type Of = {
 /** Everything about one device: can we see it, what did we miss, what was ordered, what is open. */
 export function devicePage(of: Of): Line[] {
   const { device, nowMs, columns } = of;
+  const open = of.alerts.filter((alert) => !alert.origin && alert.device === device.id && alert.status === "open").sort(worstAlertFirst);
   return [
     line(
       " ",
@@ -29,14 +41,19 @@ export function devicePage(of: Of): Line[] {
       span(presenceWords(device, nowMs), isDark(device) ? "bad" : device.trust === "revoked" ? "faint" : "good"),
     ),
     blank,
+    ...(open.length > 0 ? [alertCount(open)] : []),
     ...isolationLines(device, nowMs, columns),
     ...coverageLines(device, columns),
     ...agentLines(device, nowMs),
-    fact("certificate", `valid until ${dateWords(device.certificateExpiresMs)}`, device.certificateExpiresMs < nowMs ? "bad" : "plain"),
-    fact("enrolled", dateWords(device.enrolledMs)),
+    ...settingsLines(device, columns),
+    fact(
+      "certificate",
+      `valid until ${dateWords(device.certificateExpiresMs)}, enrolled ${dateWords(device.enrolledMs)}`,
+      device.certificateExpiresMs < nowMs ? "bad" : "plain",
+    ),
     ...section("Its events, in the last 24 hours and in all", ledgerLines(of.ledger, nowMs, columns)),
     ...section("Sensor", sensorLines(device.status?.capabilities ?? [], columns)),
-    ...section("Open alerts", alertLines(of.alerts, device.id, nowMs)),
+    ...section("Open alerts", alertLines(open, nowMs)),
     ...section("Orders", commandLines(of)),
   ];
 }
@@ -106,8 +123,26 @@ function agentLines(device: Device, nowMs: number): Line[] {
   ];
 }
 
-function alertLines(alerts: readonly Alert[], device: string, nowMs: number): Line[] {
-  const open = alerts.filter((alert) => !alert.origin && alert.device === device && alert.status === "open").sort(worstAlertFirst);
+function settingsLines({ status }: Device, columns: number): Line[] {
+  if (!status) return [];
+  const { words, refused } = settingsWords(status);
+  return wrapped(column("settings", 13, "faint"), words, columns, refused ? "bad" : "plain");
+}
+
+/** "1 CRITICAL, 40 medium": they themselves stand below. */
+function alertCount(open: readonly Alert[]): Line {
+  const counts = new Map<Alert["severity"], number>();
+  for (const { severity } of open) counts.set(severity, (counts.get(severity) ?? 0) + 1);
+  const spans = [...counts].flatMap(([severity, count], index) => [
+    index > 0 ? ", " : "",
+    span(`${count} `),
+    severitySpan(severity, severity.length),
+  ]);
+  return line("  ", column("open alerts", 13, "faint"), ...spans);
+}
+
+/** `open`: the worst first. */
+function alertLines(open: readonly Alert[], nowMs: number): Line[] {
   const rows = open
     .slice(0, 5)
     .map((alert) =>
@@ -127,7 +162,7 @@ function sensorLines(capabilities: readonly Capability[], columns: number): Line
   const rest = capabilities.flatMap(({ name, level, why, todo }) => {
     if (level === "live") return [];
     const { word, tone } = levels[level];
-    const text = wrap(todo ? `${why} To do: ${todo}` : why, columns - 8);
+    const text = wrap(whyWords({ why, todo }), columns - 8);
     return [line("  ", column(name, 19), " ", span(word, tone)), ...text.map((row) => line("      ", row))];
   });
   return live.length > 0 ? [...rest, ...wrapped(column("live", 13, "good"), live.join(", "), columns)] : rest;

@@ -61,6 +61,9 @@ function coverageFact(devices: readonly Device[], wide: boolean): Span {
   return span(`coverage ${coverageWords(worst.coverage)}${wide ? ` on ${worst.id}` : ""}`, "bad");
 }
 
+/** Seconds the detector may be behind before alerts that are not there yet are worth a line. */
+const LATE_S = 30;
+
 /** What makes the rest of the screen less than the truth. */
 function banners(state: ConsoleState, columns: number): Line[] {
   const { connection, site } = state;
@@ -70,9 +73,13 @@ function banners(state: ConsoleState, columns: number): Line[] {
     const why = wrap(connection.hint ? `${sentence(connection.why)} ${connection.hint}` : connection.why, columns - 3).slice(0, 3);
     return [`! site unreachable for ${away}, ${shown}`, ...why.map((row) => `  ${row}`)].map(banner);
   }
-  if (site && !site.detector.connected)
-    return [banner(`! the detector is not connected: ${site.detector.lagBatches} batches wait, no new alerts are decided`)];
-  return [];
+  if (site && !site.detector.connected) {
+    const waiting = site.detector.lagBatches + (site.detector.aside?.batches ?? 0);
+    return [banner(`! the detector is not connected: ${waiting} batches wait, no new alerts are decided`)];
+  }
+  const { lagSeconds = 0, lagBatches = 0 } = site?.detector ?? {};
+  if (lagSeconds < LATE_S) return [];
+  return [banner(`! the detector is ${spanWords(lagSeconds * 1000)} behind, ${lagBatches} batches wait: new alerts come late`)];
 }
 
 const sentence = (text: string) => (/[.!?]$/.test(text) ? text : `${text}.`);

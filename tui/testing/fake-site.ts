@@ -147,8 +147,9 @@ function answer(fake: FakeSite, method: string, url: URL, body: unknown): Respon
       return judge(fake, alert, given);
     case "GET events": {
       const after = Number(query("after") ?? 0);
-      const events = fake.events.slice(after).filter((one) => query("type") === null || one.type === query("type"));
-      return Response.json({ events, after: fake.events.length });
+      const page = fake.events.slice(after, after + Number(query("limit") ?? 1000));
+      const events = page.filter((one) => query("type") === null || one.type === query("type"));
+      return Response.json({ events, after: after + page.length });
     }
     case "POST tokens":
       return Response.json({ token: fake.enrolToken, expiresMs: Date.now() + 3600_000 });
