@@ -400,3 +400,20 @@ test("old batches wait while the detector is behind, for a while at most; new on
   await settled();
   expect(passed).toEqual([1, 2]);
 });
+
+test("old batches of a device that is read apart do not wait for decisions that the main reading has none of", async () => {
+  using store = openStore(":memory:");
+  const { clock, add, hello, commit, feed } = setup(store);
+  const detector = reader();
+  await hello(detector, 1000);
+  add();
+  await until(() => detector.offsets.length === 1);
+  await commit(detector, { next: 2, aside: ["gw-1"] });
+  add(300);
+  await until(() => detectorState(store).cursor === 302);
+  expect(feed.pace(clock.nowMs - 60 * 60_000)).toBeUndefined();
+  add(300, { device: "gw-2" });
+  await until(() => detector.offsets.length === 301);
+  expect(feed.pace(clock.nowMs - 60 * 60_000)).toBeDefined();
+  feed.closed(detector.link);
+});

@@ -73,7 +73,10 @@ export class Feed {
     this.#ports = ports;
     this.#pace = new Pace(ports.nowMs, () => {
       const session = this.#session;
-      return session?.started ? nextOffset(ports.store) - 1 - session.decided : 0;
+      if (!session?.started) return 0;
+      // What a lane of a device reads is passed by here, and may be all there is.
+      const decided = session.decided + 1;
+      return nextOffset(ports.store) - (decided > session.sent ? Math.max(decided, session.offset) : decided);
     });
   }
 
