@@ -6,6 +6,8 @@ import type { Bench, Result } from "./result.ts";
 const benches: Record<string, () => Promise<{ default: Bench }>> = {
   wire: () => import("./wire.ts"),
   ingest: () => import("./ingest.ts"),
+  drain: () => import("./drain.ts"),
+  growth: () => import("./growth.ts"),
   detector: () => import("./detector.ts"),
   yara: () => import("./yara.ts"),
   latency: () => import("./latency.ts"),

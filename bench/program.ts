@@ -112,6 +112,15 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
 }
 
+/** Bytes a process sent to storage (proc(5), io); undefined on a kernel that does not count them. */
+export function writtenBytes(pid: number): number | undefined {
+  try {
+    return Number(/^write_bytes: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, "latin1"))![1]);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Memory of a process when it has stopped changing: the lowest of the last samples, after a garbage collector had its time. */
 export async function settledRssBytes(pid: number, seconds = 6): Promise<number> {
   let lowest = Number.POSITIVE_INFINITY;

@@ -29,7 +29,8 @@ export type BenchSite = Disposable & {
   readonly token: string;
   /** Enrols devices by the store itself: a bench needs their certificates, not their enrolment. Before the broker starts. */
   addDevices(names: readonly string[]): Promise<DeviceIdentity[]>;
-  startBroker(): Promise<RunningBroker>;
+  /** With `quotas`, one device may send what it may by default; else as much as all devices of a site. */
+  startBroker(of?: { readonly quotas: boolean }): Promise<RunningBroker>;
   /** The detector of a running broker, with rule files of its own beside the shipped rules. Resolves when it follows the log. */
   startDetector(broker: RunningBroker, rules: readonly string[]): Promise<Program>;
   /** Enrols this machine over HTTPS with a real token and runs its agent, compiled. Resolves when it is connected. Needs root. */
@@ -53,7 +54,7 @@ export async function createSite(): Promise<BenchSite> {
     ca: made.ca,
     token: made.token,
     addDevices: (names) => addDevices(dir, names),
-    startBroker: () => startBroker(folder, dir),
+    startBroker: (of) => startBroker(folder, dir, of?.quotas ?? false),
     startDetector: (broker, rules) => startDetector({ folder, dir, port: broker.mqttPort, rules }),
     startAgent: (broker, name) => startAgent({ folder, name, token: () => createToken(broker, made) }),
     storedEvents: () => {
@@ -85,10 +86,10 @@ export async function addDevices(dir: string, names: readonly string[]): Promise
   return made.map(({ name, key, certificate }) => ({ name, key, cert: certificate }));
 }
 
-async function startBroker(folder: string, dir: string): Promise<RunningBroker> {
+async function startBroker(folder: string, dir: string, quotas: boolean): Promise<RunningBroker> {
   const config = join(folder, "site.toml");
   // A few senders make the load of a whole site: what one device may send is not what is measured.
-  const quota = "[broker.quota]\nmessagesPerS = 1e9\neventsPerS = 1e12\nbytesPerS = 1e12\nconnectionsPerMinute = 1e6\n";
+  const quota = quotas ? "" : "[broker.quota]\nmessagesPerS = 1e9\neventsPerS = 1e12\nbytesPerS = 1e12\nconnectionsPerMinute = 1e6\n";
   writeFileSync(config, `[broker]\ndir = ${JSON.stringify(dir)}\nhost = "${HOST}"\nmqttPort = 0\nhttpsPort = 0\n${quota}`);
   const program = start([...PICKET, "broker", "--config", config]);
   const { mqtt, https } = JSON.parse(await program.line(/"broker listens"/)) as { mqtt: number; https: number };
