@@ -120,9 +120,9 @@ const sources: Readonly<Record<Way, (loaded: Loaded, bytes: number) => Source>> 
   },
   perf(loaded, bytes) {
     const buffers = tended(loaded, bytes);
-    const each = `${buffers.bytesPerCpu / 1024} KiB for each CPU`;
     return {
-      inWords: `records come through perf buffers (the kernel has no ring buffer), ${each}: one busy CPU loses events sooner, all counted; what two CPUs did within microseconds may change places`,
+      inWords:
+        "records come through perf buffers (the kernel has no ring buffer), one for each CPU: a busy one loses events sooner, all counted; what two CPUs did within microseconds may change places",
       drain: buffers.drain,
       [Symbol.dispose]: () => buffers[Symbol.dispose](),
     };
@@ -139,5 +139,6 @@ function readLosses(loaded: Loaded, fd: number): Record<LossName, number> {
     tree: sum(loss.tree),
     args: sum(loss.args),
     call: sum(loss.call),
+    name: sum(loss.name),
   };
 }

@@ -189,7 +189,7 @@ test.skipIf(cannotRun !== "")(`check says which way it is, and what is different
   const found = checkHost("perf");
   expect(found.find(({ name }) => name === "sensor.bpf")).toMatchObject({
     level: "live",
-    why: expect.stringMatching(/perf buffers \(the kernel has no ring buffer\).*KiB for each CPU.*change places/),
+    why: expect.stringMatching(/perf buffers \(the kernel has no ring buffer\).*one for each CPU.*change places/),
   });
   expect(found.filter(({ level }) => level !== "live")).toEqual([]);
   expect(found.find(({ name }) => name === "sensor.exec")?.why).toContain("perf buffers");

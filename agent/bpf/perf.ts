@@ -113,11 +113,6 @@ export class PerfBuffers {
     for (const { cpu, fd } of online) this.#listen(cpu, fd);
   }
 
-  /** Bytes for each CPU. */
-  get bytesPerCpu(): number {
-    return this.#size;
-  }
-
   /** Records that did not fit, as the kernel tells on the way. The programs count the same by kind (`lost` in maps.bpf.h). */
   get lost(): number {
     return [...this.#byCpu.values()].reduce((sum, { lost }) => sum + lost, this.#lostBefore);

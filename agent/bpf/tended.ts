@@ -8,7 +8,7 @@ const TEND_MS = 1_000;
 /** Of the boot clock before the monotonic one, nanoseconds: more than measuring it twice differs by. */
 const SLEPT_NS = 1_000_000n;
 
-export type Tended = Disposable & Pick<PerfBuffers, "drain" | "bytesPerCpu" | "lost">;
+export type Tended = Disposable & Pick<PerfBuffers, "drain" | "lost">;
 
 /** Opens a perf buffer on each CPU (of `cpus`, else of all), about `bytes` together, and looks after them once a second, when they are drained. */
 export function tended(loaded: Loaded, bytes: number, cpus = allCpus(loaded)): Tended {
@@ -24,7 +24,6 @@ export function tended(loaded: Loaded, bytes: number, cpus = allCpus(loaded)): T
     setClock(loaded);
   };
   return {
-    bytesPerCpu: buffers.bytesPerCpu,
     get lost() {
       return buffers.lost;
     },
