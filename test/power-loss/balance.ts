@@ -83,7 +83,7 @@ export function accountDevice(
       device,
       caused: stored.size + missing.length + ledger.kernel + ledger.shed,
       stored: stored.size,
-      lost: { kernel: ledger.kernel, shed: ledger.shed, evicted, power, atKill: 0 },
+      lost: { kernel: ledger.kernel, shed: ledger.shed, evicted, power },
       unexplained: unexplained.length,
       duplicates: events.length - stored.size,
       acknowledged: 0,

@@ -84,9 +84,7 @@ export async function cutSite(wishes: Wishes): Promise<SiteResult> {
   await fleet.stop(STOP_MS);
   await until("the detector has judged all", DRAIN_MS, signal, async () => (await world.look(undecided)) === 0);
   const last = await world.look((site) => afterCut(site, devices, before));
-  const accounts = devices.map(({ name, diary }) =>
-    account({ device: name, runs: readDiary(diary), ends: fleet.ends, jumped: false }, last.books),
-  );
+  const accounts = devices.map(({ name, diary }) => account({ device: name, runs: readDiary(diary), jumped: false }, last.books));
   const unbalanced = accounts
     .flatMap((one) => one.differences)
     .map(({ device, epoch, seq, what }) => `${device} ${epoch ?? ""}:${seq ?? ""} ${what}`);
