@@ -199,7 +199,7 @@ class RunningSensor implements Sensor {
   }
 }
 
-/** The collector under which each loss is reported. The last two lose no event: later ones know less. */
+/** The collector under which each loss is reported. Those with a dash lose no event that is known to be one: of trees and arguments later events know less, and a file without a name was of interest or not. */
 const lossName: Record<LossName, string> = {
   exec: "exec",
   exit: "exit",
@@ -208,6 +208,7 @@ const lossName: Record<LossName, string> = {
   tree: "process-tree",
   args: "exec-arguments",
   call: "privilege",
+  name: "file-names",
 };
 
 function handlersFor(watch: { read: readonly string[]; write: readonly string[] }): Record<number, Handler> {

@@ -116,11 +116,11 @@ static __noinline int leave_path(struct leave *ctx) {
     if (now.op == PATH_OPEN && intent_of(PATH_OPEN, now.flags) == INTENT_DIR) come_near(pid, NEAR_FD);
   }
   if (!now.sent) {
-    // The call itself has made the page resident. User space judges these few.
+    // The call itself has made the page resident, unless memory is so short that it has gone again. User space judges these few.
     struct scratch *s = scratch_of_cpu();
     if (!s || ctx->value < 0) return 0;
     if (read_paths(s, now.path, now.to) <= 0) {
-      count_loss(loss_of(now.op));
+      count_loss(loss_of(now.op) == LOSS_FILE ? LOSS_NAME : LOSS_TREE);
       return 0;
     }
     if (send_paths(ctx, s, now.op, now.fd, now.to_fd, now.flags, now.to)) return 0;

@@ -33,7 +33,8 @@ enum loss {
   LOSS_ARGS = 5, // the exec is still reported, with arguments from /proc where it still runs
   LOSS_CALL = 6,
   LOSS_CPU = 7, // counted beside another: nobody listens on this CPU
-  LOSS_COUNT = 8,
+  LOSS_NAME = 8, // a call on a path that could not be read, neither at its begin nor at its end: of interest or not
+  LOSS_COUNT = 9,
 };
 
 // How a process may reach a watched path without naming it in full.

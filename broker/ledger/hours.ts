@@ -82,7 +82,7 @@ function wantedIn(header: BatchHeader, runs: readonly (readonly [number, number]
 }
 
 /** These lose knowledge, not events: no heartbeat counts them. */
-const notEvents = new Set(["process-tree", "exec-arguments"]);
+const notEvents = new Set(["process-tree", "exec-arguments", "file-names"]);
 
 function lossIn(line: string): { where: "kernel" | "shed"; count: number } | undefined {
   try {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -132,6 +133,22 @@ static int by_descriptor(char **argv, int gone) {
   return 1;
 }
 
+static void *take_out(void *unused) {
+  while (!stop) madvise(shared, 4096, MADV_PAGEOUT);
+  return unused;
+}
+
+// Opens a file by a name whose page is taken out of memory all the time: in `at`, which holds it.
+static int paged_out(const char *at, int times) {
+  int fd = open(at, O_RDONLY);
+  pthread_t thread;
+  shared = mmap(0, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (shared == MAP_FAILED || pthread_create(&thread, 0, take_out, 0)) return 1;
+  for (int time = 0; time < times; time++) close(open(shared, O_RDONLY));
+  stop = 1;
+  return pthread_join(thread, 0);
+}
+
 int main(int argc, char **argv) {
   char self[4096];
   ssize_t size = readlink("/proc/self/exe", self, sizeof self);
@@ -142,6 +159,7 @@ int main(int argc, char **argv) {
   if (!strcmp(way, "connect-swapped")) return connect_swapped(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
   if (!strcmp(way, "thread-exec")) return thread_exec(argv + 2);
   if (!strcmp(way, "fork-only")) return fork_only(atoi(argv[2]));
+  if (!strcmp(way, "paged-out")) return paged_out(argv[2], atoi(argv[3]));
   if (!strcmp(way, "storm")) return storm(atoi(argv[2]), atoi(argv[3]));
   if (!strcmp(way, "no-arguments")) return no_arguments(argv[2]);
   if (!strcmp(way, "preload-at")) return preload_at(atoi(argv[2]));
