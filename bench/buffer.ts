@@ -6,6 +6,7 @@ import { EventBuffer } from "../agent/buffer/buffer.ts";
 import { mirrorPath } from "../agent/buffer/mirror.ts";
 import { writtenBytes } from "../agent/buffer/wear.ts";
 import type { Lease } from "../agent/lease.ts";
+import { undoneAtEnd } from "./leftovers.ts";
 import { cpuSeconds } from "./program.ts";
 import { type BenchOptions, median, note, type Result } from "./result.ts";
 import { createSite } from "./site.ts";
@@ -37,6 +38,11 @@ type Opened = Disposable & { readonly buffer: EventBuffer; reopen(epoch: string)
 function open(mode: Mode, epoch: string): Opened {
   const dir = mkdtempSync(join(tmpdir(), "pkbench-buffer-"));
   const mirror = mirrorPath(`pkbench-${process.pid}.tail`);
+  const remove = () => {
+    rmSync(dir, { recursive: true, force: true });
+    if (mirror !== undefined) rmSync(mirror, { force: true });
+  };
+  const removed = undoneAtEnd(remove);
   const make = (name: string) =>
     new EventBuffer({
       path: join(dir, "buffer.db"),
@@ -56,7 +62,8 @@ function open(mode: Mode, epoch: string): Opened {
     },
     [Symbol.dispose]: () => {
       buffer[Symbol.dispose]();
-      rmSync(dir, { recursive: true });
+      remove();
+      removed();
     },
   };
 }

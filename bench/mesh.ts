@@ -11,6 +11,7 @@ import type { Detection } from "../protocol/alert.ts";
 import type { MeshStatus } from "../protocol/mesh.ts";
 import { STREAM_PATH } from "../protocol/rest.ts";
 import { alertId } from "../protocol/uuid5.ts";
+import { undoneAtEnd } from "./leftovers.ts";
 import { type Program, start } from "./program.ts";
 import { percentile, type Result } from "./result.ts";
 
@@ -23,6 +24,8 @@ const PICKET = [process.execPath, new URL("../cli/main.ts", import.meta.url).pat
 
 export default async function* mesh(): AsyncIterable<Result> {
   const folder = mkdtempSync(join(tmpdir(), "pkbench-mesh-"));
+  const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  const removed = undoneAtEnd(remove);
   try {
     await using north = await startSite(folder, "north");
     const south = await startSite(folder, "south");
@@ -59,7 +62,8 @@ export default async function* mesh(): AsyncIterable<Result> {
     yield { metric: "catch_up_items", value: first, unit: "items" };
     yield { metric: "catch_up_rate", value: Math.round(first / taken), unit: "items/s" };
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    remove();
+    removed();
   }
 }
 

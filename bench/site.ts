@@ -43,7 +43,8 @@ export type RunningBroker = AsyncDisposable & { readonly pid: number; readonly m
 /** Makes the site; disposing removes its folder. */
 export async function createSite(): Promise<BenchSite> {
   const folder = mkdtempSync(join(tmpdir(), "pkbench-"));
-  const remove = () => rmSync(folder, { recursive: true, force: true });
+  // A broker that was told to end a moment ago may still write here.
+  const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   const removed = undoneAtEnd(remove);
   const dir = join(folder, "site");
   const operator = await initOperator({ home: join(folder, "operator"), site: SITE, name: "bench" });
