@@ -101,7 +101,7 @@ export function describeStatus({ status, running }: { status: AgentStatus; runni
       ? `picket-agent ${online.version} runs (pid ${status.pid}, epoch ${online.epoch})`
       : `picket-agent does not run; last seen ${ago(online.timeMs)}`,
     `device       ${status.device} of site ${status.site}, ${status.broker}`,
-    `connection   ${status.connected ? "connected" : `not connected: ${status.why ?? "connecting"}`} (since ${new Date(status.sinceMs).toISOString()})`,
+    `connection   ${!running ? "none: the agent does not run; it was " : ""}${status.connected ? "connected" : `not connected: ${status.why ?? "connecting"}`} (since ${new Date(status.sinceMs).toISOString()})`,
     `certificate  until ${new Date(status.certificateExpiresMs).toISOString()}`,
     `isolation    ${online.isolation.state}${online.isolation.reason ? ` (${online.isolation.reason})` : ""}`,
     `events       ${online.produced} made, ${online.buffer.events} waiting (${online.buffer.bytes} bytes), ${lost} lost (kernel ${online.lost.kernel}, shed ${online.lost.shed}, buffer ${online.lost.buffer}${byWorth(online)})`,

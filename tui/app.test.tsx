@@ -93,6 +93,15 @@ const screens: [string, ConsoleState, RegExp[]][] = [
     state(full, { kind: "list", list: "devices" }),
     [/far-away +OFFLINE +3 min/, /lossy +online .* 99\.68 %/, /shut .*ISOLATED/, /new +never seen/, /gone +revoked/],
   ],
+  [
+    "five hundred devices, far down",
+    state(
+      { ...full, devices: Array.from({ length: 500 }, (_, n) => madeDevice(`pi-${String(n).padStart(3, "0")}`)) },
+      { kind: "list", list: "devices" },
+      { kind: "move", by: 250 },
+    ),
+    [/↑2\d\d ↓2\d\d\)? +status/, /▸ pi-250/],
+  ],
   ["no devices", state({ ...full, alerts: [], devices: [] }, { kind: "list", list: "devices" }), [/picket token create/]],
   ["one device", state(full, openDevice, history), [/network +not isolated/, /DEGRADED/, /missing\. To do: Update the kernel/]],
   [

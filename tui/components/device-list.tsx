@@ -25,7 +25,7 @@ function headLine(name: number, columns: number, above: number, below: number): 
   const more = [above > 0 ? `↑${above}` : "", below > 0 ? `↓${below}` : ""].filter(Boolean).join(" ");
   return line(
     "  ",
-    column(more ? `device (${more})` : "device", name, "faint"),
+    column(more ? (`device (${more})`.length < name ? `device (${more})` : more) : "device", name, "faint"),
     column("status", 10, "faint"),
     column("last seen", 11, "faint", "right"),
     column("coverage", 10, "faint", "right"),
