@@ -86,6 +86,9 @@ test("without status.port nothing listens; a port that is taken costs the page, 
   await expect.poll(without.stderr, { timeout: 20_000 }).toContain("agent runs");
   const { stdout } = Bun.spawnSync(["ss", "-Hltnp"]);
   expect(stdout.toString()).not.toContain(`pid=${without.pid},`);
+  // Before the broker, which waits for whoever is connected.
+  without.kill("SIGKILL");
+  await without.exited;
 }, 60_000);
 
 const nowMs = 1_800_000_000_000;
