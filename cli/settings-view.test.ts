@@ -33,5 +33,5 @@ test.each<[string, Device, string, RegExp]>([
 
 test("revoked devices do not count; where nothing is set every device runs it", () => {
   expect(settingsOf([device("gw-1", [], { trust: "revoked" })], packs)).toEqual([]);
-  expect(settingsOf([device("gw-1", undefined)], [])).toMatchObject([{ state: "runs" }]);
+  expect(settingsOf([device("gw-1", undefined)], [])).toMatchObject([{ state: "runs", words: "nothing is set for it" }]);
 });

@@ -54,5 +54,5 @@ function stateOf(device: Device, packs: readonly Pick<PackRecord, "dev" | "versi
     return view("waiting", "has not taken it yet; what it said: picket events --type response.result");
   }
   if (ahead) return view("ahead", `has version ${ahead.version}, which this site does not have: was it restored from a backup?`);
-  return view("runs", "runs them");
+  return view("runs", wanted.length > 0 ? "runs them" : "nothing is set for it");
 }
