@@ -1,8 +1,22 @@
 import { dlopen, FFIType } from "bun:ffi";
-import { closeSync, existsSync, openSync, readdirSync, readlinkSync, watch } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  utimesSync,
+  watch,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { EventDraft } from "@picket/protocol/event";
 import { describe, expect, test } from "vitest";
-import { createCanary, watchedCollectors } from "./canary.ts";
+import { createCanary, sweepFolders, watchedCollectors } from "./canary.ts";
 import { cannotRun } from "./collectors/testing/rig.ts";
 import { startSensor } from "./sensor.ts";
 
@@ -117,3 +131,20 @@ function watching(dir: string, seen: (name: string) => void): Disposable {
   const watcher = watch(dir, (_, name) => name && seen(name));
   return { [Symbol.dispose]: () => watcher.close() };
 }
+
+test("folders of agents that were killed go after two hours, those in use and of others stay", () => {
+  const parent = mkdtempSync(join(tmpdir(), "pkcanary-"));
+  const make = (name: string, hoursAgo: number) => {
+    mkdirSync(join(parent, name));
+    utimesSync(join(parent, name), 0, Date.now() / 1000 - hoursAgo * 3600);
+  };
+  make("picket-canary-killed", 3);
+  make("picket-canary-inuse1", 1);
+  make("another", 30);
+  mkdirSync(join(parent, "picket-canary-filled"));
+  writeFileSync(join(parent, "picket-canary-filled", "x"), "");
+  utimesSync(join(parent, "picket-canary-filled"), 0, 0);
+  sweepFolders(parent, Date.now());
+  expect(readdirSync(parent).toSorted()).toEqual(["another", "picket-canary-filled", "picket-canary-inuse1"]);
+  rmSync(parent, { recursive: true });
+});

@@ -1,7 +1,7 @@
 // The agent watches itself watching: now and then it starts a program that makes a file, and connects to nobody, and expects the sensor to tell of all three.
 import { randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
-import { mkdtempSync, rmSync, unlinkSync } from "node:fs";
+import { lstatSync, mkdtempSync, readdirSync, rmdirSync, rmSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CANARY_FOLDER } from "@picket/protocol/canary";
@@ -16,6 +16,8 @@ type Collector = (typeof watchedCollectors)[number];
 const EXPECTED_WITHIN_MS = 10_000;
 /** The kernel side lets the agent's own connections to this port of 127.0.0.0/8 through (bpf/net.bpf.h). Discard, RFC 863: connecting a datagram socket sends nothing. */
 export const CANARY_PORT = 9;
+
+const LEFT_MS = 2 * 3600_000;
 
 export type CanaryOptions = {
   readonly everyMs: number;
@@ -128,10 +130,25 @@ const lost: Record<Collector, string> = {
 function makeFolder(): string {
   for (const parent of ["/run", "/dev/shm"]) {
     try {
-      return mkdtempSync(join(parent, CANARY_FOLDER));
+      const dir = mkdtempSync(join(parent, CANARY_FOLDER));
+      sweepFolders(parent, Date.now());
+      return dir;
     } catch {}
   }
   return mkdtempSync(join(tmpdir(), CANARY_FOLDER));
+}
+
+/** Removes what agents left behind that were killed. One that lives writes in its folder once an hour at least. */
+export function sweepFolders(parent: string, nowMs: number): void {
+  for (const name of readdirSync(parent)) {
+    if (!name.startsWith(CANARY_FOLDER)) continue;
+    try {
+      const path = join(parent, name);
+      if (nowMs - lstatSync(path).mtimeMs > LEFT_MS) rmdirSync(path);
+    } catch {
+      // Somebody else's, or not empty.
+    }
+  }
 }
 
 function broughtBack(draft: EventDraft, { path, ip }: Cause): Collector | undefined {
