@@ -450,6 +450,8 @@ export class EventBuffer implements EventSource, Disposable {
   #write(events: readonly Pending[]): void {
     clearTimeout(this.#deleteTimer);
     this.#deleteTimer = undefined;
+    // The file will say how far this run has counted: a kill right after that must not leave numbers whose events are nowhere.
+    if (this.#came.length > 0) this.#noteTurn();
     this.#guard(() => {
       if (!this.#disk.isOpen) this.#open();
       const moved = new Set(events);
