@@ -84,7 +84,10 @@ test("status in words", () => {
   const text = describeStatus({ status: status(1), running: true }, 2000);
   for (const part of ["not connected: ECONNREFUSED", "isolated (drill)", "7 made, 4 waiting", "6 lost", "3 MiB", "no BPF -> run as root"])
     expect(text).toContain(part);
-  const steered = describeStatus({ status: { ...status(1), why: "no\u001B]0;owned\u0007\u009B2J\u202Etxt\nforged  line" }, running: true }, 2000);
+  const steered = describeStatus(
+    { status: { ...status(1), why: "no\u001B]0;owned\u0007\u009B2J\u202Etxt\nforged  line" }, running: true },
+    2000,
+  );
   expect(steered).not.toMatch(/[^\P{C}\n]/u);
   expect(steered).not.toMatch(/^forged/m);
   expect(describeStatus({ status: status(1), running: false }, 61_000)).toContain("last seen 60 s ago");
