@@ -37,7 +37,7 @@ doings() {
   cp "$true_program" marked-gone
   ./marked-gone
   rm marked-gone
-  bash -c 'read -r line < /etc/shadow; sleep 2' marked-open
+  bash -c 'read -r line < /etc/shadow; sleep 2; :' marked-open
   bash -c ': > /tmp/marked-file; chmod 4755 /tmp/marked-file; mv /tmp/marked-file /tmp/marked-moved; rm /tmp/marked-moved; sleep 2' marked-files
   bash -c 'exec 3<>/dev/tcp/127.0.0.1/4444; bash -c "read -t 8 line" marked-shell <&3 >&3 2> /dev/null' marked-connect
   deed dns ask one.marked-dns.example two.marked-dns.example three.marked-dns.example four.marked-dns.example
