@@ -1,5 +1,7 @@
 // Compact JWS (RFC 7515) of operators, opened with distrust. Pure: nothing of a payload may be obeyed before `isSignedBy` says yes.
+
 import type { PublicKey, Refusal } from "@picket/protocol/command";
+import { tryParse } from "@picket/protocol/try-parse";
 import { compactVerify, importJWK } from "jose";
 import * as z from "zod";
 
@@ -27,7 +29,7 @@ export function openJws(jws: string, mostChars: number, typ: string): Parts | { 
   if (typeof jws !== "string" || jws.length > mostChars) return { reason: `longer than ${mostChars} characters` };
   const parts = jws.split(".", 4);
   if (parts.length !== 3 || !parts.every((part) => /^[A-Za-z0-9_-]+$/.test(part))) return { reason: "not a compact JWS" };
-  const header = Header(typ).safeParse(json(parts[0]!));
+  const header = tryParse(Header(typ), json(parts[0]!));
   if (!header.success) return { reason: `the header must be alg EdDSA, typ ${typ} and a kid, nothing else` };
   return { kid: header.data.kid, payload: json(parts[1]!) };
 }

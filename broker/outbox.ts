@@ -1,8 +1,10 @@
 // What the broker carries to devices: the operators' key list, the site's time, signed packs and signed commands. Of these it makes only the time.
+
 import { CommandResult } from "@picket/protocol/command";
 import { type PackRecord, WHOLE_SITE } from "@picket/protocol/pack";
 import type { CommandRecord } from "@picket/protocol/rest";
 import type { TopicName } from "@picket/protocol/topics";
+import { tryParse } from "@picket/protocol/try-parse";
 import type { Changes } from "./changes.ts";
 import type { Link, Log } from "./peer.ts";
 import type { Commands } from "./store/commands.ts";
@@ -129,7 +131,7 @@ export class Outbox {
 
 function readResult(payload: Uint8Array): CommandResult | string {
   try {
-    const parsed = CommandResult.safeParse(JSON.parse(Buffer.from(payload).toString()));
+    const parsed = tryParse(CommandResult, JSON.parse(Buffer.from(payload).toString()));
     return parsed.success ? parsed.data : `a result that cannot be read: ${parsed.error.issues[0]?.path.join(".")}`;
   } catch {
     return "a result that is not JSON";

@@ -1,8 +1,10 @@
 // The payload of `.../events`: one line of JSON header, then one zstd frame of NDJSON. The header can be read, and a duplicate dropped, without inflating anything.
+
 import * as z from "zod";
 import { type Accept, accepter, objectAccepter } from "./accept.ts";
 import { BadBatch, BatchHeader, MAX_BATCH_EVENTS } from "./batch-encode.ts";
 import { Hit, Process, SensorEvent } from "./event.ts";
+import { tryParse } from "./try-parse.ts";
 import { BadFrame, readFrame } from "./zstd-frame.ts";
 
 export { BadBatch, BatchHeader, encodeBatch, MAX_BATCH_BYTES, MAX_BATCH_EVENTS } from "./batch-encode.ts";
@@ -45,7 +47,7 @@ const acceptHeader = accepter(BatchHeader);
 
 function readHeader(json: unknown): BatchHeader {
   if (acceptHeader(json)) return json as BatchHeader;
-  const header = BatchHeader.safeParse(json);
+  const header = tryParse(BatchHeader, json);
   if (!header.success) throw new BadBatch(`header: ${z.prettifyError(header.error).slice(0, 300)}`);
   return header.data;
 }
@@ -205,7 +207,7 @@ function readEvent(json: Line, { device, epoch }: BatchHeader, seq: number, time
       hits === undefined ? { v: 1, device, epoch, seq, timeMs, type, body } : { v: 1, device, epoch, seq, timeMs, type, body, hits }
     ) as SensorEvent;
   }
-  const event = SensorEvent.safeParse({ ...json, v: 1, device, epoch, seq, timeMs });
+  const event = tryParse(SensorEvent, { ...json, v: 1, device, epoch, seq, timeMs });
   return event.success ? event.data : undefined;
 }
 

@@ -1,7 +1,9 @@
 // How a machine becomes a device: token, CSR, certificate; and renewal.
+
 import * as z from "zod";
 import { Anchor } from "./command.ts";
 import { deviceId, siteId } from "./names.ts";
+import { tryParse } from "./try-parse.ts";
 
 /** base64url of SHA-256. */
 const digest = z.string().length(43);
@@ -45,7 +47,7 @@ export function parseToken(text: string): EnrolToken {
   } catch {
     throw new Error("this token is damaged: copy the whole line again");
   }
-  const token = EnrolToken.safeParse(json);
+  const token = tryParse(EnrolToken, json);
   if (!token.success)
     throw new Error(`this token cannot be used: ${token.error.issues.map((issue) => issue.path.join(".")).join(", ")} is wrong`);
   return token.data;

@@ -1,9 +1,11 @@
 // What sites tell each other: signed items, and the few words that carry them. Telemetry and commands have no kind here, so they cannot travel.
+
 import * as z from "zod";
 import { Detection } from "./alert.ts";
 import { hostPort } from "./enroll.ts";
 import { MAX_ITEMS, MAX_MESH_BYTES, WINDOW } from "./mesh-limits.ts";
 import { sha256, siteId } from "./names.ts";
+import { tryParse } from "./try-parse.ts";
 
 const ms = z.int().nonnegative();
 const pem = z.string().max(4096);
@@ -135,7 +137,7 @@ export function parseInvite(text: string): MeshInvite {
   } catch {
     throw new Error("this invitation is damaged: copy the whole line again");
   }
-  const invite = MeshInvite.safeParse(json);
+  const invite = tryParse(MeshInvite, json);
   if (!invite.success)
     throw new Error(`this invitation cannot be used: ${invite.error.issues.map((issue) => issue.path.join(".")).join(", ")} is wrong`);
   return invite.data;

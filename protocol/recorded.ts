@@ -1,6 +1,8 @@
 // NDJSON as people write it by hand or `picket-agent run --stdout` prints it: what `picket replay` and `picket rules match` read.
+
 import * as z from "zod";
 import { SensorEvent } from "./event.ts";
+import { tryParse } from "./try-parse.ts";
 
 /** Longest line accepted, bytes. */
 export const MAX_LINE_BYTES = 1 << 20;
@@ -23,7 +25,7 @@ export function parseRecorded(text: string, line: number): Recorded {
     ...given,
     body: typeof body === "object" && body !== null && "process" in body ? { ...body, process: fill(body.process) } : body,
   };
-  const parsed = SensorEvent.safeParse(filled);
+  const parsed = tryParse(SensorEvent, filled);
   if (!parsed.success) throw new Error(z.prettifyError(parsed.error).replaceAll("\n", " ").slice(0, 400));
   const event = parsed.data;
   return { id: typeof given.id === "string" ? given.id : `${event.device}:${event.epoch}:${event.seq}`, event };

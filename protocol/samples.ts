@@ -1,6 +1,8 @@
 // The bytes of a file, from the device that reported its hash to the site: `.../want` asks, `.../sample` answers.
+
 import * as z from "zod";
 import { sha256 } from "./names.ts";
+import { tryParse } from "./try-parse.ts";
 
 /** Larger files are neither hashed nor sent. */
 export const MAX_SAMPLE_BYTES = 32 << 20;
@@ -41,7 +43,7 @@ export const encodeSample = (header: SampleHeader, bytes: Uint8Array = nothing):
 export function decodeSample(payload: Uint8Array): { header: SampleHeader; bytes: Uint8Array } {
   const end = payload.subarray(0, MAX_HEADER_BYTES).indexOf(0x0a);
   if (end < 0) throw new Error(`no header line in the first ${MAX_HEADER_BYTES} bytes`);
-  const read = SampleHeader.safeParse(parse(payload.subarray(0, end)));
+  const read = tryParse(SampleHeader, parse(payload.subarray(0, end)));
   if (!read.success) throw new Error(`header: ${z.prettifyError(read.error).slice(0, 300)}`);
   const header = read.data;
   const bytes = payload.subarray(end + 1);

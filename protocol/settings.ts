@@ -1,5 +1,7 @@
 // What may be changed on devices from the site, and how far. Payload of a pack of the kind "settings".
+
 import * as z from "zod";
+import { tryParse } from "./try-parse.ts";
 
 type Setting = { readonly standard: number; readonly min: number; readonly max: number; readonly what: string };
 
@@ -51,7 +53,7 @@ export type Settings = { readonly [K in SettingKey]?: number };
 
 /** The settings in a payload, or why it is refused: each wrong key and what it takes. */
 export function readSettings(payload: unknown): Settings | string {
-  const parsed = Settings.safeParse(payload);
+  const parsed = tryParse(Settings, payload);
   if (parsed.success) return parsed.data as Settings;
   return parsed.error.issues
     .flatMap((issue) =>

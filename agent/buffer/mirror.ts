@@ -1,6 +1,7 @@
 // A copy, in the memory of the machine, of the events that are in the memory of this process only: kill -9 loses none of them. Power loss does.
 // Lines of text: a header, `@ms` for when the sensor last had nothing more to read, `+seq class event` for what came, `-first last` for what is safe or
 // gone, `!plain hit result` for what was lost so far, `^count next ms` for what was shed and not told by events before number `next`.
+
 import {
   closeSync,
   constants,
@@ -15,6 +16,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { tryParse } from "@picket/protocol/try-parse";
 import * as z from "zod";
 import { runsOf } from "./store.ts";
 import type { Pending } from "./tail.ts";
@@ -169,7 +171,7 @@ export function recover(path: string, boot: string): Recovered | undefined {
     return undefined;
   }
   const lines = text.slice(0, text.lastIndexOf("\n") + 1).split("\n");
-  const header = Header.safeParse(parseJson(lines.shift() ?? ""));
+  const header = tryParse(Header, parseJson(lines.shift() ?? ""));
   if (!header.success || header.data.boot !== boot) return undefined;
   const events = new Map<number, Pending>();
   let { next } = header.data;

@@ -1,6 +1,7 @@
 import { anchorHash } from "@picket/protocol/command";
 import { EnrolResponse, type EnrolToken, parseToken, RENEW_TYP, RenewResponse } from "@picket/protocol/enroll";
 import { routes } from "@picket/protocol/rest";
+import { tryParse } from "@picket/protocol/try-parse";
 import { CompactSign } from "jose";
 import { joinHostPort, splitHostPort } from "../site-tls.ts";
 import { checkIssued, makeKey, makeRequest, onlyCertificate, readKey, spkiHash } from "./certificate.ts";
@@ -17,7 +18,7 @@ export async function enroll(of: { token: string; dir: string; name?: string | u
   const key = await makeKey();
   const body = { secret: token.secret, csr: await makeRequest(key), ...(of.name === undefined ? {} : { name: of.name }) };
   const { json } = await call({ method: "POST", path: routes.enroll.path, body, address: https, ca });
-  const parsed = EnrolResponse.safeParse(json);
+  const parsed = tryParse(EnrolResponse, json);
   if (!parsed.success)
     throw new Error(`${https} gave an answer to enrolment that this agent does not understand: are both of one version?`);
   const { device, site, certificate, anchor, keys } = parsed.data;
@@ -52,7 +53,7 @@ async function findSite(token: EnrolToken): Promise<{ https: string; ca: string 
 /** The only call that trusts nobody: what it brings is believed for its hash. Only the certificate with that hash is kept of it. */
 async function fetchCa(address: string, hash: string): Promise<string> {
   const { json } = await call({ method: "GET", path: routes.ca.path, address, ca: undefined });
-  const parsed = routes.ca.response.safeParse(json);
+  const parsed = tryParse(routes.ca.response, json);
   let ca: string | undefined;
   try {
     // TLS would trust every certificate of a text that holds two: the site's for its hash, and somebody else's behind it.
@@ -93,7 +94,7 @@ export async function renew(of: {
     .sign(privateKey);
   const body = { certificate: credentials.cert, csr, proof };
   const { json } = await call({ method: "POST", path: routes.renew.path, body, address, via, ca: credentials.ca });
-  const parsed = RenewResponse.safeParse(json);
+  const parsed = tryParse(RenewResponse, json);
   if (!parsed.success)
     throw new Error(`${address} gave an answer to renewal that this agent does not understand: are both of one version?`);
   // The CA stays the pinned one whatever the answer carries: a new one needs an order signed by the operators' root.

@@ -2,6 +2,7 @@ import { request as httpsRequest, type RequestOptions } from "node:https";
 import { isIP } from "node:net";
 import type { PeerCertificate } from "node:tls";
 import { Problem } from "@picket/protocol/rest";
+import { tryParse } from "@picket/protocol/try-parse";
 import { checkSite, splitHostPort } from "../site-tls.ts";
 
 /** The site answered, and the answer was no. `message` says why and what to do, as the site put it. */
@@ -108,7 +109,7 @@ function parse(text: string): unknown {
 }
 
 function describe(status: number, json: unknown): string {
-  const problem = Problem.safeParse(json);
+  const problem = tryParse(Problem, json);
   if (!problem.success) return `the site answered ${status}`;
   // Whoever answers before the site has proved itself must not steer the terminal this is shown on.
   return [problem.data.detail, problem.data.hint].filter(Boolean).join(". ").slice(0, MAX_SHOWN).replaceAll(/\p{C}/gu, "\uFFFD");

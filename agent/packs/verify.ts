@@ -1,6 +1,8 @@
 // Whether a device takes a pack. Pure, and the same for every kind: what the payload means is judged by whoever knows the kind.
+
 import type { KeyList, Refusal, Right } from "@picket/protocol/command";
 import { MAX_PACK_CHARS, MAX_VERSION_STEP, PACK_TYP, PackClaims, type PackKind, WHOLE_SITE } from "@picket/protocol/pack";
+import { tryParse } from "@picket/protocol/try-parse";
 import { fieldsOf, isSignedBy, MAX_SKEW_S, openJws, type Refused, refuse } from "../signed.ts";
 
 export type Known = {
@@ -34,7 +36,7 @@ export async function verifyPack(jws: string, known: Known): Promise<PackVerdict
     );
   if (!(await isSignedBy(jws, key.key))) return no("bad-signature", "the signature is not of the key it names");
 
-  const parsed = PackClaims.safeParse(parts.payload);
+  const parsed = tryParse(PackClaims, parts.payload);
   if (!parsed.success) return no("malformed", `not a pack this device knows: ${fieldsOf(parsed.error)}`);
   const claims = parsed.data;
   act = claims.kind;

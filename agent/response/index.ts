@@ -1,6 +1,8 @@
 // The only part of the agent that changes its host, and only when an operator's signature says so.
+
 import { type CommandClaims, Pack } from "@picket/protocol/command";
 import type { Capability } from "@picket/protocol/status";
+import { tryParse } from "@picket/protocol/try-parse";
 import { openNft } from "node-nftables";
 import { checkIsolation } from "./check.ts";
 import { Isolation, type Notice } from "./isolation.ts";
@@ -108,7 +110,7 @@ export async function createResponse(options: ResponseOptions): Promise<Response
     onCommand: (jws) => take(() => orders.obey(jws)),
     onPack: (pack) =>
       take(async () => {
-        const known = Pack.safeParse(pack);
+        const known = tryParse(Pack, pack);
         if (!known.success) orders.refuse({ code: "malformed", act: "unknown", message: "not a pack this device knows" });
         else if (known.data.kind === "time") time.tell(known.data.timeMs);
         else if (known.data.kind === "signed") await orders.takePack(known.data.jws);

@@ -1,5 +1,7 @@
 // Whether a device obeys. Pure: bytes and what the device knows go in, a verdict comes out. The broker that carries these may be in an enemy's hands.
+
 import { type Anchor, acts, COMMAND_TYP, CommandClaims, KEYS_TYP, KeyList, type Refusal, thumbprint } from "@picket/protocol/command";
+import { tryParse } from "@picket/protocol/try-parse";
 import * as z from "zod";
 import { fieldsOf, isSignedBy, MAX_SKEW_S, openJws, type Refused, refuse } from "../signed.ts";
 
@@ -34,7 +36,7 @@ export async function verifyCommand(jws: string, known: Known): Promise<CommandV
     );
   if (!(await isSignedBy(jws, key.key))) return no("bad-signature", "the signature is not of the key it names");
 
-  const parsed = CommandClaims.safeParse(parts.payload);
+  const parsed = tryParse(CommandClaims, parts.payload);
   if (!parsed.success) return no("malformed", `not a command this device knows: ${fieldsOf(parsed.error)}`);
   const claims = parsed.data;
   if (claims.kid !== parts.kid) return no("malformed", "header and claims name different keys");
@@ -75,7 +77,7 @@ export async function verifyKeyList(
   if (!key) return no("unknown-key", "the key list is signed by neither the root nor the recovery key this device pinned");
   if (!(await isSignedBy(jws, key))) return no("bad-signature", "the signature is not of the key it names");
 
-  const parsed = KeyList.safeParse(parts.payload);
+  const parsed = tryParse(KeyList, parts.payload);
   if (!parsed.success) return no("malformed", `not a key list: ${fieldsOf(parsed.error)}`);
   const list = parsed.data;
   if (list.site !== known.site) return no("other-site", "the key list is for another site");
@@ -92,7 +94,7 @@ const Claimed = z.object({ jti: z.uuid().optional().catch(undefined), act: z.enu
 
 /** Lets the operator's command be answered even when it is refused. Nothing else may be taken from a payload before its signature is checked. */
 function claimedIn(payload: unknown): { act: string; jti?: string } {
-  const claimed = Claimed.safeParse(payload);
+  const claimed = tryParse(Claimed, payload);
   if (!claimed.success) return { act: "unknown" };
   return { act: claimed.data.act, ...(claimed.data.jti === undefined ? {} : { jti: claimed.data.jti }) };
 }

@@ -1,5 +1,7 @@
 // Sends files that this device reported, when its site asks for them by hash: slowly, after events, and never anything else.
+
 import { encodeSample, MAX_SAMPLE_BYTES, type SampleHeader, SampleWant } from "@picket/protocol/samples";
+import { tryParse } from "@picket/protocol/try-parse";
 import type { Pace } from "../pace.ts";
 
 const CHUNK_BYTES = 64 << 10;
@@ -75,7 +77,7 @@ export function createSamples(ports: SamplePorts): Samples {
   };
   return {
     wanted: (payload) => {
-      const want = SampleWant.safeParse(parse(payload));
+      const want = tryParse(SampleWant, parse(payload));
       if (!want.success) return false;
       const { sha256 } = want.data;
       if (!waiting.has(sha256) && waiting.size >= MAX_WAITING) return true;

@@ -1,8 +1,10 @@
 // The agent's side of the wire: one connection after another, without end, and what is said over each.
+
 import { type CommandResult, Pack } from "@picket/protocol/command";
 import { clientId } from "@picket/protocol/names";
 import { HEARTBEAT_S, type OnlineStatus } from "@picket/protocol/status";
 import { parseTopic, topic, topics } from "@picket/protocol/topics";
+import { tryParse } from "@picket/protocol/try-parse";
 import type { EventSource } from "../lease.ts";
 import { backoffMs } from "./backoff.ts";
 import { type Connection, openConnection } from "./connection.ts";
@@ -246,7 +248,7 @@ function receive(options: UplinkOptions, name: string, payload: Buffer): void {
   else if (parsed.name === "sampleWant") {
     if (!options.onSampleWant?.(payload)) options.onGarbage("a want that cannot be read");
   } else {
-    const pack = Pack.safeParse(parseJson(payload));
+    const pack = tryParse(Pack, parseJson(payload));
     if (pack.success) options.onPack(pack.data);
     else options.onGarbage("a pack of unknown kind or shape");
   }

@@ -1,8 +1,10 @@
 // The log as it lies, for whoever hunts in it: neither inflated nor decoded here, a page at a time, as fast as the reader takes it.
+
 import type { Server } from "node:https";
 import { Readable } from "node:stream";
 import { setImmediate } from "node:timers/promises";
 import { encodeLogFrame, LOG_PATH, LogQuery } from "@picket/protocol/log-stream";
+import { tryParse } from "@picket/protocol/try-parse";
 import type { FastifyInstance } from "fastify";
 import { Refused } from "../refused.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -21,7 +23,7 @@ const RETRY_S = 10;
 export function serveLog(app: FastifyInstance<Server>, deps: Pick<ApiDeps, "log" | "credentials">): void {
   let readers = 0;
   app.get(LOG_PATH, { config: { auth: "operator" } }, (request, reply) => {
-    const query = LogQuery.strict().safeParse(request.query);
+    const query = tryParse(LogQuery.strict(), request.query);
     if (!query.success) throw invalid("query", query.error);
     if (readers >= MAX_READERS) {
       reply.header("retry-after", RETRY_S);

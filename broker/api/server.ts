@@ -1,6 +1,8 @@
 // HTTPS for operators and for machines that enrol. Registers the routes of protocol/rest.ts; what they do is in handlers.ts.
+
 import type { Server } from "node:https";
 import { type Problem, type RouteName, routes, STREAM_PATH } from "@picket/protocol/rest";
+import { tryParse } from "@picket/protocol/try-parse";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { Refused } from "../refused.ts";
 import type { ApiDeps, Operator } from "./deps.ts";
@@ -177,7 +179,7 @@ function register(app: App, deps: ApiDeps): void {
 }
 
 function read(where: "path" | "query" | "body", type: (typeof routes)[RouteName]["params" | "body"] & {}, value: unknown): unknown {
-  const result = strict(type).safeParse(value);
+  const result = tryParse(strict(type), value);
   if (!result.success) throw invalid(where, result.error);
   return result.data;
 }

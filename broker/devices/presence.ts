@@ -1,5 +1,7 @@
 // Who is there: heartbeats, Last Wills, silence, and how much of what happened on a device arrived.
+
 import { DeviceStatus, type OnlineStatus } from "@picket/protocol/status";
+import { tryParse } from "@picket/protocol/try-parse";
 import { hourOf } from "../broker-alert.ts";
 import type { Changes } from "../changes.ts";
 import type { Log } from "../peer.ts";
@@ -155,7 +157,7 @@ function readStatus(payload: Uint8Array): DeviceStatus | string {
   } catch {
     return "a status that is not JSON";
   }
-  const parsed = DeviceStatus.safeParse(json);
+  const parsed = tryParse(DeviceStatus, json);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   return `a status that cannot be read: ${issue?.path.join(".")}: ${issue?.message}`;

@@ -1,5 +1,8 @@
 // The detector's reading of the log: state first, then batches as far as it granted credits, and its decisions back in one transaction each.
+
 import { Commit, encodeData, encodePiece, REREAD_MS, type SampleVerdict, Want } from "@picket/protocol/feed";
+import { tryParse } from "@picket/protocol/try-parse";
+import type * as z from "zod";
 import type { Changes } from "../changes.ts";
 import type { Link } from "../peer.ts";
 import { upsertAlert } from "../store/alerts.ts";
@@ -376,17 +379,14 @@ export class Feed {
   }
 }
 
-function parse<T>(
-  type: { safeParse(json: unknown): { success: true; data: T } | { success: false; error: Error } },
-  payload: Uint8Array,
-): T {
+function parse<S extends z.ZodType>(type: S, payload: Uint8Array): z.output<S> {
   let json: unknown;
   try {
     json = JSON.parse(Buffer.from(payload).toString());
   } catch {
     throw new FeedRefused("not JSON");
   }
-  const parsed = type.safeParse(json);
+  const parsed = tryParse(type, json);
   if (!parsed.success) throw new FeedRefused(parsed.error.message.slice(0, 300));
   return parsed.data;
 }

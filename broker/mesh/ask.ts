@@ -1,6 +1,8 @@
 // One HTTPS call to another site's broker, on a connection of its own.
+
 import { request as httpsRequest, type RequestOptions } from "node:https";
 import { Problem } from "@picket/protocol/rest";
+import { tryParse } from "@picket/protocol/try-parse";
 import { Refused } from "../refused.ts";
 import { checkPeer, serverName, splitAddress } from "./dial.ts";
 
@@ -82,7 +84,7 @@ function parse(text: string): unknown {
 
 /** What the other site said, bounded: it is shown to an operator of ours. */
 function problemOf(status: number, json: unknown): string {
-  const problem = Problem.safeParse(json);
+  const problem = tryParse(Problem, json);
   if (!problem.success) return `it answered ${status}`;
   return [problem.data.detail, problem.data.hint].filter(Boolean).join(". ").slice(0, 500).replaceAll(/\p{C}/gu, "�");
 }

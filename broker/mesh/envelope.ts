@@ -1,5 +1,7 @@
 // Signed items: made by their origin, carried unchanged, so that no site on the way can forge or change one.
+
 import { ITEM_TYP, MeshItem } from "@picket/protocol/mesh";
+import { tryParse } from "@picket/protocol/try-parse";
 import { CompactSign, compactVerify, decodeProtectedHeader } from "jose";
 
 /** The key of a leaf certificate that `ca` certified as the site of that name. Rejects with what is wrong. `pki` is this. */
@@ -23,7 +25,7 @@ export function readItem(jws: string): { item: MeshItem; certificate: string } |
     const { alg, typ, x5c, ...more } = decodeProtectedHeader(jws);
     if (alg !== "ES256" || typ !== ITEM_TYP || Object.keys(more).length > 0) return undefined;
     if (!Array.isArray(x5c) || x5c.length !== 1 || typeof x5c[0] !== "string" || x5c[0].length > MAX_CERTIFICATE) return undefined;
-    const item = MeshItem.safeParse(JSON.parse(Buffer.from(jws.split(".")[1] ?? "", "base64url").toString()));
+    const item = tryParse(MeshItem, JSON.parse(Buffer.from(jws.split(".")[1] ?? "", "base64url").toString()));
     return item.success ? { item: item.data, certificate: x5c[0] } : undefined;
   } catch {
     return undefined;

@@ -1,7 +1,9 @@
 // How two sites come to trust each other: one invites, the other joins with that invitation. Each pins the other's CA; nothing is trusted on first use.
+
 import { timingSafeEqual } from "node:crypto";
 import { formatInvite, JOIN_TYP, type MeshJoinRequest, MeshJoinResponse, parseInvite } from "@picket/protocol/mesh";
 import { routes } from "@picket/protocol/rest";
+import { tryParse } from "@picket/protocol/try-parse";
 import { CompactSign, compactVerify } from "jose";
 import { Refused } from "../refused.ts";
 import type { Store } from "../store/database.ts";
@@ -82,7 +84,7 @@ export async function join(ports: JoinPorts, of: { token: string; operator: stri
   const answer = await ports.ask({ method: "POST", address: to.https, path: routes.meshPeer.path, body, ca: ca.pem, site: to.site });
   if (answer.status !== 200)
     throw new Refused("conflict", `The site ${to.site} refused: ${answer.problem}`, "Ask for a new invitation when this one is used up");
-  const accepted = MeshJoinResponse.safeParse(answer.json);
+  const accepted = tryParse(MeshJoinResponse, answer.json);
   if (!accepted.success || accepted.data.site !== to.site)
     throw new Refused("conflict", `The site ${to.site} gave an answer that cannot be read`);
   ports.store.commitNow(() => {
@@ -103,7 +105,7 @@ function readToken(token: string) {
 /** Fetched from whoever answers: its hash says whether it is the right one. */
 async function theirCa(ports: JoinPorts, to: { https: string }): Promise<string> {
   const answer = await ports.ask({ method: "GET", address: to.https, path: routes.ca.path, ca: undefined });
-  const found = routes.ca.response.safeParse(answer.json);
+  const found = tryParse(routes.ca.response, answer.json);
   if (!found.success)
     throw new Refused(
       "unavailable",

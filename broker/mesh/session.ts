@@ -1,7 +1,9 @@
 // What two sites say over one connection, the same in both directions whoever dialled: hello, items as far as they are granted, acknowledgements.
 // At least once on the wire; what was taken already is known by its name and dropped.
+
 import { MeshMessage, type SentItem } from "@picket/protocol/mesh";
 import { FILL_BYTES, MAX_ITEMS, WINDOW } from "@picket/protocol/mesh-limits";
+import { tryParse } from "@picket/protocol/try-parse";
 import type { Allowance } from "./allowance.ts";
 
 /** A message of the peer that breaks the protocol. Its connection is cut. */
@@ -209,7 +211,7 @@ function parse(payload: Uint8Array): MeshMessage {
   } catch {
     throw new Violation("a message that is not JSON");
   }
-  const message = MeshMessage.safeParse(json);
+  const message = tryParse(MeshMessage, json);
   if (!message.success) throw new Violation(`a message that cannot be read: ${message.error.issues[0]?.path.join(".") || "unknown kind"}`);
   return message.data;
 }

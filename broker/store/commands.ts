@@ -1,7 +1,9 @@
 // Signed commands on their way to devices. The broker can neither make nor judge one; it keeps them until the device answers or they expire.
+
 import type { Database } from "bun:sqlite";
 import { COMMAND_TYP, CommandClaims, CommandResult, type KeyList } from "@picket/protocol/command";
 import type { CommandRecord } from "@picket/protocol/rest";
+import { tryParse } from "@picket/protocol/try-parse";
 import { compactVerify, decodeProtectedHeader, importJWK } from "jose";
 import * as z from "zod";
 import { Refused } from "../refused.ts";
@@ -91,7 +93,7 @@ function claimsOf(jws: string): CommandClaims {
   try {
     const header = decodeProtectedHeader(jws);
     if (header.typ !== COMMAND_TYP) throw new Error(`header typ must be ${COMMAND_TYP}`);
-    const claims = CommandClaims.safeParse(JSON.parse(Buffer.from(jws.split(".")[1] ?? "", "base64url").toString()));
+    const claims = tryParse(CommandClaims, JSON.parse(Buffer.from(jws.split(".")[1] ?? "", "base64url").toString()));
     if (!claims.success) throw new Error(z.prettifyError(claims.error).replaceAll("\n", " ").slice(0, 300));
     return claims.data;
   } catch (error) {

@@ -1,6 +1,8 @@
 // The operators' key lists. The broker cannot make one: it checks, keeps and carries them, and a device checks again.
+
 import type { Database } from "bun:sqlite";
 import { type Anchor, KEYS_TYP, KeyList } from "@picket/protocol/command";
+import { tryParse } from "@picket/protocol/try-parse";
 import { compactVerify, importJWK } from "jose";
 import * as z from "zod";
 import { Refused } from "../refused.ts";
@@ -30,7 +32,7 @@ export async function readKeyList(jws: string, of: { site: string; anchor: Ancho
       "This key list is signed neither by this site's operator root nor by its recovery key",
       "Sign it with the root of `picket operator init` that this site was made with",
     );
-  const list = KeyList.safeParse(payload.json);
+  const list = tryParse(KeyList, payload.json);
   if (!list.success) throw new Refused("invalid", `This is signed, but not a key list: ${z.prettifyError(list.error).slice(0, 300)}`);
   if (list.data.site !== of.site) throw new Refused("conflict", `This key list is for site "${list.data.site}", not for "${of.site}"`);
   return list.data;

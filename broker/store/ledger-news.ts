@@ -1,4 +1,5 @@
 // What a device lost within an hour, as it was told: what the alert about it says. Not the hours it was lost in, which the ledger has.
+import { tryParse } from "@picket/protocol/try-parse";
 import * as z from "zod";
 
 const count = z.int().nonnegative();
@@ -29,7 +30,7 @@ export const noNews = (hour: number): News => ({
 /** What was told before in this hour. */
 export function readNews(text: string, hour: number): News {
   if (text === "") return noNews(hour);
-  const parsed = News.safeParse(JSON.parse(text));
+  const parsed = tryParse(News, JSON.parse(text));
   return parsed.success && parsed.data.hour === hour ? parsed.data : noNews(hour);
 }
 

@@ -1,8 +1,10 @@
 // Signed packs: what operators set on devices. The broker cannot make one: it checks, keeps the newest of each kind and target, and carries them; a device checks again.
+
 import type { Database } from "bun:sqlite";
 import type { KeyList } from "@picket/protocol/command";
 import { MAX_VERSION_STEP, PACK_TYP, PackClaims, type PackKind, type PackRecord, packKinds, WHOLE_SITE } from "@picket/protocol/pack";
 import { readSettings } from "@picket/protocol/settings";
+import { tryParse } from "@picket/protocol/try-parse";
 import { compactVerify, decodeProtectedHeader, importJWK } from "jose";
 import * as z from "zod";
 import { Refused } from "../refused.ts";
@@ -84,7 +86,7 @@ function claimsOf(jws: string): PackClaims {
   try {
     const header = decodeProtectedHeader(jws);
     if (header.typ !== PACK_TYP) throw new Error(`header typ must be ${PACK_TYP}`);
-    const claims = PackClaims.safeParse(JSON.parse(Buffer.from(jws.split(".")[1] ?? "", "base64url").toString()));
+    const claims = tryParse(PackClaims, JSON.parse(Buffer.from(jws.split(".")[1] ?? "", "base64url").toString()));
     if (!claims.success) throw new Error(z.prettifyError(claims.error).replaceAll("\n", " ").slice(0, 300));
     return claims.data;
   } catch (error) {

@@ -74,6 +74,7 @@ const odd: readonly (() => unknown)[] = [
   () => Array.from({ length: 2000 }, (_, at) => at),
   () => ({ __proto__: null, constructor: { prototype: 1 }, toString: 1, length: -1 }),
   () => JSON.parse('{"__proto__":{"polluted":true}}'),
+  () => ({ length: { toString: 1 }, size: { toString: 1 } }),
   () => deep(40),
   () => deep(3000),
   () => Object.fromEntries(Array.from({ length: 500 }, (_, at) => [`key${at}`, at])),

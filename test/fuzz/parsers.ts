@@ -1,4 +1,5 @@
 // Everything that reads bytes of devices, detectors, peers and operators, called directly.
+
 import { readdirSync, readFileSync } from "node:fs";
 import { packetGuard } from "../../agent/uplink/guard.ts";
 import { trimBatch } from "../../broker/ingest/trim.ts";
@@ -13,6 +14,7 @@ import { parseRecorded } from "../../protocol/recorded.ts";
 import { decodeSample, encodeSample, SampleWant } from "../../protocol/samples.ts";
 import { DeviceStatus } from "../../protocol/status.ts";
 import { mayPublish, maySubscribe, parseTopic, topic } from "../../protocol/topics.ts";
+import { tryParse } from "../../protocol/try-parse.ts";
 import { BadFrame, readFrame } from "../../protocol/zstd-frame.ts";
 import { jsonBytes, mutateBytes, mutateJson, pick, type Random } from "./mutate.ts";
 import type { Target } from "./target.ts";
@@ -40,15 +42,14 @@ const parseJson = (bytes: Uint8Array): unknown => {
     return undefined;
   }
 };
-type Schema = { safeParse(json: unknown): unknown };
-const schema = (name: string, of: Schema, seeds: readonly unknown[]): Target => ({
+const schema = (name: string, of: Parameters<typeof tryParse>[0], seeds: readonly unknown[]): Target => ({
   name,
   seeds: seeds.map(jsonBytes),
   make: (random) =>
     random() < 0.5
       ? jsonBytes(mutateJson(random, pick(random, seeds)))
       : mutateBytes(random, jsonBytes(pick(random, seeds)), seeds.map(jsonBytes)),
-  run: (bytes) => void of.safeParse(parseJson(bytes)),
+  run: (bytes) => void tryParse(of, parseJson(bytes)),
 });
 
 /** A batch with a damaged header, body, frame or line. */
