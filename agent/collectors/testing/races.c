@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,20 +134,45 @@ static int by_descriptor(char **argv, int gone) {
   return 1;
 }
 
-static void *take_out(void *unused) {
-  while (!stop) madvise(shared, 4096, MADV_PAGEOUT);
-  return unused;
+static volatile pid_t opener;
+
+// Whether the page has a place in this process' tables: /proc/PID/pagemap, bit 63.
+static int mapped(const void *page) {
+  uint64_t entry = 0;
+  int fd = open("/proc/self/pagemap", O_RDONLY);
+  ssize_t size = pread(fd, &entry, sizeof entry, (uintptr_t)page / sysconf(_SC_PAGESIZE) * sizeof entry);
+  close(fd);
+  return size == sizeof entry && entry >> 63;
 }
 
-// Opens a file by a name whose page is taken out of memory all the time: in `at`, which holds it.
-static int paged_out(const char *at, int times) {
+static char state_of(pid_t thread) {
+  char path[64], stat[512];
+  snprintf(path, sizeof path, "/proc/self/task/%d/stat", thread);
+  int fd = open(path, O_RDONLY);
+  ssize_t size = read(fd, stat, sizeof stat - 1);
+  close(fd);
+  stat[size > 0 ? size : 0] = 0;
+  char *name_end = strrchr(stat, ')');
+  return name_end ? name_end[2] : 0;
+}
+
+static void *take_out(void *pipe) {
+  // The kernel has read the name, and the call sleeps until somebody writes.
+  for (int time = 0; time < 100000 && (!mapped(shared) || state_of(opener) != 'S'); time++) usleep(100);
+  madvise(shared, sysconf(_SC_PAGESIZE), MADV_DONTNEED);
+  close(open(pipe, O_WRONLY));
+  return pipe;
+}
+
+// Opens a pipe by a name in the file `at` whose page is in memory neither when the call begins nor when it ends.
+static int name_out_of_memory(const char *at, char *pipe) {
   int fd = open(at, O_RDONLY);
   pthread_t thread;
-  shared = mmap(0, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (shared == MAP_FAILED || pthread_create(&thread, 0, take_out, 0)) return 1;
-  for (int time = 0; time < times; time++) close(open(shared, O_RDONLY));
-  stop = 1;
-  return pthread_join(thread, 0);
+  opener = gettid();
+  shared = mmap(0, sysconf(_SC_PAGESIZE), PROT_READ, MAP_PRIVATE, fd, 0);
+  if (shared == MAP_FAILED || pthread_create(&thread, 0, take_out, pipe)) return 1;
+  int opened = open(shared, O_RDONLY);
+  return opened < 0 || pthread_join(thread, 0);
 }
 
 int main(int argc, char **argv) {
@@ -159,7 +185,7 @@ int main(int argc, char **argv) {
   if (!strcmp(way, "connect-swapped")) return connect_swapped(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
   if (!strcmp(way, "thread-exec")) return thread_exec(argv + 2);
   if (!strcmp(way, "fork-only")) return fork_only(atoi(argv[2]));
-  if (!strcmp(way, "paged-out")) return paged_out(argv[2], atoi(argv[3]));
+  if (!strcmp(way, "name-out-of-memory")) return name_out_of_memory(argv[2], argv[3]);
   if (!strcmp(way, "storm")) return storm(atoi(argv[2]), atoi(argv[3]));
   if (!strcmp(way, "no-arguments")) return no_arguments(argv[2]);
   if (!strcmp(way, "preload-at")) return preload_at(atoi(argv[2]));
