@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { BadConfig, type ConfigSources, readConfig } from "@picket/protocol/config";
 import { host } from "@picket/protocol/enroll";
 import { HEARTBEAT_S } from "@picket/protocol/status";
+import { statusSettings } from "@picket/protocol/status-page";
 import { RE2JS } from "re2js";
 import * as z from "zod";
 import type { Local } from "./settings/settings.ts";
@@ -193,16 +194,7 @@ export const AgentConfig = z.strictObject({
         .meta({ description: "Path prefixes in which creating, changing, renaming and deleting is reported" }),
     })
     .prefault({}),
-  status: z
-    .strictObject({
-      port: z
-        .int()
-        .min(0)
-        .max(65535)
-        .default(0)
-        .meta({ description: "Port of 127.0.0.1 for /healthz and /metrics, 9100 by custom; 0: no such page (docs/metrics.md)" }),
-    })
-    .prefault({}),
+  status: statusSettings(9100),
   sensor: z
     .strictObject({
       ringBytes: z

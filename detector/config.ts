@@ -1,4 +1,5 @@
 // Everything a site's detector can be told: section [detector] of site.toml. Read with protocol/config.ts.
+import { statusSettings } from "@picket/protocol/status-page";
 import * as z from "zod";
 import { WARM_UP_EXECS } from "./pipeline.ts";
 
@@ -37,16 +38,7 @@ export const DetectorConfig = z.strictObject({
         .meta({ description: "False alerts of the behaviour model that a device may make in a day, on average" }),
     })
     .prefault({}),
-  status: z
-    .strictObject({
-      port: z
-        .int()
-        .min(0)
-        .max(65535)
-        .default(0)
-        .meta({ description: "Port of 127.0.0.1 for /healthz and /metrics, 9101 by custom; 0: no such page (docs/metrics.md)" }),
-    })
-    .prefault({}),
+  status: statusSettings(9101),
   warmUpExecs: z
     .int()
     .min(0)

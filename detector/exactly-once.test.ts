@@ -1,7 +1,8 @@
+import { seeded } from "@picket/protocol/seeded";
 import { expect, test } from "vitest";
 import { createPipeline } from "./pipeline.ts";
 import { testRules } from "./testing/events.ts";
-import { randomLog, seeded } from "./testing/random.ts";
+import { randomLog } from "./testing/random.ts";
 import { TestSite } from "./testing/site.ts";
 
 const rules = testRules("low low", "low meh", "medium medium", "informational cat");

@@ -1,5 +1,6 @@
 // A program's own page on loopback: `/healthz` and `/metrics`, for supervisors and scrapers on the same host. It only ever answers.
 import { createServer, type Socket } from "node:net";
+import * as z from "zod";
 import { briefOf, type Health, questionOf, statusOf } from "./health.ts";
 import { METRICS_TYPE } from "./metrics.ts";
 
@@ -9,6 +10,19 @@ const MAX_REQUEST_BYTES = 8 << 10;
 /** From the first byte to the last of the answer, however slowly either comes. */
 const DEADLINE_MS = 5000;
 const MAX_CONNECTIONS = 16;
+
+/** The `[status]` section of a program's configuration. `usual`: the port it has by custom. */
+export const statusSettings = (usual: number) =>
+  z
+    .strictObject({
+      port: z
+        .int()
+        .min(0)
+        .max(65535)
+        .default(0)
+        .meta({ description: `Port of ${HOST} for /healthz and /metrics, ${usual} by custom; 0: no such page (docs/metrics.md)` }),
+    })
+    .prefault({});
 
 export type StatusPages = {
   readonly health: () => Health;

@@ -55,6 +55,16 @@ export type HealthFacts = {
   readonly canaryS: number | undefined;
 };
 
+/** What both doctor and metrics are told from. */
+export type SiteFacts = {
+  readonly nowMs: number;
+  readonly site: SiteStatus;
+  readonly devices: readonly Device[];
+  readonly host: HostFacts;
+  readonly intake: IntakeFacts;
+  readonly peers: readonly MeshPeer[];
+};
+
 /** How what devices send comes in, or does not. */
 export type IntakeFacts = {
   /** Since when events wait on their devices, and why. */

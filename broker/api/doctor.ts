@@ -1,7 +1,7 @@
 // What is wrong with a site, in plain words with what to do. Pure: facts in, findings out, worst first.
 import type { MeshPeer } from "@picket/protocol/mesh";
-import type { Device, Finding, SinkStatus, SiteStatus } from "@picket/protocol/rest";
-import type { HealthFacts, HostFacts, IntakeFacts } from "./deps.ts";
+import type { Finding, SinkStatus, SiteStatus } from "@picket/protocol/rest";
+import type { HealthFacts, SiteFacts } from "./deps.ts";
 import { type DeviceFacts, deviceFindings } from "./doctor-devices.ts";
 import { intakeFindings } from "./doctor-intake.ts";
 import { brokerHealth } from "./health.ts";
@@ -19,15 +19,7 @@ const PEER_AWAY_MS = 12 * 3600_000;
 const DISK_WARN = { ratio: 0.1, bytes: 1 << 30 };
 const DISK_ERROR_BYTES = 200 << 20;
 
-export type DoctorFacts = {
-  readonly nowMs: number;
-  readonly site: SiteStatus;
-  readonly devices: readonly Device[];
-  readonly host: HostFacts;
-  readonly intake: IntakeFacts;
-  readonly peers: readonly MeshPeer[];
-  readonly health: HealthFacts;
-} & Pick<DeviceFacts, "lastDay" | "clocks">;
+export type DoctorFacts = SiteFacts & { readonly health: HealthFacts } & Pick<DeviceFacts, "lastDay" | "clocks">;
 
 /** At least one finding, the worst first: what keeps events out, then what keeps alerts away, then single devices. A single "ok" when nothing is wrong. */
 export function diagnose(facts: DoctorFacts): Finding[] {

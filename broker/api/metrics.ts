@@ -2,24 +2,16 @@
 import type { Server } from "node:https";
 import type { MeshPeer } from "@picket/protocol/mesh";
 import { exposition, METRICS_TYPE, type Metrics, processMetrics, processValues, type Sample, type Values } from "@picket/protocol/metrics";
-import type { Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
+import type { Device, SinkStatus } from "@picket/protocol/rest";
 import type { FastifyInstance } from "fastify";
 import type { VitalSigns } from "../vitals.ts";
-import type { ApiDeps, HostFacts, IntakeFacts } from "./deps.ts";
+import type { ApiDeps, SiteFacts } from "./deps.ts";
 
 export const METRICS_PATH = "/metrics";
 /** Devices with series of their own. Of more, those with the least coverage are told. */
 export const MAX_DEVICES = 1000;
 
-export type MetricsFacts = {
-  readonly nowMs: number;
-  readonly site: SiteStatus;
-  readonly devices: readonly Device[];
-  readonly host: HostFacts;
-  readonly intake: IntakeFacts;
-  readonly peers: readonly MeshPeer[];
-  readonly vitals: VitalSigns;
-};
+export type MetricsFacts = SiteFacts & { readonly vitals: VitalSigns };
 
 export const brokerMetrics = {
   picket_broker_info: { type: "gauge", help: "Always 1; the labels say which broker this is.", labels: ["site", "version"] },

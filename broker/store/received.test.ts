@@ -1,3 +1,4 @@
+import { seeded } from "@picket/protocol/seeded";
 import { expect, test } from "vitest";
 import { coverage, forgetEpochs, markReceived, type Run, reportEpochs, unknownRuns } from "./received.ts";
 import { openStore } from "./schema.ts";
@@ -6,21 +7,10 @@ const device = "gw-1";
 const boot = "11111111-2222-4333-8444-555555555555";
 const at = { device, epoch: "epoch000", boot };
 
-/** mulberry32: the same numbers every time. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 test("intervals agree with a plain set of numbers, whatever arrives in whatever order", () => {
   for (let seed = 1; seed <= 40; seed++) {
     using store = openStore(":memory:");
-    const next = random(seed);
+    const next = seeded(seed);
     const model = new Set<number>();
     for (let step = 0; step < 60; step++) {
       const runs: Run[] = [];

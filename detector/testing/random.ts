@@ -1,18 +1,8 @@
 // Seeded streams of events that look like trouble: shells, connections, credential reads, hits that overtake, clocks that are wrong.
 import type { Process, SensorEvent } from "@picket/protocol/event";
+import { seeded } from "@picket/protocol/seeded";
 import { child, proc, T0 } from "./events.ts";
 import { packed, type Stored } from "./site.ts";
-
-/** mulberry32 */
-export function seeded(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 const BOOTS = ["11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222", "33333333-3333-4333-8333-333333333333"];
 const PROGRAMS = [

@@ -1,4 +1,5 @@
 // Numbers that only look random: the same seed trains the same model.
+import { seeded } from "@picket/protocol/seeded";
 
 export type Random = {
   /** In [0, 1). */
@@ -9,15 +10,8 @@ export type Random = {
   chance(probability: number): boolean;
 };
 
-/** mulberry32 (gist.github.com/tommyettinger/46a874533244883189143505d203312c). */
 export function randomOf(seed: number): Random {
-  let state = seed >>> 0;
-  const next = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
+  const next = seeded(seed);
   const below = (limit: number) => Math.floor(next() * limit);
   return Object.assign(next, { below, pick: <T>(of: readonly T[]): T => of[below(of.length)]!, chance: (p: number) => next() < p });
 }

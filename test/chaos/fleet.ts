@@ -1,5 +1,6 @@
 // Run as a program: several simulated devices. Everything between an event and the wire is the agent's own code; only the sensor is made up.
 // SIGUSR1: make no more events, and print "drained" when the site has all. SIGTERM: stop as an agent does.
+
 import { readFileSync } from "node:fs";
 import { bootNowMs } from "../../agent/clock.ts";
 import { AgentConfig } from "../../agent/config.ts";
@@ -10,9 +11,9 @@ import { type Recorder, startRecorder } from "../../agent/recorder.ts";
 import { splitHostPort } from "../../agent/site-tls.ts";
 import { startUplink, type Uplink } from "../../agent/uplink/uplink.ts";
 import type { EventDraft } from "../../protocol/event.ts";
+import { seeded } from "../../protocol/seeded.ts";
 import type { OnlineStatus } from "../../protocol/status.ts";
 import { type Diary, openDiary } from "./diary.ts";
-import { seeded } from "./plan.ts";
 import { draftOf, type Habit, type Make, makes } from "./workload.ts";
 
 export type FleetFile = {

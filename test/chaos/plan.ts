@@ -1,4 +1,5 @@
 // What goes wrong and when, drawn from a seed: the same seed gives the same plan.
+import { seeded } from "../../protocol/seeded.ts";
 
 /** How the proxy between a fleet and the broker behaves; see proxy.ts. */
 export const wireModes = ["stall", "half-open", "deaf", "reset", "trickle", "delay"] as const;
@@ -22,17 +23,6 @@ export type World = {
   /** Whether clocks can be moved (libfaketime). */
   readonly clocks: boolean;
 };
-
-/** mulberry32: numbers in [0, 1). */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 /**
  * `steps` faults in the order of their beginning, `everyMs` apart on average. They are drawn like cards: none comes again before all others

@@ -1,6 +1,7 @@
 // `bun run fuzz [--seconds N] [--seed N] [TARGET...]`: hostile bytes at everything that reads bytes from the network. No crash, no hang, bounded memory.
+
 import { parseArgs } from "node:util";
-import { seeded } from "../chaos/plan.ts";
+import { seeded } from "../../protocol/seeded.ts";
 import { MAX_INPUT_BYTES, mutateBytes, pick } from "./mutate.ts";
 import { parsers } from "./parsers.ts";
 import { mqttTarget, restTarget } from "./site.ts";

@@ -1,4 +1,5 @@
 // A device that loses its power: the agent in a machine, its site here. The site must be able to tell what became of every number the device gave.
+
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,9 +7,9 @@ import { writeIdentity } from "../../agent/enroll/files.ts";
 import { addDevices } from "../../bench/site.ts";
 import { initSite } from "../../broker/site.ts";
 import { initOperator } from "../../cli/operator/keys.ts";
+import { seeded } from "../../protocol/seeded.ts";
 import { type Books, readBooks } from "../chaos/books.ts";
 import { heldBy } from "../chaos/held.ts";
-import { seeded } from "../chaos/plan.ts";
 import type { Row } from "../chaos/sheet.ts";
 import { type Program, start } from "../e2e/program.ts";
 import { accountDevice, type Cost, type DeviceCut, deedsIn } from "./balance.ts";

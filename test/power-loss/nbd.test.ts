@@ -3,7 +3,7 @@ import { createConnection, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { seeded } from "../chaos/plan.ts";
+import { seeded } from "../../protocol/seeded.ts";
 import { type Disk, openDisk, SECTOR } from "./disk.ts";
 import { serveDisk } from "./nbd.ts";
 

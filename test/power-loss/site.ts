@@ -1,4 +1,5 @@
 // A site that loses its power under load: broker and detector in a machine, devices outside of it that write down what was acknowledged to them.
+
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,10 +7,10 @@ import { writeIdentity } from "../../agent/enroll/files.ts";
 import { addDevices } from "../../bench/site.ts";
 import { initSite } from "../../broker/site.ts";
 import { initOperator } from "../../cli/operator/keys.ts";
+import { seeded } from "../../protocol/seeded.ts";
 import { type Books, undecided } from "../chaos/books.ts";
 import { readDiary } from "../chaos/diary.ts";
 import type { FleetFile } from "../chaos/fleet.ts";
-import { seeded } from "../chaos/plan.ts";
 import { type Supervised, supervise } from "../chaos/programs.ts";
 import { account, type Row } from "../chaos/sheet.ts";
 import { siteRule } from "../chaos/workload.ts";
