@@ -10,6 +10,7 @@ import { anyRare, isLive, lineage, type ProcessNode, type Step } from "./correla
 import { aloneOf } from "./correlate/processes.ts";
 import { alertScore, bandOf, type Score, scoreOf } from "./correlate/score.ts";
 import { Sightings } from "./correlate/sightings.ts";
+import { verbs } from "./correlate/steps.ts";
 import { parentExe, processOfAlert, treeOf } from "./correlate/tree.ts";
 import { sigmaEngine } from "./engines/sigma.ts";
 import { type Arrival, type Finding, type Judged, type Report, type RuleFacts, severityOf } from "./finding.ts";
@@ -272,7 +273,6 @@ const blaming = (rules: readonly RuleFacts[], findings: readonly Finding[]): rea
   findings.length === 0 ? rules : [...rules, ...findings.flatMap(({ rule, about }) => (about === "device" ? [] : [rule]))];
 
 const COMMAND_AND_CONTROL = { tactics: ["command-and-control"], techniques: ["T1071"] } as const;
-const verbs = { shell: "ran", exec: "ran", connect: "connected to", read: "read" } as const;
 
 /** What an operator would call the same thing, for events that are about no process. */
 function subjectOf(event: SensorEvent): string {

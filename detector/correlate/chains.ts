@@ -5,6 +5,7 @@ import { baseName } from "../text.ts";
 import { isWithin, lineage, type ProcessNode, type Step } from "./node.ts";
 import { discovery, isInterpreter, isNoisyTool, isRoot, isShell, isUsualPort } from "./programs.ts";
 import type { Sighting } from "./sightings.ts";
+import { isDeed } from "./steps.ts";
 
 /** Longest time from the first to the last step of a chain. */
 export const CHAIN_MS = 30_000;
@@ -58,7 +59,7 @@ export function addStep(step: Step): Completed[] {
   for (const subject of lineage(step.node, step.receivedMs)) {
     // Sessions and services hang below these: what one does is no part of another's story.
     if (subject !== step.node && isRoot(subject.exe)) break;
-    if (!insert(subject.steps, step)) continue;
+    if (!insert(isDeed(step.kind) ? subject.deeds : subject.steps, step) || isDeed(step.kind)) continue;
     for (const [rule, find] of patterns) {
       if (completed.some((done) => done.rule === rule)) continue;
       const found = find(subject, step);
@@ -137,7 +138,7 @@ const findCredentialAccess: Find = (subject, latest) => {
  * matched near it or programs that look around.
  */
 const findBurst: Find = (subject, latest) => {
-  if (latest.kind === "connect" || latest.kind === "read" || !isStartBy(subject, latest)) return undefined;
+  if (!isStartBy(subject, latest)) return undefined;
   if (subject.steps.length < BURST || !mayBurst(subject, latest.receivedMs)) return undefined;
   const run = startedBy(subject);
   const at = run.indexOf(latest);

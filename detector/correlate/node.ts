@@ -2,6 +2,7 @@
 import type { Process } from "@picket/protocol/event";
 import type { RuleFacts } from "../finding.ts";
 import { DERIVED_MS, isFresh, LINK_MS, WINDOW_MS } from "../freshness.ts";
+import type { Place } from "./places.ts";
 import { ordinalOf, RARE, type Sighting } from "./sightings.ts";
 
 /** A rule or chain that matched on a process. */
@@ -15,9 +16,17 @@ export type ScoredHit = {
   readonly receivedMs: number;
 };
 
+/**
+ * What a process did that a chain or a story can rest on. shell, exec: it started (a program that somebody may type into; any other). connect: outwards. read: credentials. The rest are
+ * deeds: write, rename and delete of files in places that matter (`Place`), chmod to executable, listen on more than loopback, accept, setuid to root, memfd, mount, module, ptrace.
+ */
+export type StartKind = "shell" | "exec";
+export type DeedKind = "write" | "rename" | "delete" | "chmod" | "listen" | "accept" | "setuid" | "memfd" | "mount" | "module" | "ptrace";
+export type StepKind = StartKind | "connect" | "read" | DeedKind;
+
 /** An event that can be a link of a chain. */
 export type Step = {
-  readonly kind: "shell" | "exec" | "connect" | "read";
+  readonly kind: StepKind;
   readonly node: ProcessNode;
   /** The parent when it happened. */
   readonly parent: ProcessNode | undefined;
@@ -25,11 +34,20 @@ export type Step = {
   readonly pair: Sighting | undefined;
   /** Program name then: a later exec changes the process. */
   readonly program: string;
+  /** Its executable and arguments then. */
+  readonly exe: string;
+  readonly argv: readonly string[];
+  /** In a container. */
+  readonly contained: boolean;
   /** Started, or is, a tool that runs many programs or fetches and runs as its work. */
   readonly noisy: boolean;
-  /** Destination port of a connection, else 0. */
+  /** Far end of a connection, else "" and 0; of what listens or is connected to, its own port. */
+  readonly ip: string;
   readonly port: number;
-  /** What was run, reached or read. */
+  /** The file that was written, removed, read..., of a rename its new name; "" where there is none. */
+  readonly path: string;
+  readonly place: Place | undefined;
+  /** What was run, reached, read or written, for people. */
   readonly object: string;
   readonly timeMs: number;
   readonly seq: number;
@@ -57,6 +75,8 @@ export type ProcessNode = {
   argv: readonly string[];
   /** As its own last event described it. */
   process: Process | undefined;
+  /** When that was. */
+  processMs: number;
   /** Last mention by any event. Milliseconds of the broker, as all times here but `timeMs`. */
   seenMs: number;
   exited: boolean;
@@ -76,8 +96,10 @@ export type ProcessNode = {
   /** By each program it was, the first in the window. */
   connections: Connection[];
   hits: ScoredHit[];
-  /** Its own and its descendants' steps, by time. */
+  /** Its own and its descendants' starts, connections and reads, by time. */
   steps: Step[];
+  /** Its own and its descendants' other deeds, by time. Apart, so that files written do not push out what was started. */
+  deeds: Step[];
 };
 
 /** Ancestors looked at, at most. Also what ends a walk in a circle that a device made up. */

@@ -40,7 +40,7 @@ export class Processes {
     }
     const isSmall = !process.ancestors && isShort(process.argv) && isShort(process.parent?.argv ?? []);
     node.process = isSmall ? process : processOfAlert(process, MAX_ARGV);
-    node.seenMs = nowMs;
+    node.seenMs = node.processMs = nowMs;
     const parent = process.parent ? this.#mention(process.parent, nowMs) : this.#byPid.get(process.ppid);
     if (parent) this.#link(node, parent, nowMs);
     if (parent && process.ancestors && parent.lineageMs !== nowMs) this.#linkAll(parent, process.ancestors, nowMs);
@@ -159,6 +159,7 @@ export class Processes {
       exe: of.exe,
       argv: kept(of.argv ?? []),
       process: undefined,
+      processMs: 0,
       seenMs: nowMs,
       exited: false,
       gone: false,
@@ -173,6 +174,7 @@ export class Processes {
       connections: [],
       hits: [],
       steps: [],
+      deeds: [],
     };
   }
 
@@ -192,6 +194,7 @@ export class Processes {
     node.adopter = undefined;
     node.hits = [];
     node.steps = [];
+    node.deeds = [];
   }
 }
 

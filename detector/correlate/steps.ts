@@ -1,9 +1,54 @@
-// Which events can be links of a chain, and as what.
-import type { SensorEvent } from "@picket/protocol/event";
+// Which events can be links of a chain or of a story, and as what.
+import type { EventOf, Process, SensorEvent } from "@picket/protocol/event";
 import type { Arrival } from "../finding.ts";
 import { baseName } from "../text.ts";
-import { type ProcessNode, parentOf, type Step } from "./node.ts";
+import { type DeedKind, type ProcessNode, parentOf, type Step, type StepKind } from "./node.ts";
+import { type Place, placeOf } from "./places.ts";
 import { isCredentialRead, isExternal, isNoisyTool, isShell, runsOneCommand } from "./programs.ts";
+
+/** What a step is about, besides who did it. */
+type What = {
+  readonly object: string;
+  readonly path?: string;
+  readonly place?: Place | undefined;
+  readonly ip?: string;
+  readonly port?: number;
+};
+
+/** Words for what a process did, before what it did it to. */
+export const verbs: { readonly [K in StepKind]: string } = {
+  shell: "ran",
+  exec: "ran",
+  connect: "connected to",
+  read: "read",
+  write: "wrote",
+  rename: "renamed",
+  delete: "removed",
+  chmod: "made executable",
+  listen: "listened on",
+  accept: "accepted a connection from",
+  setuid: "became",
+  memfd: "made the anonymous file",
+  mount: "mounted",
+  module: "loaded the kernel module",
+  ptrace: "traced",
+};
+
+const deeds: ReadonlySet<StepKind> = new Set<DeedKind>([
+  "write",
+  "rename",
+  "delete",
+  "chmod",
+  "listen",
+  "accept",
+  "setuid",
+  "memfd",
+  "mount",
+  "module",
+  "ptrace",
+]);
+export const isDeed = (kind: StepKind): boolean => deeds.has(kind);
+export const isStart = (kind: StepKind): boolean => kind === "exec" || kind === "shell";
 
 /** The step an event is, or undefined for most. */
 export function stepOf(event: SensorEvent, node: ProcessNode, arrival: Arrival): Step | undefined {
@@ -13,32 +58,112 @@ export function stepOf(event: SensorEvent, node: ProcessNode, arrival: Arrival):
       const parent = parentOf(node, arrival.receivedMs);
       // `sh -c` by a package tool is its work, not somebody's shell.
       const own = isShell(exe) && !(runsOneCommand(argv) && parent !== undefined && isNoisyTool(parent.exe, parent.argv));
-      return step(own ? "shell" : "exec", event, node, arrival, argv.length > 0 ? argv.join(" ") : exe, 0);
+      return step(own ? "shell" : "exec", event, node, arrival, {
+        object: argv.length > 0 ? argv.join(" ") : exe,
+        path: exe,
+        place: placeOf(exe),
+      });
     }
     case "net.connect": {
       const { proto, dstIp, dstPort } = event.body.net;
       if (!isExternal(proto, dstIp, dstPort)) return undefined;
-      return step("connect", event, node, arrival, dstIp.includes(":") ? `[${dstIp}]:${dstPort}` : `${dstIp}:${dstPort}`, dstPort);
+      return step("connect", event, node, arrival, { object: ended(dstIp, dstPort), ip: dstIp, port: dstPort });
     }
     case "file.open": {
       const { path, flags } = event.body.file;
-      return isCredentialRead(path, flags, event.body.process.exe) ? step("read", event, node, arrival, path, 0) : undefined;
+      if (isCredentialRead(path, flags, event.body.process.exe)) return step("read", event, node, arrival, { object: path, path });
+      return placeOf(path) === "host" ? step("write", event, node, arrival, { object: path, path, place: "host" }) : undefined;
     }
+    case "file.create":
+    case "file.modify":
+      return ofFile("write", event, node, arrival);
+    case "file.delete":
+      return ofFile("delete", event, node, arrival);
+    case "file.rename":
+      return renamed(event, node, arrival);
+    case "file.chmod":
+      // S_IXUSR, S_IXGRP, S_IXOTH and the set-id bits.
+      return (event.body.file.mode & 0o6111) === 0 ? undefined : ofFile("chmod", event, node, arrival);
+    default:
+      return otherDeed(event, node, arrival);
+  }
+}
+
+function otherDeed(event: SensorEvent, node: ProcessNode, arrival: Arrival): Step | undefined {
+  switch (event.type) {
+    case "net.listen": {
+      const { proto, ip, port } = event.body.net;
+      return isExternal("tcp", ip, port) || isAny(ip)
+        ? step("listen", event, node, arrival, { object: `${proto} ${ended(ip, port)}`, ip, port })
+        : undefined;
+    }
+    case "net.accept": {
+      const { srcIp, srcPort, port, proto } = event.body.net;
+      return isExternal(proto, srcIp, port)
+        ? step("accept", event, node, arrival, { object: ended(srcIp, srcPort), ip: srcIp, port })
+        : undefined;
+    }
+    case "process.setuid":
+      return event.body.to === 0 && event.body.from !== 0
+        ? step("setuid", event, node, arrival, { object: `root, was user ${event.body.from}` })
+        : undefined;
+    case "process.memfd":
+      return step("memfd", event, node, arrival, { object: event.body.name });
+    case "process.ptrace":
+      return step("ptrace", event, node, arrival, { object: `pid ${event.body.targetPid}` });
+    case "kernel.mount": {
+      const { source, target } = event.body;
+      return step("mount", event, node, arrival, { object: `${source} on ${target}`, path: source, place: placeOf(target) });
+    }
+    case "kernel.module":
+      return event.body.process ? step("module", event, node, arrival, { object: event.body.name }) : undefined;
     default:
       return undefined;
   }
 }
 
-function step(kind: Step["kind"], event: SensorEvent, node: ProcessNode, arrival: Arrival, object: string, port: number): Step {
+type FileEvent = EventOf<"file.create" | "file.modify" | "file.delete" | "file.chmod">;
+
+/** Of a file that lies where it matters, or is the program of its own process: `rm $0`. */
+function ofFile(kind: DeedKind, event: FileEvent, node: ProcessNode, arrival: Arrival): Step | undefined {
+  const { path } = event.body.file;
+  const place = placeOf(path);
+  const counts = place !== undefined || (kind === "delete" && path === node.exe);
+  return counts ? step(kind, event, node, arrival, { object: path, path, place }) : undefined;
+}
+
+/** To a place that matters, it is a file written there; from a log, one removed; else, where it can be one of many, a rename. */
+function renamed(event: EventOf<"file.rename">, node: ProcessNode, arrival: Arrival): Step | undefined {
+  const { path, to } = event.body.file;
+  const [from, place] = [placeOf(path), placeOf(to)];
+  if (from === "log" && place !== "log") return step("delete", event, node, arrival, { object: path, path, place: from });
+  if (place === undefined && from === undefined) return undefined;
+  return step("rename", event, node, arrival, { object: `${path} to ${to}`, path: to, place });
+}
+
+const isAny = (ip: string): boolean => ip === "0.0.0.0" || ip === "::";
+const ended = (ip: string, port: number): string => (ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`);
+
+function step(kind: StepKind, event: SensorEvent, node: ProcessNode, arrival: Arrival, what: What): Step {
+  // As stated by the event: what is remembered may be what the process was before.
+  const stated: Process | undefined = "process" in event.body ? event.body.process : undefined;
+  const exe = stated?.exe ?? node.exe;
+  const argv = stated && stated.exe !== node.exe ? stated.argv.slice(0, 2) : node.argv;
   return {
     kind,
     node,
     parent: parentOf(node, arrival.receivedMs),
     pair: event.type === "process.exec" ? node.pair : undefined,
-    program: baseName(node.exe),
-    noisy: isNoisyTool(node.exe, node.argv),
-    port,
-    object,
+    program: baseName(exe),
+    exe,
+    argv,
+    contained: stated?.container !== undefined,
+    noisy: isNoisyTool(exe, argv),
+    ip: what.ip ?? "",
+    port: what.port ?? 0,
+    path: what.path ?? "",
+    place: what.place,
+    object: what.object,
     timeMs: event.timeMs,
     seq: event.seq,
     receivedMs: arrival.receivedMs,
