@@ -70,6 +70,14 @@ export const brokerRules = {
     tactics: ["impact"],
     techniques: ["T1499"],
   },
+  exception: {
+    id: "picket-broker-exception",
+    title: "An operator made an exception",
+    severity: "low",
+    score: 20,
+    tactics: ["defense-evasion"],
+    techniques: ["T1562"],
+  },
   disk: { id: "picket-broker-disk", title: "The site's disk takes no events", severity: "high", score: 60, tactics: [], techniques: [] },
 } as const satisfies Record<
   string,

@@ -9,6 +9,7 @@ import { Changes } from "./changes.ts";
 import type { BrokerConfig } from "./config.ts";
 import { Presence, SWEEP_MS } from "./devices/presence.ts";
 import { createEnrolment } from "./enroll/enroll.ts";
+import { exceptionsOf } from "./exceptions.ts";
 import { Feed } from "./feed/feed.ts";
 import type { Given } from "./given.ts";
 import { Ledger } from "./ledger/ledger.ts";
@@ -125,6 +126,7 @@ async function assemble(given: Given) {
   const files = { read: spool.read.bind(spool), changed: () => samples.ask() };
   const judged = (verdicts: readonly SampleVerdict[], atMs: number) => shareVerdicts(store, site.site, verdicts, atMs);
   const feed = new Feed({ store, changes, files, judged, nowMs, newSession: () => crypto.randomUUID(), report });
+  const exceptions = exceptionsOf({ site: site.site, store, changes, nowMs, changed: () => feed.wake() });
   const vitals = new Vitals();
   store.onCommit = (seconds) => vitals.committed(seconds);
   const intake = startIntake(given, { changes, ledger, vitals, stored: () => feed.wake(), pace: (firstMs) => feed.pace(firstMs), report });
@@ -174,6 +176,7 @@ async function assemble(given: Given) {
     keys,
     packs,
     outbox,
+    exceptions,
     sinks,
     mesh: meshPort,
     ledger,

@@ -5,6 +5,7 @@ import type { SiteStatus } from "@picket/protocol/rest";
 import type { ApiDeps, MeshPort } from "./api/deps.ts";
 import type { Changes } from "./changes.ts";
 import type { Enrolment } from "./enroll/enroll.ts";
+import type { ExceptionsPort } from "./exceptions.ts";
 import type { Given } from "./given.ts";
 import { openDist } from "./installer/dist.ts";
 import type { Ledger } from "./ledger/ledger.ts";
@@ -12,7 +13,7 @@ import type { Outbox } from "./outbox.ts";
 import pkg from "./package.json" with { type: "json" };
 import { readCertificateEnd } from "./pki/peer.ts";
 import type { Sinks } from "./sinks/sinks.ts";
-import { countAlerts, getAlert, judgeAlert, listAlerts } from "./store/alerts.ts";
+import { countAlerts, getAlert, judgeAlert, listAlerts, recurrenceOf } from "./store/alerts.ts";
 import type { Commands } from "./store/commands.ts";
 import { Credentials } from "./store/credentials.ts";
 import { deadLetterCounts } from "./store/dead-letters.ts";
@@ -36,6 +37,7 @@ type ApiParts = {
   readonly keys: Keys;
   readonly packs: Packs;
   readonly outbox: Outbox;
+  readonly exceptions: ExceptionsPort;
   readonly sinks: Sinks;
   readonly mesh: MeshPort;
   readonly ledger: Ledger;
@@ -45,7 +47,8 @@ type ApiParts = {
 };
 
 export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts): ApiDeps {
-  const { startedMs, vitals, intake, enrolment, commands, keys, packs, outbox, sinks, mesh, ledger, changes, status, report } = parts;
+  const { startedMs, vitals, intake, enrolment, commands, keys, packs, outbox, exceptions, sinks, mesh, ledger, changes, status, report } =
+    parts;
   return {
     version: pkg.version,
     nowMs,
@@ -85,6 +88,7 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
     alerts: {
       list: (filter) => listAlerts(store, filter),
       get: (id) => getAlert(store, id),
+      seen: (id) => recurrenceOf(store, id),
       judge: (id, judgement, operator) => {
         const alert = judgeAlert(store, id, judgement, { operator, nowMs: nowMs() });
         if (alert) changes.tell({ kind: "alert", id, created: false });
@@ -122,6 +126,7 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
         return pack;
       },
     },
+    exceptions,
     sinks: { status: () => sinks.status(), test: (name) => sinks.test(name) },
     mesh,
     changes,

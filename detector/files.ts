@@ -36,16 +36,18 @@ export class Files {
   readonly #site: string;
   #scanner: FileScanner | undefined;
   readonly #decided: () => void;
+  readonly #excepted: (rule: string, seen: SensorEvent) => boolean;
   readonly #known = new Set<string>();
   #sightings: Sighting[] = [];
   #verdicts: SampleVerdict[] = [];
   #news: { verdict: SampleVerdict; sighting: Sighting }[] = [];
   #arriving: { sha256: string; bytes: Buffer; filled: number } | undefined;
 
-  /** `decided` is called when a scan is over: there is something for a commit. */
-  constructor(of: { site: string; decided: () => void }) {
+  /** `decided` is called when a scan is over: there is something for a commit. `excepted` knows which rules operators have excepted for a file seen. */
+  constructor(of: { site: string; decided: () => void; excepted?: (rule: string, seen: SensorEvent) => boolean }) {
     this.#site = of.site;
     this.#decided = of.decided;
+    this.#excepted = of.excepted ?? (() => false);
   }
 
   /** From now on samples can be judged. */
@@ -117,7 +119,7 @@ export class Files {
       const { verdict, sighting } = next;
       if (judged.length > 0 && alerts.length + verdict.matches.length > MAX_ALERTS) break;
       this.#news.shift();
-      for (const match of verdict.matches) alerts.push(this.#alert(sighting, match));
+      for (const match of verdict.matches) if (!this.#excepted(match.rule, asEvent(sighting))) alerts.push(this.#alert(sighting, match));
       judged.push({ device: sighting.device, sha256: sighting.sha256, pack: verdict.pack });
     }
     return { sightings: take(this.#sightings), verdicts: this.#verdicts.splice(0, 16), judged, alerts };
@@ -147,6 +149,20 @@ export class Files {
     };
     return { detection, group: sha256 };
   }
+}
+
+/** A sighting as the event that could have told of it: conditions of exceptions are asked of that. */
+function asEvent({ device, event, sha256, path, timeMs, process }: Sighting): SensorEvent {
+  const [, epoch = "", seq] = event.split(":");
+  return {
+    v: 1,
+    device,
+    epoch,
+    seq: Number(seq),
+    timeMs,
+    type: "file.hash",
+    body: { file: { path, sha256, size: 0 }, ...(process ? { process } : {}) },
+  };
 }
 
 /** Everything in the list, which is then empty. */

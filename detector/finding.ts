@@ -22,6 +22,8 @@ export type Arrival = {
   readonly id: string;
   /** Boot id: (boot, pid, startTicks) names a process. */
   readonly boot: string;
+  /** Of its batch in the log; undefined in recordings, where no exception holds. */
+  readonly offset?: number;
   /** When the broker stored it. Milliseconds. */
   readonly receivedMs: number;
   /** Where it waited for events before it: when it came itself, while `receivedMs` is when it went on. */

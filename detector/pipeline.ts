@@ -13,7 +13,9 @@ import { Sightings } from "./correlate/sightings.ts";
 import { verbs } from "./correlate/steps.ts";
 import { parentExe, processOfAlert, treeOf } from "./correlate/tree.ts";
 import { sigmaEngine } from "./engines/sigma.ts";
+import { Exceptions } from "./exceptions/exceptions.ts";
 import { type Arrival, type Finding, type Judged, type Report, type RuleFacts, severityOf } from "./finding.ts";
+import { isFresh, LINK_MS } from "./freshness.ts";
 import { actor, deed, MAX_SUMMARY, sentence } from "./sentence.ts";
 import { clean, shortKey } from "./text.ts";
 
@@ -61,8 +63,12 @@ export type PipelineOptions = {
 export class Pipeline {
   readonly #sigma: ReturnType<typeof sigmaEngine>;
   readonly #alerts: Alerts;
+  /** What operators excepted: it is hidden before alerts, score and sequences. */
+  readonly exceptions = new Exceptions();
   readonly #sightings = new Sightings();
-  readonly #correlation = new Correlation(this.#sightings);
+  readonly #correlation = new Correlation(this.#sightings, ({ rule, subject }, event, arrival) =>
+    this.exceptions.hides(rule.id, "correlation", asOf(subject, event, arrival.receivedMs), arrival),
+  );
   readonly #warmUp: number;
   readonly #oneClock: boolean;
   readonly #cleared = new Map<string, number>();
@@ -84,9 +90,10 @@ export class Pipeline {
   }
 
   /** Judges one event, with what other engines say of it. Never throws on what a device can send. */
-  handle(event: SensorEvent, arrival: Arrival, findings: readonly Finding[] = []): void {
+  handle(event: SensorEvent, arrival: Arrival, said: readonly Finding[] = []): void {
     this.#arrive(event, arrival);
-    const rules = this.#sigma.match(event);
+    const rules = this.exceptions.left(this.#sigma.match(event), "sigma", event, arrival);
+    const findings = this.exceptions.leftOf(said, event, arrival);
     const correlated = this.#correlation.take(event, blaming(rules, findings), arrival);
     if (arrival.silent) return;
     this.#raiseRules(rules, findings, event, correlated.node, arrival);
@@ -94,9 +101,10 @@ export class Pipeline {
   }
 
   /** The first half of `handle`, for an event that overtook others: its rules raise their alerts at once. `correlate` is the second. */
-  judgeAhead({ event, arrival, findings = [] }: Report): Judged {
+  judgeAhead({ event, arrival, findings: said = [] }: Report): Judged {
     this.#arrive(event, arrival);
-    const rules = this.#sigma.match(event);
+    const rules = this.exceptions.left(this.#sigma.match(event), "sigma", event, arrival);
+    const findings = this.exceptions.leftOf(said, event, arrival);
     const all = blaming(rules, findings);
     const process = processOf(event);
     // Its place in the tree is not known yet: the picture shows what it says of itself.
@@ -112,6 +120,7 @@ export class Pipeline {
   }
 
   #arrive(event: SensorEvent, arrival: Arrival): void {
+    this.exceptions.latestMs = arrival.receivedMs;
     if (arrival.foreign) return;
     if (arrival.silent) this.#alerts.reread(arrival.id, arrival.receivedMs);
     else this.#clear(event.device, arrival.receivedMs);
@@ -146,6 +155,7 @@ export class Pipeline {
   /** As if it had never heard of a device. */
   forget(device: string): void {
     this.#alerts.forget(device);
+    this.exceptions.forget(device);
     this.#sightings.forget(device);
     this.#correlation.forget(device);
     this.#cleared.delete(device);
@@ -205,6 +215,7 @@ export class Pipeline {
     if (bandOf(score.points) === undefined || alone) return;
     const line = lineage(node, arrival.receivedMs);
     const open = chains.find((rule) => this.#openRoot(rule, line, event.device, at));
+    if (this.exceptions.hides((open ?? SCORE_RULE).id, "correlation", event, arrival)) return;
     this.#raiseTree({ rule: open ?? SCORE_RULE, focus: node, line, steps: [], score }, event, arrival, () => {
       const titles = score.hits.map((hit) => clean(hit.rule.title, 100)).join("; ");
       return `${actor(node, line[1]?.exe)} reached score ${score.points}: ${titles}. Last: ${deed(event)}`;
@@ -267,6 +278,10 @@ export class Pipeline {
     return named;
   }
 }
+
+/** What conditions of an exception are asked of where a process stands for a sequence: its start, as far as it was told lately enough to be known after a restart. */
+const asOf = ({ process, processMs }: ProcessNode, event: SensorEvent, nowMs: number): SensorEvent =>
+  process && isFresh(processMs, nowMs, LINK_MS) ? { ...event, type: "process.exec", body: { process } } : event;
 
 /** Rules and findings that blame the process. */
 const blaming = (rules: readonly RuleFacts[], findings: readonly Finding[]): readonly RuleFacts[] =>

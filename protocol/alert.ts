@@ -11,6 +11,24 @@ export const statuses = ["open", "acknowledged", "closed"] as const;
 export const AlertStatus = z.enum(statuses);
 export type AlertStatus = z.infer<typeof AlertStatus>;
 
+/** What an operator says an alert was when it is closed. */
+export const verdicts = ["true_positive", "false_positive"] as const;
+export const AlertVerdict = z.enum(verdicts);
+export type AlertVerdict = z.infer<typeof AlertVerdict>;
+
+/** One decision about an alert: who, when, what. `picket` is the site itself, which opens an alert again that got worse. */
+export const AlertDecision = z.object({
+  timeMs: z.int().nonnegative(),
+  operator: z.string().max(64),
+  what: z.enum(["acknowledged", "closed", "opened", "assigned", "excepted"]),
+  verdict: AlertVerdict.optional(),
+  /** Whom it was assigned to, why it was opened again, or the number of the exception. */
+  detail: z.string().max(500).optional(),
+  /** How often it had been seen by then: what is more came later. */
+  count: z.int().positive(),
+});
+export type AlertDecision = z.infer<typeof AlertDecision>;
+
 /** One process in the tree that explains an alert, root first. `depth` is the distance from the root of this picture, 0 upwards. */
 export const TreeNode = z.object({
   depth: z.int().min(0).max(64),
@@ -69,7 +87,22 @@ export const Alert = Detection.extend({
   /** Only of alerts that came through the mesh. Status, assignee and notes of such a one are those of this site: its own site does not hear of them. */
   origin: AlertOrigin.optional(),
   status: AlertStatus,
+  /** Of a closed one, where the operator said it. */
+  verdict: AlertVerdict.optional(),
+  /** What operators decided, oldest first: the newest 100. Absent from older sites, and while nobody decided anything. */
+  history: z.array(AlertDecision).max(100).optional(),
   assignee: z.string().max(64).optional(),
   notes: z.array(Note).max(200),
 });
 export type Alert = z.infer<typeof Alert>;
+
+/** The same thing on the same device, by rule and subject, in all alerts that are kept, this one among them. */
+export const AlertRecurrence = z.object({
+  alerts: z.int().positive(),
+  count: z.int().positive(),
+  firstMs: z.int().nonnegative(),
+  lastMs: z.int().nonnegative(),
+  true_positive: z.int().nonnegative(),
+  false_positive: z.int().nonnegative(),
+});
+export type AlertRecurrence = z.infer<typeof AlertRecurrence>;

@@ -2,6 +2,7 @@
 import * as z from "zod";
 import { Detection, Severity } from "./alert.ts";
 import { Process } from "./event.ts";
+import { HeldException } from "./exception.ts";
 import { deviceId, sha256 } from "./names.ts";
 import { MAX_SAMPLE_BYTES } from "./samples.ts";
 
@@ -61,6 +62,21 @@ export const Lanes = z.object({
   lanes: z.array(z.int().positive()).max(2 * MAX_LANES),
 });
 export type Lanes = z.infer<typeof Lanes>;
+
+/** Exceptions in one message, at most. */
+export const MAX_HELD = 20;
+
+/** On `feed/data`: exceptions that are new or have ended. Comes before any batch that one of them is for. */
+export const HeldExceptions = z.object({
+  kind: z.literal("exceptions"),
+  session: z.string().max(36),
+  exceptions: z.array(HeldException).max(MAX_HELD),
+});
+export type HeldExceptions = z.infer<typeof HeldExceptions>;
+
+/** How often an exception hid a match since the last commit, and when the last such event was received. */
+export const ExceptionUse = z.object({ id: z.int().positive(), count: z.int().positive(), lastMs: z.int().nonnegative() });
+export type ExceptionUse = z.infer<typeof ExceptionUse>;
 
 /** A file seen on a device, by its hash. Only the first of each device and hash counts. */
 export const Sighting = z.object({
@@ -141,6 +157,7 @@ export const encodePiece = (header: SamplePiece, bytes: Uint8Array): Buffer =>
 export type Data =
   | { readonly state: State }
   | { readonly lanes: Lanes }
+  | { readonly exceptions: HeldExceptions }
   | { readonly header: DataHeader; readonly batch: Uint8Array }
   | { readonly piece: SamplePiece; readonly bytes: Uint8Array }
   | { readonly news: SampleNews };
@@ -152,6 +169,7 @@ export function decodeData(payload: Uint8Array): Data {
   const kind = typeof line === "object" && line !== null && "kind" in line ? line.kind : undefined;
   if (kind === "state") return { state: State.parse(line) };
   if (kind === "lanes") return { lanes: Lanes.parse(line) };
+  if (kind === "exceptions") return { exceptions: HeldExceptions.parse(line) };
   if (kind === "verdict") return { news: SampleNews.parse(line) };
   if (kind === "sample") return { piece: SamplePiece.parse(line), bytes: payload.subarray(end + 1) };
   return { header: DataHeader.parse(line), batch: payload.subarray(end + 1) };
@@ -182,6 +200,8 @@ export const Commit = z.object({
     .array(z.object({ device: deviceId, sha256, pack: z.string().max(64) }))
     .max(256)
     .optional(),
+  /** Matches that exceptions hid. */
+  excepted: z.array(ExceptionUse).max(2000).optional(),
   /** Devices that hold up the others: what this commit has not decided of them is read in lanes of their own. */
   aside: z.array(deviceId).max(MAX_LANES).optional(),
   /** Events read and events refused (not valid) since the last commit. */

@@ -1,9 +1,10 @@
 // The REST interface: one table, from which the broker registers routes, checks bodies and writes its OpenAPI document, and from which clients are typed.
 import * as z from "zod";
-import { Alert, AlertStatus, Severity } from "./alert.ts";
+import { Alert, AlertRecurrence, AlertStatus, AlertVerdict, Severity } from "./alert.ts";
 import { CommandResult } from "./command.ts";
 import { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "./enroll.ts";
 import { SensorEvent } from "./event.ts";
+import { exceptionRoutes } from "./exception-routes.ts";
 import { Ledger } from "./ledger.ts";
 import { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "./mesh.ts";
 import { deviceId, sha256, siteId } from "./names.ts";
@@ -285,6 +286,7 @@ export const routes = {
       severity: Severity.optional(),
       technique: z.string().max(16).optional(),
       device: deviceId.optional(),
+      rule: z.string().max(128).optional(),
       status: AlertStatus.optional(),
       origin: z.enum(["all", "own", "mesh"]).optional(),
       sinceMs,
@@ -301,16 +303,25 @@ export const routes = {
     params: z.object({ id: z.uuid() }),
     query: none,
     body: undefined,
-    response: z.object({ alert: Alert, events: z.array(SensorEvent) }),
+    // `seen`: how often the same thing was seen in all. Absent from older sites, and of alerts of other sites.
+    response: z.object({ alert: Alert, events: z.array(SensorEvent), seen: AlertRecurrence.optional() }),
   }),
   judge: route({
     method: "PATCH",
     path: "/v1/alerts/:id",
-    summary: "Acknowledge, close, reopen, assign or annotate an alert; of another site's, for this site only",
+    summary:
+      "Acknowledge, close, reopen, assign or annotate an alert; of another site's, for this site only. `verdict` says what it was and goes with `status` closed",
     auth: "operator",
     params: z.object({ id: z.uuid() }),
     query: none,
-    body: z.object({ status: AlertStatus.optional(), assignee: z.string().max(64).optional(), note: z.string().max(2000).optional() }),
+    body: z
+      .object({
+        status: AlertStatus.optional(),
+        verdict: AlertVerdict.optional(),
+        assignee: z.string().max(64).optional(),
+        note: z.string().max(2000).optional(),
+      })
+      .refine(({ status, verdict }) => verdict === undefined || status === "closed", "a verdict goes with status closed"),
     response: z.object({ alert: Alert }),
   }),
   events: route({
@@ -487,6 +498,7 @@ export const routes = {
     body: undefined,
     response: z.object({ verdicts: z.array(SharedVerdict.extend({ origin: siteId, via: siteId })) }),
   }),
+  ...exceptionRoutes,
 } as const;
 export type RouteName = keyof typeof routes;
 

@@ -1,5 +1,5 @@
 // What the API needs from the rest of the broker. Handlers only translate between HTTP and these; main.ts fills them.
-import type { Alert, AlertStatus, Severity } from "@picket/protocol/alert";
+import type { Alert, AlertRecurrence, AlertStatus, AlertVerdict, Severity } from "@picket/protocol/alert";
 import type { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "@picket/protocol/enroll";
 import type { Ledger } from "@picket/protocol/ledger";
 import type { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "@picket/protocol/mesh";
@@ -7,6 +7,7 @@ import type { PackRecord } from "@picket/protocol/pack";
 import type { ReleaseFile, Trust } from "@picket/protocol/release";
 import type { CommandRecord, Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { Change } from "../changes.ts";
+import type { ExceptionsPort } from "../exceptions.ts";
 import type { VitalSigns } from "../vitals.ts";
 import type { LogPort } from "./events.ts";
 
@@ -20,6 +21,7 @@ export type AlertFilter = {
   readonly severity?: Severity | undefined;
   readonly technique?: string | undefined;
   readonly device?: string | undefined;
+  readonly rule?: string | undefined;
   readonly status?: AlertStatus | undefined;
   readonly sinceMs?: number | undefined;
   readonly origin?: "all" | "own" | "mesh" | undefined;
@@ -29,6 +31,7 @@ export type AlertFilter = {
 /** What an operator decides about an alert; what is left out stays. */
 export type Judgement = {
   readonly status?: AlertStatus | undefined;
+  readonly verdict?: AlertVerdict | undefined;
   readonly assignee?: string | undefined;
   readonly note?: string | undefined;
 };
@@ -150,6 +153,8 @@ export type ApiDeps = {
   readonly alerts: {
     list(filter: AlertFilter): Alert[];
     get(id: string): Alert | undefined;
+    /** How often the same thing was seen in all. */
+    seen(id: string): AlertRecurrence | undefined;
     judge(id: string, judgement: Judgement, operator: string): Awaitable<Alert | undefined>;
   };
   readonly log: LogPort;
@@ -163,6 +168,7 @@ export type ApiDeps = {
   readonly keys: { put(jws: string, operator: string): Promise<{ version: number }> };
   /** `put` stores and sends. */
   readonly packs: { list(): PackRecord[]; put(jws: string, operator: string): Promise<PackRecord> };
+  readonly exceptions: ExceptionsPort;
   readonly sinks: { status(): SinkStatus[]; test(name: string): Promise<{ ok: boolean; detail: string } | undefined> };
   readonly mesh: MeshPort;
   readonly changes: { listen(listener: (change: Change) => void): Disposable };

@@ -69,6 +69,7 @@ type Change = {
   peer?: Partial<MeshPeer>;
   health?: Partial<DoctorFacts["health"]>;
   clockMs?: number;
+  exceptions?: DoctorFacts["exceptions"];
   lastDay?: { stored: number; lost: number };
 };
 const facts = (change: Change): DoctorFacts => ({
@@ -86,12 +87,31 @@ const facts = (change: Change): DoctorFacts => ({
     ...change.intake,
   },
   peers: [{ ...peer, ...change.peer }],
+  exceptions: change.exceptions ?? [],
   health: {
     ...{ nowMs, startedMs: nowMs - DAY_MS, version: "1.0.0", certificateExpiresMs: nowMs + DAY_MS, outage: undefined },
     ...{ online: 1, storedMs: nowMs, canaryS: 60, ...change.health },
   },
   clocks: new Map([["gw-014", change.clockMs ?? 0]]),
   lastDay: new Map(change.lastDay ? [["gw-014", change.lastDay]] : []),
+});
+
+const made = (change: Partial<DoctorFacts["exceptions"][number]>): DoctorFacts["exceptions"][number] => ({
+  ...{ id: 3, rule: "r-1", where: { Image: ["/usr/bin/rsync"] }, devices: [], reason: "backup", operator: "anna" },
+  ...{ createdMs: nowMs - 20 * DAY_MS, expiresMs: nowMs + DAY_MS, state: "holds", used: 0, ...change },
+});
+
+test.each([
+  ["an exception that hid nothing for long", made({}), /Exception 3 \(rule r-1\) has hidden nothing/],
+  ["one that is used", made({ used: 4, lastUsedMs: nowMs - DAY_MS }), undefined],
+  ["a new one", made({ createdMs: nowMs - DAY_MS }), undefined],
+  ["one that expired", made({ state: "expired", expiresMs: nowMs - DAY_MS, used: 4 }), /Exception 3 \(rule r-1\) has expired/],
+  ["one that expired and had hidden nothing", made({ state: "expired", expiresMs: nowMs - DAY_MS }), undefined],
+  ["one that was removed", made({ state: "removed", endedMs: nowMs - DAY_MS, used: 4 }), undefined],
+])("%s", (_, exception, words) => {
+  const findings = diagnose(facts({ exceptions: [exception] })).filter(({ level }) => level !== "ok");
+  if (words === undefined) expect(findings).toEqual([]);
+  else expect(findings.map(({ what }) => what).join()).toMatch(words);
 });
 
 test("a site with nothing wrong says so", () => {

@@ -19,6 +19,7 @@ type Input<N extends RouteName> = {
 };
 export type Handlers = { readonly [N in RouteName]: (input: Input<N>) => Promise<ResponseOf<N>> };
 
+const EXCEPTIONS = "`picket exceptions list` shows those there are";
 const PEERS = "`picket mesh list` shows those there are";
 
 export function handlers(deps: ApiDeps): Handlers {
@@ -50,6 +51,7 @@ export function handlers(deps: ApiDeps): Handlers {
       return {
         findings: diagnose({
           ...{ nowMs, site: deps.siteStatus(), devices, host: await deps.hostFacts(), intake: deps.intake(), health: deps.health() },
+          exceptions: deps.exceptions.list(false),
           ...{ peers: deps.mesh.status().peers, clocks: deps.devices.clocks(), lastDay: lastDay(deps, devices, nowMs) },
         }),
       };
@@ -80,7 +82,8 @@ export function handlers(deps: ApiDeps): Handlers {
     alert: async ({ params }) => {
       const alert = known(deps.alerts.get(params.id), `alert ${params.id}`);
       // Another site's events may be called like ours: they are not those.
-      return { alert, events: alert.origin ? [] : await eventsById(deps.log, alert.events) };
+      const seen = deps.alerts.seen(params.id);
+      return { alert, events: alert.origin ? [] : await eventsById(deps.log, alert.events), ...(seen ? { seen } : {}) };
     },
     judge: async ({ params, body, operator }) => ({
       alert: known(await deps.alerts.judge(params.id, body, operator), `alert ${params.id}`),
@@ -90,6 +93,12 @@ export function handlers(deps: ApiDeps): Handlers {
     putKeys: ({ body, operator }) => deps.keys.put(body.jws, operator),
     packs: async () => ({ packs: deps.packs.list() }),
     putPack: async ({ body, operator }) => ({ pack: await deps.packs.put(body.jws, operator) }),
+    exceptions: async ({ query }) => ({ exceptions: deps.exceptions.list(query.all === "true") }),
+    exception: async ({ params }) => ({ exception: known(deps.exceptions.get(params.id), `exception ${params.id}`, EXCEPTIONS) }),
+    addException: async ({ body, operator }) => ({ exception: await deps.exceptions.add(body, operator) }),
+    removeException: async ({ params, operator }) => ({
+      exception: known(await deps.exceptions.remove(params.id, operator), `exception ${params.id}`, EXCEPTIONS),
+    }),
     sinks: async () => ({ sinks: deps.sinks.status() }),
     testSink: async ({ params }) =>
       known(await deps.sinks.test(params.name), `sink "${params.name}"`, "`picket sink list` shows those there are"),

@@ -1,6 +1,6 @@
 // The detector's reading of the log: state first, then batches as far as it granted credits, and its decisions back in one transaction each.
 
-import { Commit, encodeData, encodePiece, REREAD_MS, type SampleVerdict, Want } from "@picket/protocol/feed";
+import { Commit, encodeData, encodePiece, MAX_HELD, REREAD_MS, type SampleVerdict, Want } from "@picket/protocol/feed";
 import { tryParse } from "@picket/protocol/try-parse";
 import type * as z from "zod";
 import type { Changes } from "../changes.ts";
@@ -9,6 +9,7 @@ import { upsertAlert } from "../store/alerts.ts";
 import type { Store } from "../store/database.ts";
 import { detectorState, trimSeen } from "../store/detector.ts";
 import { saveCanaries } from "../store/devices.ts";
+import { exceptionsVersion, heldSince, noteUses } from "../store/exceptions.ts";
 import { type Lane, listLanes, rejoin, seamOf } from "../store/lanes.ts";
 import { type LogRow, nextOffset, offsetSince, readBatches, readBatchesOf, receivedAt } from "../store/log.ts";
 import { markJudged, nextNews, nextToScan, sampleLeft, saveSightings, saveVerdicts, setSamplePack, tryToScan } from "../store/samples.ts";
@@ -58,6 +59,9 @@ type Session = {
   started: boolean;
   /** Lanes the detector was told of. */
   lanes: string;
+  /** Version of the exceptions it was told of, and where what it reads begins. */
+  exceptions: number;
+  readonly start: { readonly offset: number; readonly receivedMs: number };
   sending: boolean;
   /** The file whose verdict is awaited, or whose alerts, from so many devices: one at a time. */
   file: { readonly sha256: string; left: number } | undefined;
@@ -141,6 +145,7 @@ export class Feed {
         change: upsertAlert(store, detection, group, nowMs),
       }));
       saveCanaries(store, commit.canaries ?? []);
+      noteUses(store, commit.excepted ?? []);
       saveSightings(store, commit.sightings ?? [], nowMs);
       saveVerdicts(store, commit.verdicts ?? []);
       this.#ports.judged?.(commit.verdicts ?? [], nowMs);
@@ -237,6 +242,7 @@ export class Feed {
     const { store, nowMs, newSession } = this.#ports;
     const cursor = lane?.cursor ?? detectorState(store).cursor;
     const cursorMs = receivedAt(store, cursor) ?? nowMs();
+    const offset = Math.min(cursor, offsetSince(store, cursorMs - REREAD_MS));
     const session: Session = {
       id: newSession(),
       link,
@@ -244,10 +250,12 @@ export class Feed {
       sent: cursor - 1,
       decided: cursor - 1,
       pack: undefined,
-      offset: Math.min(cursor, offsetSince(store, cursorMs - REREAD_MS)),
+      offset,
       credits,
       started: false,
       lanes: "",
+      exceptions: 0,
+      start: { offset, receivedMs: receivedAt(store, offset) ?? nowMs() },
       sending: false,
       file: undefined,
     };
@@ -352,6 +360,20 @@ export class Feed {
     this.#lanesChanged();
   }
 
+  /** Called when rows were read and before they are sent: what is excepted later holds for later rows. */
+  async #tellExceptions(session: Session): Promise<void> {
+    const { store } = this.#ports;
+    const version = exceptionsVersion(store);
+    if (version === session.exceptions) return;
+    const held = heldSince(store, { version: session.exceptions, ...session.start });
+    session.exceptions = version;
+    for (let at = 0; at < held.length && this.#lives(session); at += MAX_HELD)
+      await session.link.send(
+        "data",
+        JSON.stringify({ kind: "exceptions", session: session.id, exceptions: held.slice(at, at + MAX_HELD) }),
+      );
+  }
+
   /** Sends what is granted and there. One pump a session: `send` waits for the socket, which is the back-pressure under the credits. */
   async #pump(session: Session): Promise<void> {
     if (session.sending || !session.started) return;
@@ -359,6 +381,7 @@ export class Feed {
     try {
       while (this.#lives(session) && session.credits > 0) {
         const rows = this.#read(session, Math.min(PAGE, session.credits));
+        await this.#tellExceptions(session);
         if (rows.length === 0) {
           await this.#passedBy(session);
           // What came meanwhile has called already.

@@ -1,5 +1,6 @@
 // Alerts: what was detected and what operators decided, in separate columns, so that neither overwrites the other.
-import { type Alert, type AlertStatus, type Detection, type Severity, severities } from "@picket/protocol/alert";
+import { type Alert, type AlertRecurrence, type AlertStatus, type Detection, type Severity, severities } from "@picket/protocol/alert";
+import { type Judged, type Judgement, judged, judgedColumns, judgedOf, reopened, setJudged, whyReopen } from "./alert-life.ts";
 import type { Store } from "./database.ts";
 import { shareAlert } from "./mesh-log.ts";
 import { getMeshAlert, giveWay, listMeshAlerts, setMeshAlert } from "./mesh-received.ts";
@@ -35,27 +36,29 @@ export const alertsMigrations: Migrations = [
   INSERT INTO alerts_let_go VALUES (1, 0);
   CREATE INDEX alerts_closed ON alerts (changedMs) WHERE status = 'closed';
   `,
+  `
+  ALTER TABLE alerts ADD COLUMN verdict TEXT;
+  ALTER TABLE alerts ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
+  CREATE INDEX alerts_by_group ON alerts (device, "group");
+  `,
 ];
 
-type Row = { detection: string; status: AlertStatus; assignee: string | null; notes: string };
-const columns = "detection, status, assignee, notes";
+type Row = { detection: string } & Judged;
+const columns = `detection, ${judgedColumns}`;
 
-function toAlert(row: Row): Alert {
-  const detection = JSON.parse(row.detection) as Detection;
-  return {
-    ...detection,
-    status: row.status,
-    ...(row.assignee === null ? {} : { assignee: row.assignee }),
-    notes: JSON.parse(row.notes) as Alert["notes"],
-  };
-}
+const toAlert = (row: Row): Alert => ({ ...(JSON.parse(row.detection) as Detection), ...judgedOf(row) });
 
 export type Upserted = "created" | "grown" | "unchanged";
 
 /** Stores what was detected here, and queues it for the sinks and the mesh, when it is new or has a higher revision; call inside a transaction. */
 export function upsertAlert(store: Store, detection: Detection, group: string, nowMs: number): Upserted {
-  const before = store.db.query<{ revision: number }, [string]>("SELECT revision FROM alerts WHERE id = ?").get(detection.id);
+  const before = store.db
+    .query<{ revision: number; status: AlertStatus }, [string]>("SELECT revision, status FROM alerts WHERE id = ?")
+    .get(detection.id);
   if (before && before.revision >= detection.revision) return "unchanged";
+  const closed = before?.status === "closed" ? ownAlert(store, detection.id) : undefined;
+  const why = closed && whyReopen(closed, detection);
+  if (closed && why !== undefined) setOwnAlert(store, detection.id, reopened(closed, why, nowMs));
   store.db
     .query(
       `INSERT INTO alerts (id, device, engine, severity, revision, lastMs, changedMs, "group", detection)
@@ -82,6 +85,10 @@ export function upsertAlert(store: Store, detection: Detection, group: string, n
 /** An alert of this site, or one of another that came through the mesh. */
 export const getAlert = (store: Store, id: string): Alert | undefined => ownAlert(store, id) ?? getMeshAlert(store, id);
 
+const setOwnAlert = (store: Store, id: string, of: Judged): void => {
+  store.db.query(`UPDATE alerts SET ${setJudged} WHERE id = $id`).run({ ...of, id });
+};
+
 function ownAlert(store: Store, id: string): Alert | undefined {
   const row = store.db.query<Row, [string]>(`SELECT ${columns} FROM alerts WHERE id = ?`).get(id);
   return row ? toAlert(row) : undefined;
@@ -89,10 +96,10 @@ function ownAlert(store: Store, id: string): Alert | undefined {
 
 export type AlertQuery = {
   /** This and above. */
-  /** This and above. */
   readonly severity?: Severity | undefined;
   readonly technique?: string | undefined;
   readonly device?: string | undefined;
+  readonly rule?: string | undefined;
   readonly status?: AlertStatus | undefined;
   /** Alerts that grew at this time or later. */
   readonly sinceMs?: number | undefined;
@@ -111,6 +118,7 @@ export function listAlerts(store: Store, query: AlertQuery): Alert[] {
     severities: query.severity === undefined ? null : JSON.stringify(severities.slice(severities.indexOf(query.severity))),
     technique: query.technique ?? null,
     device: query.device ?? null,
+    rule: query.rule ?? null,
     status: query.status ?? null,
     sinceMs: query.sinceMs ?? null,
     limit,
@@ -127,6 +135,7 @@ function listOwn(store: Store, given: Parameters<typeof listMeshAlerts>[1]): Ale
     .query<Row, Record<string, string | number | null>>(
       `SELECT ${columns} FROM alerts
        WHERE ($severities IS NULL OR severity IN (SELECT value FROM json_each($severities))) AND ($device IS NULL OR device = $device)
+         AND ($rule IS NULL OR json_extract(detection, '$.rule.id') = $rule)
          AND ($status IS NULL OR status = $status) AND ($sinceMs IS NULL OR lastMs >= $sinceMs)
          AND ($technique IS NULL OR EXISTS (SELECT 1 FROM json_each(detection, '$.attack.techniques') t
            WHERE t.value = $technique OR substr(t.value, 1, length($technique) + 1) = $technique || '.'))
@@ -136,26 +145,40 @@ function listOwn(store: Store, given: Parameters<typeof listMeshAlerts>[1]): Ale
     .map(toAlert);
 }
 
-/** What an operator decides, for this site: no other hears of it. Fields left out stay; the newest 200 notes are kept. Returns the alert, or undefined when there is none. */
-export function judgeAlert(
-  store: Store,
-  id: string,
-  judgement: { status?: AlertStatus | undefined; assignee?: string | undefined; note?: string | undefined },
-  by: { operator: string; nowMs: number },
-): Alert | undefined {
-  return store.commitNow(() => {
+type By = { readonly operator: string; readonly nowMs: number };
+
+/** What an operator decides, for this site: no other hears of it. Returns the alert, or undefined when there is none. */
+export const judgeAlert = (store: Store, id: string, judgement: Judgement, by: By): Alert | undefined =>
+  store.commitNow(() => {
     const alert = getAlert(store, id);
     if (!alert) return undefined;
-    const notes = judgement.note
-      ? [...alert.notes, { timeMs: by.nowMs, operator: by.operator, text: judgement.note }].slice(-200)
-      : alert.notes;
-    const status = judgement.status ?? alert.status;
-    const assignee = judgement.assignee ?? alert.assignee ?? null;
-    if (alert.origin) setMeshAlert(store, id, { status, assignee, notes: JSON.stringify(notes) });
-    else
-      store.db.query("UPDATE alerts SET status = ?, assignee = ?, notes = ? WHERE id = ?").run(status, assignee, JSON.stringify(notes), id);
+    const decided = judged(alert, judgement, by);
+    if (alert.origin) setMeshAlert(store, id, decided);
+    else setOwnAlert(store, id, decided);
     return getAlert(store, id);
   });
+
+/** An exception was made from this alert: it is closed as a false positive, unless an operator has said what it was. Call inside a transaction. */
+export function noteExcepted(store: Store, id: string, by: By & { id: number }): void {
+  const alert = ownAlert(store, id);
+  if (!alert) return;
+  const closes = alert.status === "closed" ? {} : ({ status: "closed", verdict: "false_positive" } as const);
+  setOwnAlert(store, id, judged(alert, { ...closes, exception: by.id }, by));
+}
+
+/** The same rule and subject on the same device, in all alerts that are kept. Undefined for an alert that is not of this site. */
+export function recurrenceOf(store: Store, id: string): AlertRecurrence | undefined {
+  const row = store.db
+    .query<AlertRecurrence, [string]>(
+      `SELECT COUNT(*) AS alerts, SUM(json_extract(a.detection, '$.count')) AS count, MIN(json_extract(a.detection, '$.firstMs')) AS firstMs,
+         MAX(a.lastMs) AS lastMs, COUNT(CASE a.verdict WHEN 'true_positive' THEN 1 END) AS true_positive,
+         COUNT(CASE a.verdict WHEN 'false_positive' THEN 1 END) AS false_positive
+       FROM alerts o JOIN alerts a ON a.device = o.device AND a."group" = o."group"
+         AND json_extract(a.detection, '$.rule.id') = json_extract(o.detection, '$.rule.id')
+       WHERE o.id = ?`,
+    )
+    .get(id);
+  return row && row.alerts > 0 ? row : undefined;
 }
 
 /** The detector's own alerts that may still grow: stored or grown at `sinceMs` or later. The latest when there are more than `limit`. */

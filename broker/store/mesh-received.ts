@@ -2,6 +2,7 @@
 import type { Alert, AlertStatus, Detection } from "@picket/protocol/alert";
 import type { Ioc, SharedVerdict } from "@picket/protocol/mesh";
 import { uuid5 } from "@picket/protocol/uuid5";
+import { type Judged, judgedColumns, judgedOf, setJudged } from "./alert-life.ts";
 import type { Store } from "./database.ts";
 import type { Migrations } from "./migration.ts";
 
@@ -44,6 +45,10 @@ export const meshReceivedMigrations: Migrations = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX mesh_iocs_by_via ON mesh_iocs (via, receivedMs);
   `,
+  `
+  ALTER TABLE mesh_alerts ADD COLUMN verdict TEXT;
+  ALTER TABLE mesh_alerts ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
+  `,
 ];
 
 /** Most rows of each kind that came through one peer: one that floods displaces only what it brought itself. */
@@ -56,12 +61,9 @@ type Row = {
   shown: string;
   receivedMs: number;
   detection: string;
-  status: AlertStatus;
-  assignee: string | null;
-  notes: string;
   isPeer: number;
-};
-const select = `SELECT origin, via, shown, receivedMs, detection, status, assignee, notes,
+} & Judged;
+const select = `SELECT origin, via, shown, receivedMs, detection, ${judgedColumns},
   EXISTS (SELECT 1 FROM mesh_peers p WHERE p.site = m.origin AND p.caHash = m.caHash) AS isPeer FROM mesh_alerts m`;
 
 function toAlert(row: Row): Alert {
@@ -70,9 +72,7 @@ function toAlert(row: Row): Alert {
     ...detection,
     id: row.shown,
     origin: { site: row.origin, via: row.via, trust: row.isPeer ? "peer" : "vouched", receivedMs: row.receivedMs },
-    status: row.status,
-    ...(row.assignee === null ? {} : { assignee: row.assignee }),
-    notes: JSON.parse(row.notes) as Alert["notes"],
+    ...judgedOf(row),
   };
 }
 
@@ -130,6 +130,7 @@ export type MeshAlertQuery = {
   readonly severities: string | null;
   readonly technique: string | null;
   readonly device: string | null;
+  readonly rule: string | null;
   readonly status: AlertStatus | null;
   readonly sinceMs: number | null;
   readonly limit: number;
@@ -141,6 +142,7 @@ export const listMeshAlerts = (store: Store, query: MeshAlertQuery): Alert[] =>
     .query<Row, MeshAlertQuery>(
       `${select}
        WHERE ($severities IS NULL OR severity IN (SELECT value FROM json_each($severities))) AND ($device IS NULL OR device = $device)
+         AND ($rule IS NULL OR json_extract(detection, '$.rule.id') = $rule)
          AND ($status IS NULL OR status = $status) AND ($sinceMs IS NULL OR lastMs >= $sinceMs)
          AND ($technique IS NULL OR EXISTS (SELECT 1 FROM json_each(detection, '$.attack.techniques') t
            WHERE t.value = $technique OR substr(t.value, 1, length($technique) + 1) = $technique || '.'))
@@ -150,8 +152,8 @@ export const listMeshAlerts = (store: Store, query: MeshAlertQuery): Alert[] =>
     .map(toAlert);
 
 /** What operators of this site decide about another's alert. It stays here. Call inside a transaction. */
-export const setMeshAlert = (store: Store, shown: string, of: { status: AlertStatus; assignee: string | null; notes: string }): void => {
-  store.db.query("UPDATE mesh_alerts SET status = ?, assignee = ?, notes = ? WHERE shown = ?").run(of.status, of.assignee, of.notes, shown);
+export const setMeshAlert = (store: Store, shown: string, of: Judged): void => {
+  store.db.query(`UPDATE mesh_alerts SET ${setJudged} WHERE shown = $shown`).run({ ...of, shown });
 };
 
 /** Call inside a transaction. False when the same or a later judgement of this site is known. */

@@ -7,6 +7,7 @@ import { type Schema, Store } from "./database.ts";
 import { deadLetterMigrations } from "./dead-letters.ts";
 import { detectorMigrations } from "./detector.ts";
 import { devicesMigrations } from "./devices.ts";
+import { exceptionMigrations } from "./exceptions.ts";
 import { keyMigrations } from "./keys.ts";
 import { laneMigrations } from "./lanes.ts";
 import { ledgerMigrations } from "./ledger.ts";
@@ -40,6 +41,7 @@ const schema: Schema = {
   absences: absenceMigrations,
   packs: packMigrations,
   lanes: laneMigrations,
+  exceptions: exceptionMigrations,
 };
 
 /**

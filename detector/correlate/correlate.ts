@@ -21,14 +21,19 @@ export type Correlated = {
 /** Programs that one process was, of which a connection is remembered. */
 const MAX_CONNECTIONS = 8;
 
+/** Whether operators excepted a sequence that an event completed: then it is none. */
+export type Excepted = (of: Completed, event: SensorEvent, arrival: Arrival) => boolean;
+
 const none: Correlated = { node: undefined, completed: [], scored: false };
 
 export class Correlation {
   readonly #devices = new DeviceMemories();
   readonly #sightings: Sightings;
+  readonly #excepted: Excepted;
 
-  constructor(sightings: Sightings) {
+  constructor(sightings: Sightings, excepted: Excepted) {
     this.#sightings = sightings;
+    this.#excepted = excepted;
   }
 
   /** Takes in one event. Silent or not, it is remembered alike. */
@@ -41,7 +46,7 @@ export class Correlation {
     const isNew = this.#sight(event, node, arrival);
     for (const rule of rules) addHit(node, { rule, chain: false, timeMs: event.timeMs, receivedMs: arrival.receivedMs });
     const step = stepOf(event, node, arrival);
-    const completed = step ? addStep(step) : [];
+    const completed = step ? addStep(step).filter((one) => !this.#excepted(one, event, arrival)) : [];
     for (const { rule, subject, ifRare } of completed) {
       addHit(subject, { rule, chain: true, ifRare, timeMs: event.timeMs, receivedMs: arrival.receivedMs });
     }

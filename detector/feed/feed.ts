@@ -1,5 +1,6 @@
 // Follows the broker's log for as long as it is let: connect, one session, and again after a pause.
 import { setTimeout as sleep } from "node:timers/promises";
+import type { SensorEvent } from "@picket/protocol/event";
 import type { Want } from "@picket/protocol/feed";
 import { clientId } from "@picket/protocol/names";
 import { topic } from "@picket/protocol/topics";
@@ -106,11 +107,11 @@ async function follow(
     });
     const cut = (error: unknown) => connection.close(error instanceof Error ? error.message : String(error));
     const sessions = new FeedSessions({
-      createParts: (decided) => ({
-        files: new Files({ site: options.site, decided }),
-        pipeline: options.createPipeline(),
-        judge: options.createJudge(),
-      }),
+      createParts: (decided) => {
+        const pipeline = options.createPipeline();
+        const excepted = (rule: string, seen: SensorEvent) => pipeline.exceptions.hidesNow(rule, "yara", seen);
+        return { files: new Files({ site: options.site, decided, excepted }), pipeline, judge: options.createJudge() };
+      },
       want: (want: Want) => void connection.publish(topic("want", options.site), JSON.stringify(want)).catch(cut),
       commit: (payload) => connection.publish(topic("commit", options.site), payload),
       stored,

@@ -2,7 +2,7 @@
 import { decodeBatch } from "@picket/protocol/batch";
 import { isCanary } from "@picket/protocol/canary";
 import { eventId, type SensorEvent } from "@picket/protocol/event";
-import { type Data, decodeData, MAX_CANARIES, MAX_LANES, type State, type Want } from "@picket/protocol/feed";
+import { type Data, decodeData, type HeldExceptions, MAX_CANARIES, MAX_LANES, type State, type Want } from "@picket/protocol/feed";
 import type { FileScanner, Files } from "../files.ts";
 import type { Arrival, EventBatch, Findings } from "../finding.ts";
 import { Order, perform, type Step } from "../order.ts";
@@ -223,6 +223,7 @@ export class FeedSession {
   #open(payload: Uint8Array): Work | undefined {
     const data = decodeData(payload);
     if ("state" in data || "lanes" in data) throw new Error("the broker sent its state twice");
+    if ("exceptions" in data) return this.#except(data.exceptions);
     if (!("header" in data)) return this.#file(data);
     const { session, offset, receivedMs } = data.header;
     if (session !== this.#id) return undefined;
@@ -237,6 +238,14 @@ export class FeedSession {
     return undefined;
   }
 
+  /** Those in a message come before any batch they are for. */
+  #except({ session, exceptions }: HeldExceptions): undefined {
+    if (session !== this.#id) return;
+    this.#ports.pipeline.exceptions.put(exceptions, ({ id }, why) =>
+      this.#ports.log("error", "an exception cannot be used: it hides nothing", { exception: id, why }),
+    );
+  }
+
   #file(data: FileData): undefined {
     if ("news" in data) {
       if (data.news.session === this.#id) this.#ports.files.news(data.news);
@@ -247,7 +256,7 @@ export class FeedSession {
     const { offset, silent, decoded, receivedMs } = of;
     const { events, header } = decoded;
     const foreign = offset < this.#seam;
-    const arrivals = events.map((event) => ({ id: eventId(event), boot: header.boot, receivedMs, silent, foreign }));
+    const arrivals = events.map((event) => ({ id: eventId(event), boot: header.boot, offset, receivedMs, silent, foreign }));
     const answer = this.#ports.judge({ events, arrivals });
     this.#receivedMs = silent ? undefined : receivedMs;
     const work: Work = { ...of, arrivals, findings: answer ? undefined : nothing, steps: undefined, at: 0 };
@@ -351,6 +360,8 @@ export class FeedSession {
     const next = this.#next;
     const { alerts, seen } = this.#ports.pipeline.take();
     const { alerts: ofFiles, ...files } = this.#ports.files.take();
+    // After files: those of them that are hidden are in it.
+    const excepted = this.#ports.pipeline.exceptions.take();
     const canaries = [...this.#canaries].slice(0, MAX_CANARIES).map(([device, receivedMs]) => ({ device, receivedMs }));
     for (const { device } of canaries) this.#canaries.delete(device);
     const decided = { alerts: [...alerts, ...ofFiles], seen, ...files, ...(canaries.length > 0 ? { canaries } : {}) };
@@ -360,6 +371,7 @@ export class FeedSession {
       next,
       ...decided,
       ...(aside.length > 0 ? { aside } : {}),
+      ...(excepted.length > 0 ? { excepted } : {}),
       read: this.#read,
       refused: this.#refused,
     });

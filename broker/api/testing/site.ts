@@ -2,9 +2,10 @@
 import type { Alert, Detection } from "@picket/protocol/alert";
 import type { SiteStatus } from "@picket/protocol/rest";
 import { Changes } from "../../changes.ts";
+import { exceptionsOf } from "../../exceptions.ts";
 import { createAuthority, createIdentity, readAuthority } from "../../pki/certificates.ts";
 import { Refused } from "../../refused.ts";
-import { alertCounts, getAlert, judgeAlert, listAlerts, upsertAlert } from "../../store/alerts.ts";
+import { alertCounts, getAlert, judgeAlert, listAlerts, recurrenceOf, upsertAlert } from "../../store/alerts.ts";
 import { Commands } from "../../store/commands.ts";
 import { Credentials } from "../../store/credentials.ts";
 import type { Store } from "../../store/database.ts";
@@ -102,6 +103,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
     alerts: {
       list: (filter) => listAlerts(store, filter),
       get: (id) => getAlert(store, id),
+      seen: (id) => recurrenceOf(store, id),
       judge: (id, judgement, operator) => judgeAlert(store, id, judgement, { operator, nowMs: nowMs() }),
     },
     log: logPort(store),
@@ -112,6 +114,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
     },
     keys: { put: (jws, operator) => keys.put(jws, operator, nowMs()) },
     packs: { list: () => packs.list(), put: (jws, operator) => packs.put(jws, operator, nowMs()) },
+    exceptions: exceptionsOf({ site: SITE, store, changes, nowMs, changed: () => {} }),
     sinks: { status: () => [], test: async (name) => (name === "soc" ? { ok: true, detail: "delivered" } : undefined) },
     mesh: noMesh(),
     changes,
