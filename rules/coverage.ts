@@ -2,7 +2,6 @@
 import { capabilityOf } from "@picket/protocol/collectors";
 import type { Capability } from "@picket/protocol/status";
 import type { Rule } from "./rule.ts";
-import { eventsOf } from "./sigma/logsource.ts";
 
 export type RuleCoverage = { readonly live: readonly Rule[]; readonly degraded: readonly Rule[]; readonly dead: readonly Rule[] };
 
@@ -14,8 +13,7 @@ export function coverageOf(rules: readonly Rule[], capabilities: readonly Capabi
   const levelOf = (capability: string) => (capability === "always" ? "live" : (levels.get(capability) ?? "off"));
   const kinds: Record<keyof RuleCoverage, Rule[]> = { live: [], degraded: [], dead: [] };
   for (const rule of rules) {
-    const source = eventsOf(rule.logsource);
-    const needs = "events" in source ? source.events.map((type) => levelOf(capabilityOf[type])) : [];
+    const needs = rule.detection.events.map((type) => levelOf(capabilityOf[type]));
     const kind = needs.every((level) => level === "off") ? "dead" : needs.every((level) => level === "live") ? "live" : "degraded";
     kinds[kind].push(rule);
   }

@@ -172,19 +172,17 @@ test.each([
 });
 
 test.each([
-  ["correlation", "title: C\nid: c\ncorrelation: { type: event_count, rules: [a] }\n", "correlation rules are not supported yet"],
   [
-    "a filter document",
-    "title: F\nid: f\nlogsource: { product: linux }\nfilter: { rules: [a] }\n",
-    "filter documents are not supported yet",
+    "a placeholder nobody defined",
+    rule({ detection: "s: { User|expand: '%admins%' }\ncondition: s" }),
+    "placeholder %admins% is not defined",
   ],
-  ["expand", rule({ detection: "s: { User|expand: '%admins%' }\ncondition: s" }), "expand needs"],
+  ["another taxonomy", rule({ detection: "s: { Image: x }\ncondition: s", extra: "taxonomy: ecs\n" }), "taxonomy ecs"],
   [
     "another product",
     rule({ detection: "s: { Image: x }\ncondition: s", logsource: "{ category: process_creation, product: windows }" }),
     "product windows",
   ],
-  ["auditd", rule({ detection: "s: { type: EXECVE }\ncondition: s", logsource: "{ product: linux, service: auditd }" }), "service auditd"],
   ["a field nobody has", rule({ detection: "s: { OriginalFileName: x }\ncondition: s" }), "unsupported: needs field OriginalFileName"],
 ])("%s is a warning, and the rule is not loaded", (_, text, message) => {
   const { rules, errors, warnings } = load(text);

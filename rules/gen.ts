@@ -3,7 +3,7 @@
 import { eventTypes } from "@picket/protocol/event";
 import { parseRules } from "./engine.ts";
 import type { Rule, RuleFile } from "./rule.ts";
-import { fieldsOf, processFieldNames } from "./sigma/fields.ts";
+import { fieldsOf, isSearched, processFieldNames } from "./sigma/fields.ts";
 import { picketCategories, sigmaCategories } from "./sigma/logsource.ts";
 
 const root = new URL("./builtin/", import.meta.url).pathname;
@@ -46,12 +46,12 @@ function fieldTable(): string {
   const code = (names: Iterable<string>) => [...names].map((name) => `\`${name}\``).join(", ");
   const rows = eventTypes.map((type) => {
     const categories = [sigmaCategories, picketCategories].map((table) => Object.keys(table).filter((name) => table[name]!.includes(type)));
-    const fields = [...fieldsOf(type).keys()].filter((name) => name !== "Computer");
+    const fields = [...fieldsOf(type).keys()].filter(isSearched);
     const ofProcess = processFieldNames.every((name) => fields.includes(name));
     const own = ofProcess ? fields.filter((name) => !processFieldNames.includes(name)) : fields;
     return [code([type]), ...categories.map(code), [ofProcess ? "process" : "", code(own)].filter(Boolean).join(", ")];
   });
-  const head = `process: ${code(processFieldNames)}. Every event also has \`Computer\`, the device.`;
+  const head = `process: ${code(processFieldNames)}. Every event also has \`Computer\`, the device, and \`UtcTime\` (\`2026-01-31 23:59:59.123\`); keywords look into neither.`;
   return `\n${head}\n\n${table(["event", "category (linux)", "category (picket)", "fields"], rows)}\n`;
 }
 

@@ -49,7 +49,9 @@ test.skipIf(!present)(
       ["rules", "rules-emerging-threats", "rules-threat-hunting"].map((name) => shared + name),
     );
     expect({ documents, errors }).toEqual({ documents: 248, errors: [] });
-    const matcher = compileRules(rules);
+    expect(rules.length).toBeGreaterThanOrEqual(240);
+    // What the other evaluator knows; rules for auditd see programs start, too.
+    const matcher = compileRules(rules.filter(({ logsource }) => logsource.category === "process_creation"));
     const lines = (await Bun.file(`${shared}process-creation-oracle.dev.ndjson`).text()).trim().split("\n");
     const wrong = lines.filter((line) => {
       const { event, expect } = JSON.parse(line) as { event: Record<string, string>; expect: string[] };

@@ -1,5 +1,6 @@
 // What must be seen in an event for a rule to match it, as texts that can be looked up for all rules at once.
 import type { Condition, FieldTest } from "../rule.ts";
+import { isSearched } from "./fields.ts";
 import { fold } from "./fold.ts";
 import { passesMissing } from "./reach.ts";
 
@@ -26,7 +27,7 @@ export function cluesOf(condition: Condition, fields: Fields, costOf: CostOf): r
     case "field":
       return cluesOfTests(condition.field, condition.tests, fields);
     case "keyword": {
-      const searched = [...fields].filter((field) => field !== "Computer");
+      const searched = [...fields].filter(isSearched);
       return searched.length > MAX_KEYWORD_FIELDS
         ? undefined
         : union(searched.map((field) => cluesOfTests(field, [condition.test], fields)));
@@ -76,6 +77,7 @@ function cluesOfTest(field: string, test: FieldTest): readonly Clue[] | undefine
       return test.literals?.map((list) => union(list.map((text) => literal(field, "any", text)))).find((clues) => clues !== undefined);
     case "cidr":
     case "compare":
+    case "time":
     case "exists":
     case "null":
     case "fieldref":

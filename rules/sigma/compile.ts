@@ -1,8 +1,10 @@
 // Rules to closures, for each event type apart. Which of them an event meets is told by shortlist.ts.
 import type { EventType, SensorEvent } from "@picket/protocol/event";
 import type { Condition, FieldTest, Matcher, Rule } from "../rule.ts";
-import { fieldsOf, type Getter } from "./fields.ts";
+import { recordFieldsOf } from "./auditd.ts";
+import { fieldsOf, type Getter, isSearched } from "./fields.ts";
 import { passesMissing } from "./reach.ts";
+import { conditionOn } from "./records.ts";
 import { lazyRegex } from "./regex.ts";
 import { Shortlist } from "./shortlist.ts";
 import { anyText, compare, containsAny, isText, type TextTest, wantsCase } from "./tests.ts";
@@ -51,11 +53,11 @@ function passing({ rules, checks, shortlist }: TypeRules, count: number, view: V
 function compileType(rules: readonly Rule[], type: EventType, view: View): TypeRules {
   const slots = new Slots(type, view);
   const own = rules.filter((rule) => rule.detection.events.includes(type));
-  const conditions = own.map((rule) => rule.detection.condition);
+  const conditions = own.map((rule) => conditionOn(type, rule.detection));
   return {
     rules: own,
     checks: conditions.map((condition) => checkOf(condition, slots)),
-    shortlist: new Shortlist(conditions, new Set(fieldsOf(type).keys()), (field) => slots.of(field)!),
+    shortlist: new Shortlist(conditions, new Set([...fieldsOf(type).keys(), ...recordFieldsOf(type).keys()]), (field) => slots.of(field)!),
   };
 }
 
@@ -72,7 +74,7 @@ class Slots {
 
   /** Undefined where this event type lacks the field: a rule may cover several types. */
   of(field: string): { slot: number; get: Getter } | undefined {
-    const get = fieldsOf(this.type).get(field);
+    const get = fieldsOf(this.type).get(field) ?? recordFieldsOf(this.type).get(field);
     if (!get) return undefined;
     const known = this.#slots.get(field) ?? { slot: this.#view.slot(), get };
     this.#slots.set(field, known);
@@ -80,7 +82,7 @@ class Slots {
   }
 
   all() {
-    return [...fieldsOf(this.type).keys()].filter((name) => name !== "Computer").map((name) => this.of(name)!);
+    return [...fieldsOf(this.type).keys()].filter(isSearched).map((name) => this.of(name)!);
   }
 }
 
@@ -148,6 +150,7 @@ const testCost: Record<FieldTest["kind"], number> = {
   exists: 1,
   null: 1,
   compare: 3,
+  time: 10,
   contains: 5,
   fieldref: 5,
   glob: 10,

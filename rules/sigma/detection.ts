@@ -2,19 +2,20 @@
 import type { Condition } from "../rule.ts";
 import { parseCondition } from "./condition.ts";
 import { parseKey, testsOf } from "./modifiers.ts";
+import type { Placeholders } from "./placeholders.ts";
 import { get, RuleError, type Yaml } from "./yaml.ts";
 
 export type ParsedDetection = { readonly condition: Condition; readonly unused: readonly { name: string; line: number }[] };
 
 /** Throws RuleError. */
-export function parseDetection(node: Yaml): ParsedDetection {
+export function parseDetection(node: Yaml, placeholders: Placeholders): ParsedDetection {
   if (node.kind !== "map") throw new RuleError(node.line, "detection must be a map of searches and a condition");
   const searches = new Map<string, Condition>();
   for (const { key, value, line } of node.entries) {
     if (key === "condition") continue;
     if (key === "timeframe")
       throw new RuleError(line, "timeframe belongs to aggregations, which Sigma 2 does not have; write a correlation rule");
-    searches.set(key, search(value, key));
+    searches.set(key, search(value, key, placeholders));
   }
   const conditions = conditionTexts(get(node, "condition"), node.line);
   const parsed = conditions.map(({ text, line }) => parseCondition(text, searches, line));
@@ -32,7 +33,7 @@ function conditionTexts(node: Yaml | undefined, line: number): { text: string; l
   });
 }
 
-function search(node: Yaml, name: string): Condition {
+function search(node: Yaml, name: string, placeholders: Placeholders): Condition {
   switch (node.kind) {
     case "null":
       throw new RuleError(node.line, `search "${name}" is empty`);
@@ -40,10 +41,10 @@ function search(node: Yaml, name: string): Condition {
       return { op: "keyword", test: keyword(node) };
     case "map":
       if (node.entries.length === 0) throw new RuleError(node.line, `search "${name}" is empty`);
-      return all(node.entries.map(({ key, value, line }) => item(key, value, line)));
+      return all(node.entries.map(({ key, value, line }) => item(key, value, line, placeholders)));
     case "list":
       if (node.items.length === 0) throw new RuleError(node.line, `search "${name}" is empty`);
-      return any(node.items.map((part) => search(part, name)));
+      return any(node.items.map((part) => search(part, name, placeholders)));
   }
 }
 
@@ -52,8 +53,8 @@ function keyword(value: Yaml) {
   return testsOf(value, modifiers, "keyword")[0]!;
 }
 
-function item(key: string, value: Yaml, line: number): Condition {
-  const { field, modifiers } = parseKey(key, line);
+function item(key: string, value: Yaml, line: number, placeholders: Placeholders): Condition {
+  const { field, modifiers } = parseKey(key, line, placeholders);
   const values = value.kind === "list" ? value.items : [value];
   if (values.length === 0) throw new RuleError(value.line, `"${key}" has an empty list of values, which would never match`);
   const groups = values.map((one) => testsOf(one, keywordModifiers(field, modifiers), key));

@@ -123,7 +123,12 @@ const table: { readonly [T in EventType]: Fields<EventOf<T>> } = {
     ListenIp: ({ body }) => body.net.ip,
     ListenPort: ({ body }) => body.net.port,
   }),
-  "net.dns": ofProcess<"net.dns">({ QueryName: ({ body }) => body.net.query }),
+  "net.dns": ofProcess<"net.dns">({
+    QueryName: ({ body }) => body.net.query,
+    // As rules for network_connection ask for it (logsource.ts).
+    DestinationHostname: ({ body }) => body.net.query,
+    Initiated: () => true,
+  }),
   "kernel.module": ofProcess<"kernel.module">({ ImageLoaded: ({ body }) => body.name }),
   "kernel.bpf": ofProcess<"kernel.bpf">({ Command: ({ body }) => body.cmd }),
   "kernel.mount": ofProcess<"kernel.mount">({
@@ -137,8 +142,18 @@ const table: { readonly [T in EventType]: Fields<EventOf<T>> } = {
     SourceIp: ({ body }) => body.remoteIp,
     Method: ({ body }) => body.method,
     Success: ({ body }) => body.ok,
+    Source: ({ body }) => own(loginSources, body.method) ?? "sshd",
+    // What sshd writes; the line itself is not kept.
+    Message: ({ body }) =>
+      `${body.ok ? "Accepted" : "Failed"} ${body.method} for ${body.user}${body.remoteIp === undefined ? "" : ` from ${body.remoteIp}`}`,
   },
-  "auth.sudo": { User: ({ body }) => body.user, CommandLine: ({ body }) => body.command, Success: ({ body }) => body.ok },
+  "auth.sudo": {
+    User: ({ body }) => body.user,
+    CommandLine: ({ body }) => body.command,
+    Success: ({ body }) => body.ok,
+    Source: () => "sudo",
+    Message: ({ body }) => `${body.user} : ${body.ok ? "" : "command not allowed ; "}COMMAND=${body.command}`,
+  },
   "log.line": { Source: ({ body }) => logSource(body.source), Message: ({ body }) => body.message },
   "host.metrics": {
     CpuBusy: ({ body }) => body.cpu.busy,
@@ -162,14 +177,31 @@ const table: { readonly [T in EventType]: Fields<EventOf<T>> } = {
   },
 };
 
+/** Who writes of a login, by its method (docs/sensors.md). */
+const loginSources: Record<string, string> = { su: "su", console: "login", session: "systemd-logind" };
+const own = <T>(table: Record<string, T>, key: string): T | undefined => (Object.hasOwn(table, key) ? table[key] : undefined);
+
 /** `/var/log/auth.log`, `sshd.service` and `sshd` as the service name Sigma uses. */
 const logSource = (source: string) => source.slice(source.lastIndexOf("/") + 1).replace(/\.(log|service)$/, "");
+
+/** As Sysmon writes it. */
+const utcTime = ({ timeMs }: SensorEvent): Value => {
+  const date = new Date(timeMs);
+  return Number.isNaN(date.getTime()) ? undefined : date.toISOString().slice(0, -1).replace("T", " ");
+};
+
+/** Whether keywords look into a field: not into those that say nothing of what happened. */
+export const isSearched = (field: string): boolean => field !== "Computer" && field !== "UtcTime";
 
 const maps = new Map<EventType, ReadonlyMap<string, Getter>>(
   Object.entries(table).map(([type, fields]) => [
     type as EventType,
     // A Map: rule files choose the names, and `fields["constructor"]` on an object would be a function.
-    new Map([...Object.entries(fields as Fields<SensorEvent>), ["Computer", (event: SensorEvent): Value => event.device]]),
+    new Map([
+      ...Object.entries(fields as Fields<SensorEvent>),
+      ["Computer", (event: SensorEvent): Value => event.device],
+      ["UtcTime", utcTime],
+    ]),
   ]),
 );
 

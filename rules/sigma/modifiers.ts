@@ -1,13 +1,14 @@
 // `Field|contains|all`: what the modifiers of one detection item ask for, and the tests that a value becomes.
-import type { FieldTest } from "../rule.ts";
+import type { Comparison, FieldTest } from "../rule.ts";
 import { parseNetwork } from "./cidr.ts";
 import { type Encoding, encode, encodings, windash } from "./encode.ts";
 import { needsOf } from "./literals.ts";
 import { type How, hasWildcard, plain, textTest } from "./pattern.ts";
+import { expand, type Placeholders } from "./placeholders.ts";
 import { linearRegex } from "./regex.ts";
-import { RuleError, type Yaml } from "./yaml.ts";
+import { type TimePart, timeParts } from "./time.ts";
+import { RuleError, type Scalar, type Yaml } from "./yaml.ts";
 
-type Comparison = "lt" | "lte" | "gt" | "gte";
 type Kind = How | "re" | "cidr" | "exists" | "fieldref" | Comparison;
 
 export type Modifiers = {
@@ -20,6 +21,10 @@ export type Modifiers = {
   readonly windash: boolean;
   readonly encodings: readonly Encoding[];
   readonly flags: string;
+  /** The part of a date that is compared. */
+  readonly part: TimePart | undefined;
+  /** What `%name%` stands for, where the value has placeholders. */
+  readonly placeholders: Placeholders | undefined;
 };
 
 /** Valid Sigma that this engine does not run: the rule is left out with a warning, not an error. */
@@ -30,10 +35,9 @@ const comparisons: ReadonlySet<string> = new Set<Comparison>(["lt", "lte", "gt",
 const regexFlags: Record<string, string> = { i: "i", ignorecase: "i", m: "m", multiline: "m", s: "s", dotall: "s" };
 /** Of a text: most are shorter, so a regular expression that needs so much is seldom tried. */
 const LONG = 16;
-const timeParts = new Set(["minute", "hour", "day", "week", "month", "year"]);
 
 /** Reads `Field|mod|mod`. Throws RuleError on modifiers that are unknown or contradict each other. */
-export function parseKey(key: string, line: number): { field: string; modifiers: Modifiers } {
+export function parseKey(key: string, line: number, placeholders: Placeholders = new Map()): { field: string; modifiers: Modifiers } {
   const [field = "", ...names] = key.split("|");
   const seen = new Set(names);
   const fail = (message: string): never => {
@@ -44,22 +48,23 @@ export function parseKey(key: string, line: number): { field: string; modifiers:
   const chain: Encoding[] = [];
   const flags = new Set<string>();
   let how: How = "equals";
+  let part: TimePart | undefined;
   for (const name of names) {
     if (hows.has(name)) how = how === "equals" ? (name as How) : fail("only one of contains, startswith, endswith");
     else if (comparisons.has(name) || name === "re" || name === "cidr" || name === "exists" || name === "fieldref")
       kinds.push(name as Kind);
     else if (encodings.has(name)) chain.push(name as Encoding);
     else if (Object.hasOwn(regexFlags, name)) flags.add(regexFlags[name]!);
-    else if (name === "expand")
-      throw new Unsupported(line, `"${key}": expand needs a processing pipeline with placeholders, which Picket does not have`);
-    else if (timeParts.has(name)) throw new Unsupported(line, `"${key}": parts of a time (${name}) are not supported`);
-    else if (!["all", "cased", "windash", "neq"].includes(name)) fail(`unknown modifier "${name}"`);
+    else if (isTimePart(name)) part = part === undefined ? name : fail(`${part} and ${name} cannot be combined`);
+    else if (!["all", "cased", "windash", "neq", "expand"].includes(name)) fail(`unknown modifier "${name}"`);
   }
   if (kinds.length > 1) fail(`${kinds.join(" and ")} cannot be combined`);
   const kind = kinds[0] ?? how;
   if (flags.size > 0 && kind !== "re") fail("i, m and s only follow re");
   if (how !== "equals" && kinds.length > 0 && kind !== "fieldref") fail(`${how} cannot be combined with ${kind}`);
   if (kinds.length > 0 && (chain.length > 0 || seen.has("windash"))) fail(`encodings and windash cannot be combined with ${kind}`);
+  if (part !== undefined && !(kind === "equals" || comparisons.has(kind))) fail(`${part} can only be compared with lt, lte, gt and gte`);
+  if (part !== undefined && (chain.length > 0 || seen.has("windash") || seen.has("cased"))) fail(`${part} is a number, not a text`);
   return {
     field,
     modifiers: {
@@ -71,6 +76,8 @@ export function parseKey(key: string, line: number): { field: string; modifiers:
       windash: seen.has("windash"),
       encodings: chain,
       flags: [...flags].sort().join(""),
+      part,
+      placeholders: seen.has("expand") ? placeholders : undefined,
     },
   };
 }
@@ -83,8 +90,17 @@ export function testsOf(value: Yaml, modifiers: Modifiers, key: string): FieldTe
   if (value.kind === "list" || value.kind === "map") return fail("a value must be a text, a number, true, false or null");
   if (value.kind === "null")
     return modifiers.kind === "equals" ? [{ kind: "null" }] : fail(`null cannot be combined with ${modifiers.kind}`);
-  const { text } = value;
-  const { kind, cased } = modifiers;
+  if (!modifiers.placeholders) return testsOfText(value, modifiers, fail);
+  const forms = expand(value.text, modifiers.placeholders, value.line, (name) => {
+    const what = `placeholder %${name}% is not defined: add a document such as "placeholders: { ${name}: [...] }"`;
+    return new Unsupported(value.line, `unsupported: "${key}": ${what}; the rule is not loaded`);
+  });
+  return forms.flatMap((text) => testsOfText({ ...value, text }, modifiers, fail));
+}
+
+function testsOfText({ text }: Scalar, modifiers: Modifiers, fail: (message: string) => never): FieldTest[] {
+  const { kind, cased, part } = modifiers;
+  if (part !== undefined) return [timeTest(text, part, comparisons.has(kind) ? (kind as Comparison) : "eq", fail)];
   switch (kind) {
     case "re": {
       checkRegex(text, modifiers.flags, fail);
@@ -104,13 +120,22 @@ export function testsOf(value: Yaml, modifiers: Modifiers, key: string): FieldTe
     case "lt":
     case "lte":
     case "gt":
-    case "gte": {
-      const number = text.trim() === "" ? Number.NaN : Number(text);
-      return Number.isFinite(number) ? [{ kind: "compare", than: kind, number }] : fail(`"${text.slice(0, 60)}" is not a number`);
-    }
+    case "gte":
+      return [{ kind: "compare", than: kind, number: numberOf(text, fail) }];
     default:
       return textForms(text, modifiers, fail).map((form) => textTest(form, kind, cased));
   }
+}
+
+const isTimePart = (name: string): name is TimePart => (timeParts as readonly string[]).includes(name);
+
+function timeTest(text: string, part: TimePart, than: Comparison | "eq", fail: (message: string) => never): FieldTest {
+  return { kind: "time", part, than, number: numberOf(text, fail) };
+}
+
+function numberOf(text: string, fail: (message: string) => never): number {
+  const number = text.trim() === "" ? Number.NaN : Number(text);
+  return Number.isFinite(number) ? number : fail(`"${text.slice(0, 60)}" is not a number that can be compared`);
 }
 
 function checkRegex(pattern: string, flags: string, fail: (message: string) => never): void {

@@ -1,22 +1,20 @@
 // One Sigma document to one Rule.
 import { uuid5 } from "@picket/protocol/uuid5";
-import { type Level, levels, type Rule, type RuleProblem, scoreOfLevel } from "../rule.ts";
+import { type Condition, type Detection, type Level, levels, type Rule, type RuleProblem, scoreOfLevel } from "../rule.ts";
 import { parseDetection } from "./detection.ts";
 import { fieldsOf } from "./fields.ts";
-import { eventsOf } from "./logsource.ts";
+import { eventsOf, type Source } from "./logsource.ts";
 import { Unsupported } from "./modifiers.ts";
+import type { Placeholders } from "./placeholders.ts";
 import { reach } from "./reach.ts";
-import { type Document, get, RuleError, readYaml, textOf, textsOf, type Yaml } from "./yaml.ts";
+import { reachRecords } from "./records.ts";
+import { type Document, get, RuleError, textOf, textsOf, type Yaml } from "./yaml.ts";
 
-export type Parsed = { readonly rule?: Rule; readonly errors: readonly RuleProblem[]; readonly warnings: readonly RuleProblem[] };
-
-/** Never throws: a rule that cannot be used is an error, valid Sigma that Picket does not run is a warning, each with file and line. */
-export function parseSigma(file: string, document: Document): Parsed {
+/** Runs `read`; valid Sigma that Picket does not run becomes a warning, any other RuleError an error, each with file and line. */
+export function attempt<T>(file: string, read: (warn: Warn) => T): { result?: T; errors: RuleProblem[]; warnings: RuleProblem[] } {
   const warnings: RuleProblem[] = [];
-  const warn = (line: number, message: string) => warnings.push({ file, line, message });
   try {
-    const rule = readRule(file, document, warn);
-    return rule ? { rule, errors: [], warnings } : { errors: [], warnings };
+    return { result: read((line, message) => warnings.push({ file, line, message })), errors: [], warnings };
   } catch (error) {
     if (!(error instanceof RuleError)) throw error;
     const problem = { file, line: error.line, message: error.message };
@@ -26,16 +24,16 @@ export function parseSigma(file: string, document: Document): Parsed {
 
 type Warn = (line: number, message: string) => void;
 
-function readRule(file: string, document: Document, warn: Warn): Rule | undefined {
-  const root = readYaml(document);
+/** A rule that can fire on our events; undefined, with a warning, where it cannot. Throws RuleError. */
+export function readRule(file: string, document: Document, root: Yaml, placeholders: Placeholders, warn: Warn): Rule | undefined {
   if (root.kind !== "map") throw new RuleError(root.line, "a rule must be a map with title, logsource and detection");
-  if (get(root, "correlation")) throw new Unsupported(root.line, "correlation rules are not supported yet; the rule is not loaded");
-  if (get(root, "filter")) throw new Unsupported(root.line, "filter documents are not supported yet; the rules it names stay unfiltered");
-
-  const title = textOf(root, "title") ?? missing(root, "title");
+  const action = get(root, "action");
+  if (action) throw new RuleError(action.line, "action is not part of Sigma 2: write what documents share into each of them");
+  checkTaxonomy(root);
+  const title = required(root, "title");
   const logsource = get(root, "logsource") ?? missing(root, "logsource");
   const detection = get(root, "detection") ?? missing(root, "detection");
-  const parsed = parseDetection(detection);
+  const parsed = parseDetection(detection, placeholders);
   for (const { name, line } of parsed.unused) warn(line, `search "${name}" is not used by the condition`);
 
   const source = sourceOf(logsource);
@@ -45,26 +43,57 @@ function readRule(file: string, document: Document, warn: Warn): Rule | undefine
     warn(logsource.line, `${events.missing}; the rule is not loaded`);
     return undefined;
   }
-  const { condition, missing: fields } = reach(parsed.condition, events.events);
-  const never = condition.op === "constant" && !condition.value;
-  for (const field of fields) warn(lineOfField(detection, field), unsupported(field, events.events, never));
-  if (never) {
-    if (fields.length === 0) throw new RuleError(detection.line, "the condition can never be true");
-    return undefined;
-  }
-  if (condition.op === "constant") throw new RuleError(detection.line, "the condition is always true: every event would match");
-  return {
-    ...meta,
-    logsource: source,
-    detection: { events: events.events, condition: events.only ? { op: "and", of: [events.only, condition] } : condition },
-  };
+  if (events.note !== undefined) warn(logsource.line, events.note);
+  const made = events.records ? ofRecords(parsed.condition, detection, warn) : ofFields(parsed.condition, events, detection, warn);
+  return made && { ...meta, logsource: source, detection: made };
 }
+
+/** Throws Unsupported: the names of fields are those of the Sigma taxonomy. */
+export function checkTaxonomy(root: Yaml): void {
+  const taxonomy = textOf(root, "taxonomy");
+  if (taxonomy === undefined || taxonomy.toLowerCase() === "sigma") return;
+  const what = `unsupported: taxonomy ${taxonomy.slice(0, 60)}: Picket knows the fields of taxonomy sigma`;
+  throw new Unsupported(get(root, "taxonomy")!.line, `${what}; the document is not loaded`);
+}
+
+const NEVER = "the condition can never be true";
+const ALWAYS = "the condition is always true: every event would match";
+
+function ofFields(asked: Condition, source: Source, detection: Yaml, warn: Warn): Detection | undefined {
+  const reached = reach(asked, source.events);
+  const other = isNever(reached.condition) && source.instead ? reach(asked, source.instead) : undefined;
+  const answered = other && !isNever(other.condition) ? other : undefined;
+  const events = answered ? source.instead! : source.events;
+  const { condition, missing: fields } = answered ?? reached;
+  const never = isNever(condition);
+  for (const field of fields) warn(lineOfField(detection, field), unsupported(field, events, never));
+  if (never && fields.length === 0) throw new RuleError(detection.line, NEVER);
+  if (never) return undefined;
+  if (condition.op === "constant") throw new RuleError(detection.line, ALWAYS);
+  return { events, condition: source.only ? { op: "and", of: [source.only, condition] } : condition };
+}
+
+function ofRecords(condition: Condition, detection: Yaml, warn: Warn): Detection | undefined {
+  const { events, always, missing: lacking } = reachRecords(condition);
+  const never = events.length === 0;
+  const effect = never ? "the rule is not loaded" : "that part never matches";
+  for (const { field, what } of lacking)
+    warn(lineOfField(detection, field), `unsupported: needs auditd ${what}, which Picket's events do not have (docs/sigma.md); ${effect}`);
+  if (never && lacking.length === 0) throw new RuleError(detection.line, NEVER);
+  if (always) throw new RuleError(detection.line, ALWAYS);
+  return never ? undefined : { events, condition, records: "auditd" };
+}
+
+const isNever = (condition: Condition) => condition.op === "constant" && !condition.value;
+
+/** The text of a key that must be there. Throws RuleError. */
+export const required = (root: Yaml, key: string): string => textOf(root, key) ?? missing(root, key);
 
 const missing = (root: Yaml, key: string): never => {
   throw new RuleError(root.line, `the rule has no ${key}`);
 };
 
-function sourceOf(node: Yaml): Rule["logsource"] {
+export function sourceOf(node: Yaml): Rule["logsource"] {
   if (node.kind !== "map") throw new RuleError(node.line, "logsource must be a map with category, product or service");
   const [category, product, service] = ["category", "product", "service"].map((key) => textOf(node, key)?.toLowerCase());
   return { ...(category && { category }), ...(product && { product }), ...(service && { service }) };
@@ -88,6 +117,10 @@ function lineOfField(node: Yaml, field: string): number {
 }
 
 type Meta = Omit<Rule, "logsource" | "detection">;
+
+/** What a correlation says of itself, as a rule does; made when it is asked for. Throws RuleError then. */
+export const correlationMeta = (root: Yaml, file: string, document: Document, warnings: RuleProblem[]) => (): Meta =>
+  metaOf(root, textOf(root, "title") ?? missing(root, "title"), file, document, (line, message) => warnings.push({ file, line, message }));
 
 function metaOf(root: Yaml, title: string, file: string, document: Document, warn: Warn): Meta {
   const id = textOf(root, "id") ?? uuid5("rule", title);

@@ -10,23 +10,16 @@ export function reach(condition: Condition, events: readonly EventType[]): Reach
   const missing = new Set<string>();
   const has = (field: string) => events.some((type) => fieldsOf(type).has(field));
 
-  function fold(part: Condition): Condition {
+  function known(part: Condition): Condition {
     switch (part.op) {
       case "constant":
       case "keyword":
         return part;
-      case "not": {
-        const of = fold(part.of);
-        return of.op === "constant" ? { op: "constant", value: !of.value } : { op: "not", of };
-      }
+      case "not":
+        return simplified({ op: "not", of: known(part.of) });
       case "and":
-      case "or": {
-        const decides = part.op === "or";
-        const of = part.of.map(fold).filter((one) => one.op !== "constant" || one.value === decides);
-        const decided = of.find((one) => one.op === "constant");
-        if (decided) return decided;
-        return of.length === 0 ? { op: "constant", value: !decides } : of.length === 1 ? of[0]! : { op: part.op, of };
-      }
+      case "or":
+        return simplified({ op: part.op, of: part.of.map(known) });
       case "field":
         return field(part);
     }
@@ -39,7 +32,25 @@ export function reach(condition: Condition, events: readonly EventType[]): Reach
     return { op: "constant", value: part.tests.some(passesMissing) };
   }
 
-  return { condition: fold(condition), missing: [...missing] };
+  return { condition: known(condition), missing: [...missing] };
+}
+
+/** Without the constants that `and`, `or` and `not` can do without; looks no deeper than their own parts. */
+export function simplified(condition: Condition): Condition {
+  switch (condition.op) {
+    case "not":
+      return condition.of.op === "constant" ? { op: "constant", value: !condition.of.value } : condition;
+    case "and":
+    case "or": {
+      const decides = condition.op === "or";
+      const of = condition.of.filter((one) => one.op !== "constant" || one.value === decides);
+      const decided = of.find((one) => one.op === "constant");
+      if (decided) return decided;
+      return of.length === 0 ? { op: "constant", value: !decides } : of.length === 1 ? of[0]! : { op: condition.op, of };
+    }
+    default:
+      return condition;
+  }
 }
 
 /** Whether a field that is not there passes. */

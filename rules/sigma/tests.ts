@@ -1,13 +1,14 @@
 // Tests of a rule to functions on text, with the shortest way for the lists that rules are full of.
-import type { FieldTest } from "../rule.ts";
+import type { Comparison, FieldTest } from "../rule.ts";
 import { inside, parseAddress } from "./cidr.ts";
 import { glob, type How } from "./pattern.ts";
 import { lazyRegex } from "./regex.ts";
+import { timePart } from "./time.ts";
 
 export type TextTest = (text: string) => boolean;
 
 /** Tests that look at a text alone; the others need the whole field (see compile.ts). */
-type TextKind = Extract<FieldTest, { kind: How | "glob" | "regex" | "cidr" | "compare" }>;
+type TextKind = Extract<FieldTest, { kind: How | "glob" | "regex" | "cidr" | "compare" | "time" }>;
 
 export const isText = (test: FieldTest): test is TextKind => test.kind !== "null" && test.kind !== "exists" && test.kind !== "fieldref";
 
@@ -75,6 +76,13 @@ function textTest(test: TextKind): TextTest {
       return (text) => inside(test, parseAddress(text));
     case "compare":
       return comparison(test.than, test.number);
+    case "time": {
+      const holds = test.than === "eq" ? (number: number) => number === test.number : numberTest(test.than, test.number);
+      return (text) => {
+        const number = timePart(text, test.part);
+        return number !== undefined && holds(number);
+      };
+    }
   }
 }
 
@@ -85,13 +93,17 @@ export const compare: Record<How, (text: string, wanted: string) => boolean> = {
   endswith: (text, wanted) => text.endsWith(wanted),
 };
 
-function comparison(than: "lt" | "lte" | "gt" | "gte", number: number): TextTest {
+function comparison(than: Comparison, number: number): TextTest {
+  const holds = numberTest(than, number);
   // Number("") is 0; a text that is no number is neither less nor more.
-  const holds = {
+  return (text) => text.trim() !== "" && holds(Number(text));
+}
+
+function numberTest(than: Comparison, number: number): (value: number) => boolean {
+  return {
     lt: (n: number) => n < number,
     lte: (n: number) => n <= number,
     gt: (n: number) => n > number,
     gte: (n: number) => n >= number,
   }[than];
-  return (text) => text.trim() !== "" && holds(Number(text));
 }
