@@ -1,21 +1,128 @@
+// The rules this device matches itself: those it was shipped with, and what packs of its operators add, replace or switch off.
 import type { Hit, SensorEvent } from "@picket/protocol/event";
+import { openRules, type RulePack } from "@picket/protocol/rule-pack";
+import type { Capability } from "@picket/protocol/status";
 import { builtinRules } from "@picket/rules/builtin";
-import { compileRules } from "@picket/rules/matcher";
+import { compileRules, type Matcher, type Rule } from "@picket/rules/matcher";
+import { unpack } from "@picket/rules/packed";
 import type { z } from "zod";
+import type { InForce, PackUse } from "./packs/packs.ts";
+import { type Meter, ownMeter, type Sample, tryRules } from "./rules/trial.ts";
 
 export type HitOf = z.infer<typeof Hit>;
 /** Most hits one event carries (protocol/event.ts). */
 const MAX_HITS = 64;
 
-/**
- * The shipped rules, compiled. They make no alerts here: a hit is a fact for the detector, which honours it even when its own rules differ.
- * Throws when a shipped rule is broken, which a test of the rules prevents.
- */
-export function localRules(): (event: SensorEvent) => HitOf[] {
-  const matcher = compileRules(builtinRules());
-  return (event) =>
-    matcher
-      .match(event)
-      .slice(0, MAX_HITS)
-      .map(({ id, version }) => ({ rule: id, version }));
+export type LocalRules = {
+  /** They make no alerts here: a hit is a fact for the detector, which honours it even when its own rules differ. Never throws. */
+  match(event: SensorEvent): HitOf[];
+  readonly use: PackUse;
+  /** Nothing while only the shipped rules run. */
+  capability(): Capability[];
+};
+
+/** The shipped rules, until a pack says otherwise. Throws when a shipped rule is broken, which a test of the rules prevents. */
+export function openLocalRules(on: boolean, meter: Meter = ownMeter): LocalRules {
+  let matcher: Matcher | undefined = on ? compileRules(builtinRules()) : undefined;
+  let words: Words | undefined;
+  let failure: string | undefined;
+  const use = (packs: InForce): Words => {
+    const next = join(packs);
+    if (on) matcher = next.changed ? tryRules(next.rules, next.samples, meter) : compileRules(builtinRules());
+    return on || !next.changed
+      ? next.words
+      : { ...next.words, text: `${next.words.text}; this device's own configuration keeps rules off` };
+  };
+  return {
+    match: (event) => {
+      if (!matcher) return [];
+      try {
+        return matcher
+          .match(event)
+          .slice(0, MAX_HITS)
+          .map(({ id, version }) => ({ rule: id, version }));
+      } catch (error) {
+        // A pack that stood its trial and fails all the same: without this every event would be lost with it.
+        failure = `a rule of a pack failed, only the shipped ones run: ${wordsOf(error)}`;
+        matcher = compileRules(builtinRules());
+        return [];
+      }
+    },
+    use: {
+      refuse: (payload) => {
+        const read = readPack(payload);
+        return typeof read === "string" ? read : undefined;
+      },
+      apply: (packs) => {
+        try {
+          words = use(packs);
+        } catch (error) {
+          // At a start: nothing of packs runs, though some should. Later, what ran goes on.
+          if (!words) failure = `the rules of packs could not be put in force, only the shipped ones run: ${wordsOf(error)}`;
+          throw error;
+        }
+        failure = undefined;
+        return words.text;
+      },
+    },
+    capability: () => (words?.versions || failure !== undefined ? [capabilityOf(words, failure)] : []),
+  };
+}
+
+const wordsOf = (error: unknown) => (error instanceof Error ? error.message.slice(0, 200) : "unknown");
+
+type Words = { readonly versions: string; readonly text: string; readonly disabled: number };
+type Read = { readonly rules: readonly Rule[]; readonly disable: readonly string[]; readonly samples: readonly Sample[] };
+
+function readPack(payload: unknown): Read | string {
+  const pack: RulePack | string = openRules(payload);
+  if (typeof pack === "string") return pack;
+  const rules: Rule[] = [];
+  for (const packed of pack.rules) {
+    const rule = unpack(packed, "pack");
+    if (typeof rule === "string") return `rule ${rule}`;
+    rules.push(rule);
+  }
+  return { rules, disable: pack.disable, samples: pack.samples };
+}
+
+/** A pack of this device goes before one of the site, and both before what was shipped. What is no longer understood (the agent is older now) is an error. */
+function join({ site, device }: InForce) {
+  const read = (pack: InForce["site"]): Read => {
+    const found = pack ? readPack(pack.payload) : { rules: [], disable: [], samples: [] };
+    if (typeof found === "string") throw new Error(found);
+    return found;
+  };
+  const [ofSite, own] = [read(site), read(device)];
+  const shipped = builtinRules();
+  const disabled = new Set([...ofSite.disable, ...own.disable]);
+  const ownIds = new Set(own.rules.map(({ id }) => id));
+  const given = [...ofSite.rules.filter(({ id }) => !ownIds.has(id)), ...own.rules];
+  const givenIds = new Set(given.map(({ id }) => id));
+  const off = shipped.filter(({ id }) => disabled.has(id) && !givenIds.has(id));
+  const replaced = shipped.filter(({ id }) => givenIds.has(id)).length;
+  const rules = [...shipped.filter(({ id }) => !givenIds.has(id) && !disabled.has(id)), ...given];
+  const versions = [site && `version ${site.version} of the site`, device && `version ${device.version} of this device`]
+    .filter((text) => text !== undefined)
+    .join(" and ");
+  const text = [
+    `${given.length} rules of packs beside ${rules.length - given.length} shipped ones`,
+    ...(replaced > 0 ? [`${replaced} shipped ones replaced`] : []),
+    ...(off.length > 0 ? [`SWITCHED OFF here: ${off.map(({ title }) => `"${title}"`).join(", ")}`.slice(0, 300)] : []),
+  ].join("; ");
+  // A rule of the site that the device has another of: its samples say nothing of that one.
+  const samples = [...ofSite.samples.filter(({ rule }) => !ownIds.has(rule)), ...own.samples].filter(({ rule }) => givenIds.has(rule));
+  return { rules, samples, changed: versions !== "", words: { versions, text, disabled: off.length } };
+}
+
+function capabilityOf(words: Words | undefined, failure: string | undefined): Capability {
+  const why = `${words?.versions ?? ""}: ${words?.text ?? ""}`.slice(0, 512);
+  if (failure !== undefined)
+    return { name: "rules", level: "degraded", why: failure.slice(0, 512), todo: "sign a pack without the rule; see docs/rule-packs.md" };
+  if (words && words.disabled > 0)
+    return {
+      ...{ name: "rules", level: "degraded", why },
+      todo: "If you did not mean to switch rules off: sign a pack that does not, and look who signed this one with `picket rules status`",
+    };
+  return { name: "rules", level: "live", why };
 }

@@ -6,7 +6,7 @@ import { EventBuffer } from "./buffer/buffer.ts";
 import { mirrorPath } from "./buffer/mirror.ts";
 import type { AgentConfig } from "./config.ts";
 import { thisHost, version } from "./host.ts";
-import { localRules } from "./local-rules.ts";
+import { type LocalRules, openLocalRules } from "./local-rules.ts";
 import type { Log } from "./log.ts";
 import { createPipeline } from "./pipeline.ts";
 import { maskOf } from "./privacy.ts";
@@ -45,7 +45,12 @@ export type Recorder = {
 };
 
 /** Opens the buffer and records `agent.start`. Throws `BufferBusy`, or an error when the folder cannot be written; nothing stays open then. */
-export function startRecorder(config: AgentConfig, device: string, log: Log): Recorder {
+export function startRecorder(
+  config: AgentConfig,
+  device: string,
+  log: Log,
+  match: LocalRules["match"] = openLocalRules(config.rules.local).match,
+): Recorder {
   const { boot, arch, kernel } = thisHost();
   const epoch = newEpoch();
   const lost = { shed: 0, buffer: 0 };
@@ -82,7 +87,7 @@ export function startRecorder(config: AgentConfig, device: string, log: Log): Re
   const rates = { eventsPerS: config.eventsPerS, eventsPerProcessPerS: config.eventsPerProcessPerS };
   const pipeline = createPipeline({
     stamp,
-    match: config.rules.local ? withinBudget(localRules(), () => performance.now(), onRules) : () => [],
+    match: config.rules.local ? withinBudget(match, () => performance.now(), onRules) : () => [],
     keeps: createShedder(
       rates,
       () => performance.now(),

@@ -11,6 +11,7 @@ import { startInventory } from "./host/inventory.ts";
 import { startMetrics } from "./host/metrics.ts";
 import { tablesOf } from "./host/tables.ts";
 import { startHostSources } from "./host-sources.ts";
+import { openLocalRules } from "./local-rules.ts";
 import type { Log } from "./log.ts";
 import { keepSmall } from "./memory.ts";
 import { startRecorder } from "./recorder.ts";
@@ -38,7 +39,8 @@ export async function startAgent(config: AgentConfig, explicit: Local, log: Log)
   const { identity } = read;
   const hosts = hostsOf(identity, config.site.hosts);
   let { credentials } = read;
-  const recorder = startRecorder(config, identity.device, log);
+  const rules = openLocalRules(config.rules.local);
+  const recorder = startRecorder(config, identity.device, log, rules.match);
   const { buffer, emit, epoch } = recorder;
   const files = startFiles({
     config,
@@ -66,7 +68,7 @@ export async function startAgent(config: AgentConfig, explicit: Local, log: Log)
       report.every(ms);
     },
   });
-  const settings = openSettings({ state: config.state, identity, local: localOf(explicit, config.inventory), turn, log });
+  const settings = openSettings({ state: config.state, identity, local: localOf(explicit, config.inventory), turn, rules, log });
   const response = await openResponse(config, { identity, hosts, packs: settings, emit, log });
   let own: ReturnType<typeof keepSmall> | undefined;
   const report = startReport({

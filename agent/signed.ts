@@ -1,6 +1,6 @@
 // Compact JWS (RFC 7515) of operators, opened with distrust. Pure: nothing of a payload may be obeyed before `isSignedBy` says yes.
 
-import type { PublicKey, Refusal } from "@picket/protocol/command";
+import type { KeyList, PublicKey, Refusal } from "@picket/protocol/command";
 import { tryParse } from "@picket/protocol/try-parse";
 import { compactVerify, importJWK } from "jose";
 import * as z from "zod";
@@ -50,6 +50,24 @@ export async function isSignedBy(jws: string, key: PublicKey): Promise<boolean> 
     return false;
   }
 }
+
+/** The listed key that a JWS names, once its signature is proved to be of that key; what it says is true from then on. Nothing else may obey a payload. */
+export async function signerOf(
+  jws: string,
+  kid: string,
+  keys: KeyList | undefined,
+): Promise<KeyList["keys"][number] | { readonly code: Refusal; readonly message: string }> {
+  const entry = keys?.keys.find((one) => one.kid === kid);
+  if (!entry)
+    return {
+      code: "unknown-key",
+      message: keys ? `version ${keys.version} of the key list has no such key` : "this device has no key list yet",
+    };
+  if (!(await isSignedBy(jws, entry.key))) return badSignature;
+  return entry;
+}
+
+export const badSignature = { code: "bad-signature", message: "the signature is not of the key it names" } as const;
 
 /** Names of the wrong fields, never their content. Paths of a list's own making are numbers and our own words. */
 export const fieldsOf = (error: z.ZodError) =>

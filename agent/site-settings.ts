@@ -6,6 +6,7 @@ import type { Canary } from "./canary.ts";
 import type { Identity } from "./enroll/files.ts";
 import type { Inventory } from "./host/inventory.ts";
 import type { Metrics } from "./host/metrics.ts";
+import type { LocalRules } from "./local-rules.ts";
 import type { Log } from "./log.ts";
 import { type InForce, openPacks, type Packs, type PackUse, packsInForce } from "./packs/packs.ts";
 import type { Recorder } from "./recorder.ts";
@@ -26,9 +27,10 @@ export function openSiteSettings(of: {
   readonly identity: Identity;
   readonly local: Local;
   readonly turn: Turn;
+  readonly rules: Pick<LocalRules, "use" | "capability">;
   readonly log: Log;
 }): SiteSettings {
-  const { state, identity, local, turn, log } = of;
+  const { state, identity, local, turn, rules, log } = of;
   const { site, device, anchor } = identity;
   let known: InForce = { site: undefined, device: undefined };
   let now = meaning(local, known);
@@ -45,13 +47,24 @@ export function openSiteSettings(of: {
       return words(now, known);
     },
   };
-  const packs = openPacks({ dir: state, site, device, anchor, uses: { settings: use }, log: (level, message) => log(level, message) });
+  const packs = openPacks({
+    dir: state,
+    site,
+    device,
+    anchor,
+    uses: { settings: use, rules: rules.use },
+    log: (level, message) => log(level, message),
+  });
+  const refused = (of: PackKind) => packs.state().find(({ kind, refused }) => kind === of && refused)?.refused;
   return {
     restore: packs.restore,
     take: packs.take,
     value: (key) => now[key].value,
     status: () => ({ packs: packs.state(), held: held(now, known) }),
-    capability: () => capabilityOf({ now, known, damaged: packs.damaged, refused: packs.state().find(({ refused }) => refused)?.refused }),
+    capability: () => [
+      ...capabilityOf({ now, known, damaged: packs.damaged, refused: refused(KIND) }),
+      ...rulesCapability(rules.capability(), refused("rules")),
+    ],
   };
 }
 
@@ -89,6 +102,14 @@ function capabilityOf(of: {
   if (from === "" && !refused) return [];
   const not = refused ? `; version ${refused.version} is refused: ${refused.why}` : "";
   return [{ name: "settings", level: "live", why: `${from === "" ? "none" : `${from}: ${words(now, known)}`}${not}`.slice(0, 512) }];
+}
+
+/** With what was refused of a later pack. */
+function rulesCapability(said: Capability[], refused: { readonly version: number; readonly why: string } | undefined): Capability[] {
+  if (!refused) return said;
+  const not = `version ${refused.version} is refused: ${refused.why}`;
+  const [one] = said;
+  return [{ ...(one ?? { name: "rules", level: "live" }), why: (one ? `${one.why}; ${not}` : not).slice(0, 512) }];
 }
 
 /** Values the configuration gives explicitly; where the inventory is switched off there, no table is ever looked at, whatever the site says. */

@@ -4,7 +4,7 @@ import type { AgentConfig } from "./config.ts";
 import { startMetrics } from "./host/metrics.ts";
 import { hostLabel, thisHost, version } from "./host.ts";
 import { startHostSources } from "./host-sources.ts";
-import { localRules } from "./local-rules.ts";
+import { openLocalRules } from "./local-rules.ts";
 import type { Log } from "./log.ts";
 import { keepSmall } from "./memory.ts";
 import { jsonLine } from "./output/line.ts";
@@ -36,7 +36,7 @@ export function printEvents(config: AgentConfig, output: Output, log: Log): { st
     queueMicrotask(() => emit({ type: "sensor.state", timeMs: Date.now(), body: { collector: "rules", ...state } }));
   const pipeline = createPipeline({
     stamp,
-    match: config.rules.local ? withinBudget(localRules(), () => performance.now(), onRules) : () => [],
+    match: config.rules.local ? withinBudget(openLocalRules(true).match, () => performance.now(), onRules) : () => [],
     keeps: (event: SensorEvent) => (event.type === "sensor.lost" || output.unreadBytes() < MAX_UNREAD_BYTES) && withinRate(event),
     mask: maskOf(config),
     sink: (event) => output.write(jsonLine(event)),

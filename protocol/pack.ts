@@ -4,7 +4,7 @@ import * as z from "zod";
 import { deviceId, siteId } from "./names.ts";
 
 /** Every kind there is. The right to sign one is called like it (protocol/command.ts). */
-export const packKinds = ["settings"] as const;
+export const packKinds = ["settings", "rules"] as const;
 export type PackKind = (typeof packKinds)[number];
 
 /** JWS header `typ`. */

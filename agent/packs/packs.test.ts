@@ -30,6 +30,7 @@ function device(of: { fails?: (site: unknown) => boolean; knows?: (payload: unkn
           return "well";
         },
       },
+      rules: { refuse: () => undefined, apply: () => "well" },
     },
     log: (_, message) => logged.push(message),
   });
@@ -165,4 +166,45 @@ test("enrolled elsewhere, nothing of the old site is in force", async () => {
   moved.packs.restore();
   expect(moved.packs.state()).toEqual([]);
   expect(moved.applied).toEqual([[undefined, undefined]]);
+});
+
+test("a pack that ends the agent whenever it is tried is given up, and says so", async () => {
+  let fails = true;
+  const kept: Buffer[] = [];
+  const files = ["packs.json", "packs.copy.json"];
+  const first = device({
+    fails: (site) => {
+      if (site !== "b" || !fails) return false;
+      kept.splice(0, 2, ...files.map((file) => readFileSync(join(dir, file))));
+      return true;
+    },
+  });
+  await first.take(1, "a");
+  await first.take(2, "b");
+  const outcomes: unknown[] = [];
+  for (let start = 0; start < 4; start++) {
+    // What a kill in the middle leaves.
+    for (const [at, file] of files.entries()) writeFileSync(join(dir, file), kept[at]!);
+    const next = device({
+      fails: (site) => {
+        if (site !== "b" || !fails) return false;
+        kept.splice(0, 2, ...files.map((file) => readFileSync(join(dir, file))));
+        return true;
+      },
+    });
+    outcomes.push(next.packs.restore());
+    if (next.packs.state()[0]?.refused?.why.includes("the agent ended")) break;
+  }
+  fails = false;
+  expect(outcomes).toHaveLength(3);
+  expect(outcomes[2]).toMatchObject([
+    {
+      ok: false,
+      code: "rolled-back",
+      message: expect.stringContaining("the agent ended 3 times while it was tried; version 1 stays in force"),
+    },
+  ]);
+  const settled = device();
+  expect(settled.packs.restore()).toEqual([]);
+  expect(settled.applied).toEqual([["a", undefined]]);
 });

@@ -52,7 +52,9 @@ export function openPacks(of: PacksOptions): Packs {
           log("error", `the ${kind} in force could not be restored: ${messageOf(error)}`);
         }
       }
-      return store.slots.filter(({ pending }) => pending).flatMap((slot) => attempt(slot) ?? []);
+      return store.slots
+        .filter(({ pending }) => pending)
+        .flatMap((slot) => (survives(slot, store, log) ? attempt(slot) : giveUp(slot, store, log)) ?? []);
     },
     take: async (jws, { keys, nowMs }) => {
       if (store.damaged !== undefined)
@@ -120,12 +122,40 @@ function accept(
   };
 }
 
+/** How often an agent may end while it tries one pack: a power cut is no fault of the pack, two in the same moment are. */
+const MAX_TRIES = 2;
+
+/** Whether what is pending may be tried once more. That it was is on disk before it is. */
+function survives({ pending }: Slot, store: PackStore, log: PacksOptions["log"]): boolean {
+  const tries = (pending?.tries ?? 0) + 1;
+  if (tries > MAX_TRIES) return false;
+  if (pending) pending.tries = tries;
+  save(store, log, "that it is tried once more");
+  return true;
+}
+
+function giveUp(slot: Slot, store: PackStore, log: PacksOptions["log"]): PackOutcome {
+  delete slot.pending;
+  slot.refused = `the agent ended ${MAX_TRIES + 1} times while it was tried`;
+  save(store, log, "that it is not tried again");
+  const message = `version ${slot.version} ${forWhom(slot.dev)} did not work: ${slot.refused}; ${stays(slot)}`;
+  return { ok: false, act: slot.kind, code: "rolled-back", message };
+}
+
+function save(store: PackStore, log: PacksOptions["log"], what: string): void {
+  try {
+    store.save();
+  } catch (error) {
+    log("error", `packs: ${what} cannot be saved: ${messageOf(error)}`);
+  }
+}
+
 /** Makes what is pending be in force, or notes why not. Undefined when it failed as before. */
 function tryPending(slot: Slot, store: PackStore, use: PackUse, log: PacksOptions["log"]): PackOutcome | undefined {
   const { pending, inForce: before, refused: known, kind } = slot;
   if (!pending) return undefined;
   delete slot.pending;
-  slot.inForce = pending;
+  slot.inForce = { version: pending.version, payload: pending.payload };
   let outcome: PackOutcome | undefined;
   try {
     const what = use.apply(inForce(store.slots, kind));

@@ -15,7 +15,10 @@ const Slot = z.object({
   /** What is obeyed, of this version or, when that was refused, of an earlier one. */
   inForce: Content.optional(),
   /** Accepted, and not yet known to work: tried again after a crash. */
-  pending: Content.optional(),
+  pending: Content.extend({
+    /** Starts of the agent in which it was tried: more than once, and it is what ends them. */
+    tries: z.int().nonnegative().optional(),
+  }).optional(),
   refused: z.string().max(256).optional(),
 });
 export type Slot = z.infer<typeof Slot>;

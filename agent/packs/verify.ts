@@ -3,7 +3,7 @@
 import type { KeyList, Refusal, Right } from "@picket/protocol/command";
 import { MAX_PACK_CHARS, MAX_VERSION_STEP, PACK_TYP, PackClaims, type PackKind, WHOLE_SITE } from "@picket/protocol/pack";
 import { tryParse } from "@picket/protocol/try-parse";
-import { fieldsOf, isSignedBy, MAX_SKEW_S, openJws, type Refused, refuse } from "../signed.ts";
+import { fieldsOf, MAX_SKEW_S, openJws, type Refused, refuse, signerOf } from "../signed.ts";
 
 export type Known = {
   readonly site: string;
@@ -28,13 +28,8 @@ export async function verifyPack(jws: string, known: Known): Promise<PackVerdict
   let act = "pack";
   const no = (code: Refusal, message: string) => refuse(code, message, act);
 
-  const key = known.keys?.keys.find((entry) => entry.kid === parts.kid);
-  if (!key)
-    return no(
-      "unknown-key",
-      known.keys ? `version ${known.keys.version} of the key list has no such key` : "this device has no key list yet",
-    );
-  if (!(await isSignedBy(jws, key.key))) return no("bad-signature", "the signature is not of the key it names");
+  const key = await signerOf(jws, parts.kid, known.keys);
+  if ("code" in key) return no(key.code, key.message);
 
   const parsed = tryParse(PackClaims, parts.payload);
   if (!parsed.success) return no("malformed", `not a pack this device knows: ${fieldsOf(parsed.error)}`);

@@ -3,7 +3,7 @@
 import { type Anchor, acts, COMMAND_TYP, CommandClaims, KEYS_TYP, KeyList, type Refusal, thumbprint } from "@picket/protocol/command";
 import { tryParse } from "@picket/protocol/try-parse";
 import * as z from "zod";
-import { fieldsOf, isSignedBy, MAX_SKEW_S, openJws, type Refused, refuse } from "../signed.ts";
+import { badSignature, fieldsOf, isSignedBy, MAX_SKEW_S, openJws, type Refused, refuse, signerOf } from "../signed.ts";
 
 /** Larger ones are refused unread (protocol/topics.ts lets no larger ones through). */
 export const MAX_COMMAND_CHARS = 16 << 10;
@@ -28,13 +28,8 @@ export async function verifyCommand(jws: string, known: Known): Promise<CommandV
   const claimed = claimedIn(parts.payload);
   const no = (code: Refusal, message: string) => ({ ...refuse(code, message), ...claimed });
 
-  const key = known.keys?.keys.find((entry) => entry.kid === parts.kid);
-  if (!key)
-    return no(
-      "unknown-key",
-      known.keys ? `version ${known.keys.version} of the key list has no such key` : "this device has no key list yet",
-    );
-  if (!(await isSignedBy(jws, key.key))) return no("bad-signature", "the signature is not of the key it names");
+  const key = await signerOf(jws, parts.kid, known.keys);
+  if ("code" in key) return no(key.code, key.message);
 
   const parsed = tryParse(CommandClaims, parts.payload);
   if (!parsed.success) return no("malformed", `not a command this device knows: ${fieldsOf(parsed.error)}`);
@@ -75,7 +70,7 @@ export async function verifyKeyList(
 
   const key = [known.anchor.root, known.anchor.recovery].find((pinned) => thumbprint(pinned) === parts.kid);
   if (!key) return no("unknown-key", "the key list is signed by neither the root nor the recovery key this device pinned");
-  if (!(await isSignedBy(jws, key))) return no("bad-signature", "the signature is not of the key it names");
+  if (!(await isSignedBy(jws, key))) return no(badSignature.code, badSignature.message);
 
   const parsed = tryParse(KeyList, parts.payload);
   if (!parsed.success) return no("malformed", `not a key list: ${fieldsOf(parsed.error)}`);

@@ -3,6 +3,7 @@
 import type { Database } from "bun:sqlite";
 import type { KeyList } from "@picket/protocol/command";
 import { MAX_VERSION_STEP, PACK_TYP, PackClaims, type PackKind, type PackRecord, packKinds, WHOLE_SITE } from "@picket/protocol/pack";
+import { openRules } from "@picket/protocol/rule-pack";
 import { readSettings } from "@picket/protocol/settings";
 import { tryParse } from "@picket/protocol/try-parse";
 import { compactVerify, decodeProtectedHeader, importJWK } from "jose";
@@ -77,6 +78,10 @@ function whatIsWrong(kind: PackKind, payload: unknown): string | undefined {
   switch (kind) {
     case "settings": {
       const read = readSettings(payload);
+      return typeof read === "string" ? read : undefined;
+    }
+    case "rules": {
+      const read = openRules(payload);
       return typeof read === "string" ? read : undefined;
     }
   }
