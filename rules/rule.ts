@@ -24,6 +24,8 @@ export type Rule = {
   readonly score: number;
   /** False: a match only adds to the score of the process. True from level medium, unless the rule says `picket: { alert: ... }`. */
   readonly alerts: boolean;
+  /** Only there for correlations: a match alone neither alerts nor counts for a process. */
+  readonly part?: boolean;
   /** What an operator should do, in plain words: `picket: { todo: ... }`. */
   readonly todo?: string;
   readonly falsepositives: readonly string[];
@@ -39,6 +41,8 @@ export type Rule = {
 export type Detection = {
   readonly events: readonly SensorEvent["type"][];
   readonly condition: Condition;
+  /** The condition is written for the records of an audit log (sigma/auditd.ts), and holds when it does for one record of the event. */
+  readonly records?: "auditd";
 };
 
 export type Condition =
@@ -49,6 +53,8 @@ export type Condition =
   | { readonly op: "field"; readonly field: string; readonly tests: readonly FieldTest[] }
   /** A keyword: looked for in every text field of the event. */
   | { readonly op: "keyword"; readonly test: FieldTest };
+
+export type Comparison = "lt" | "lte" | "gt" | "gte";
 
 /** Texts are lower-case unless `cased`. A list field passes when one of its values does. */
 export type FieldTest =
@@ -66,7 +72,14 @@ export type FieldTest =
       readonly atLeast?: number;
     }
   | { readonly kind: "cidr"; readonly network: readonly number[]; readonly bits: number }
-  | { readonly kind: "compare"; readonly than: "lt" | "lte" | "gt" | "gte"; readonly number: number }
+  | { readonly kind: "compare"; readonly than: Comparison; readonly number: number }
+  /** A part of a date (sigma/time.ts). */
+  | {
+      readonly kind: "time";
+      readonly part: "minute" | "hour" | "day" | "week" | "month" | "year";
+      readonly than: Comparison | "eq";
+      readonly number: number;
+    }
   | { readonly kind: "exists"; readonly wanted: boolean }
   | { readonly kind: "null" }
   | {
