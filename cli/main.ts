@@ -13,6 +13,7 @@ const commands: Record<string, () => Promise<Add>> = {
   tui: async () => (await import("./commands/tui.ts")).addTui,
   alerts: async () => (await import("./commands/alerts.ts")).addAlerts,
   alert: async () => (await import("./commands/alert.ts")).addAlert,
+  exceptions: async () => (await import("./commands/exceptions.ts")).addExceptions,
   devices: async () => (await import("./commands/devices.ts")).addDevices,
   device: async () => (await import("./commands/device.ts")).addDevice,
   isolate: async () => (await import("./commands/isolate.ts")).addIsolate,

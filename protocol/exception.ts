@@ -174,3 +174,25 @@ export function proposalOf(alert: Pick<Detection, "rule" | "device" | "process">
   if (literal(commandLine).length <= MAX_PINNED) pin("CommandLine", commandLine);
   return { rule: rule.id, where, devices: [device] };
 }
+
+/** What an exception would have hidden of what the site has stored. */
+export type ExceptionPreview = {
+  /** Where it began to look, by the site's time of receipt. */
+  readonly sinceMs: number;
+  /** Events looked at, and how many there are: fewer when somebody stopped it. */
+  readonly events: number;
+  readonly total: number;
+  /** Events found by the rule that it would have hidden. */
+  readonly matches: number;
+  /** Alerts it is for, those that would not exist, and those that would have counted less. */
+  readonly alerts: { readonly all: number; readonly gone: number; readonly smaller: number };
+  /** Where, by what would have been hidden there: the most first. */
+  readonly devices: readonly { readonly device: string; readonly alerts: number; readonly matches: number }[];
+  /** Rules of those alerts. */
+  readonly rules: readonly string[];
+  /** Some of what it would have hidden. */
+  readonly examples: readonly { readonly timeMs: number; readonly device: string; readonly words: string }[];
+  /** Alerts among them that speak against it. */
+  readonly truePositives: number;
+  readonly openCritical: number;
+};
