@@ -1,5 +1,5 @@
-// How far the devices of a site have got with its settings. Pure: what they said with their last heartbeat goes in.
-import { type PackRecord, WHOLE_SITE } from "@picket/protocol/pack";
+// How far the devices of a site have got with its packs: settings, or rules. Pure: what they said with their last heartbeat goes in.
+import { type PackKind, type PackRecord, WHOLE_SITE } from "@picket/protocol/pack";
 import type { Device } from "@picket/protocol/rest";
 
 export type SettingsState =
@@ -27,13 +27,17 @@ export type DeviceSettings = {
   readonly held: readonly string[];
 };
 
-/** For each device that is not revoked. `packs`: those of the kind "settings". */
-export function settingsOf(devices: readonly Device[], packs: readonly Pick<PackRecord, "dev" | "version">[]): DeviceSettings[] {
-  return devices.filter(({ trust }) => trust !== "revoked").map((device) => stateOf(device, packs));
+/** For each device that is not revoked. `packs`: those of the kind. */
+export function settingsOf(
+  devices: readonly Device[],
+  packs: readonly Pick<PackRecord, "dev" | "version">[],
+  kind: PackKind = "settings",
+): DeviceSettings[] {
+  return devices.filter(({ trust }) => trust !== "revoked").map((device) => stateOf(device, packs, kind));
 }
 
-function stateOf(device: Device, packs: readonly Pick<PackRecord, "dev" | "version">[]): DeviceSettings {
-  const said = device.status?.packs?.filter(({ kind }) => kind === "settings");
+function stateOf(device: Device, packs: readonly Pick<PackRecord, "dev" | "version">[], of: PackKind): DeviceSettings {
+  const said = device.status?.packs?.filter(({ kind }) => kind === of);
   const has = (dev: string) => said?.find((one) => one.dev === dev);
   const wanted = packs.filter(({ dev }) => dev === WHOLE_SITE || dev === device.id);
   const behind = wanted.filter(({ dev, version }) => (has(dev)?.version ?? 0) < version);
@@ -50,7 +54,7 @@ function stateOf(device: Device, packs: readonly Pick<PackRecord, "dev" | "versi
   if (refused) return view("refused", `refuses version ${refused.version}: ${refused.refused?.why}`);
   if (behind.length > 0) {
     if (device.presence !== "online") return view("away", `${device.presence}: hears of it when it connects`);
-    if (device.status && !device.status.packs) return view("too-old", "its agent knows no settings: upgrade it");
+    if (device.status && !device.status.packs) return view("too-old", `its agent knows no ${of}: upgrade it`);
     return view("waiting", "has not taken it yet; what it said: picket events --type response.result");
   }
   if (ahead) return view("ahead", `has version ${ahead.version}, which this site does not have: was it restored from a backup?`);

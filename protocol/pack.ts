@@ -11,6 +11,8 @@ export type PackKind = (typeof packKinds)[number];
 export const PACK_TYP = "picket-pack+jws";
 /** Largest pack as it is signed. It travels in JSON below the size of its topic (protocol/topics.ts). */
 export const MAX_PACK_CHARS = 240 << 10;
+/** The largest that an operator hands in: what the body of a request may hold. */
+export const MAX_PACK_BODY_CHARS = 120 << 10;
 
 /** The target of a pack for every device of the site. */
 export const WHOLE_SITE = "*";

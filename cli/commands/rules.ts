@@ -7,6 +7,7 @@ import type { Command } from "commander";
 import { collect } from "../arguments.ts";
 import { plural } from "../output.ts";
 import { type RecordedProblem, readRecorded } from "../recorded-events.ts";
+import { addRulePacks } from "./rules-pack.ts";
 import { addScan } from "./rules-scan.ts";
 
 /** Adds `rules` with its subcommands. They set `process.exitCode` to 1 when a rule or an event is broken. */
@@ -35,6 +36,7 @@ export function addRules(program: Command): void {
     )
     .action(match);
   addScan(rules);
+  addRulePacks(rules);
 }
 
 async function check(paths: readonly string[], json: boolean): Promise<void> {
