@@ -29,6 +29,7 @@ export async function openConsole(of: {
     sign: signerOf(of.home),
     operator: operator?.name ?? userName(),
     deadManMs: DEAD_MAN_DEFAULT_MS,
+    lookAhead: async (draft, how) => (await import("./exception-preview.ts")).previewException(of.client, draft, how),
     ...(of.demoAttack ? { demoAttack: of.demoAttack } : {}),
     ...(of.signal ? { signal: of.signal } : {}),
   });

@@ -1,10 +1,24 @@
 // What keys set in motion: the only effects of the console besides drawing.
 import type { Act, Action } from "@picket/protocol/command";
+import type { ExceptionPreview, ExceptionRequest } from "@picket/protocol/exception";
 import type { BodyOf } from "@picket/protocol/rest";
 import type { SiteClient } from "./client/client.ts";
 import { followOrder, type Sign, sendOrder } from "./client/order.ts";
+import type { PreviewOutcome } from "./state/state.ts";
 import type { Store } from "./store.ts";
 import { commandView } from "./words.ts";
+
+type Draft = Pick<ExceptionRequest, "rule" | "where" | "devices">;
+
+/** Tells what an exception would have hidden; ends early with what it has when `signal` aborts. */
+export type LookAhead = (
+  draft: Draft,
+  of: { sinceMs: number; signal: AbortSignal; told: (events: number, total: number) => void },
+) => Promise<ExceptionPreview>;
+
+/** How far back a dialog looks, and how often it says how far it is. Milliseconds. */
+const LOOK_BACK_MS = 7 * 86_400_000;
+const TELL_MS = 200;
 
 export type Actions = {
   readonly quit: () => void;
@@ -13,6 +27,13 @@ export type Actions = {
   readonly readHistory: (device: string) => void;
   /** Tells the site what the operator decided. `said` is shown when it agreed. */
   readonly judge: (alert: string, decision: BodyOf<"judge">, said: string) => void;
+  /** Whether it can be told what an exception would have hidden. */
+  readonly canPreview: boolean;
+  /** Looks at what an exception would have hidden, for the dialog about this alert. A second one ends the first. */
+  readonly preview: (alert: string, draft: Draft) => void;
+  /** Has it tell what it has. */
+  readonly stopPreview: () => void;
+  readonly except: (request: ExceptionRequest) => void;
   readonly order: (act: Act, device: string, reason: string) => void;
   /** Absent where there is nothing to attack. */
   readonly demoAttack: (() => void) | undefined;
@@ -27,6 +48,7 @@ type Needs = {
   readonly operator: string;
   readonly deadManMs: number;
   readonly demoAttack: (() => Promise<string>) | undefined;
+  readonly lookAhead: LookAhead | undefined;
   readonly quit: () => void;
   readonly now: () => number;
   readonly signal: AbortSignal;
@@ -43,7 +65,7 @@ export function createActions(needs: Needs): Actions {
     reading.add(alert);
     try {
       const answer = await client.call("alert", { params: { id: alert } });
-      store.dispatch({ kind: "evidence", alert, evidence: { events: answer.events, revision: answer.alert.revision } });
+      store.dispatch({ kind: "evidence", alert, evidence: { events: answer.events, revision: answer.alert.revision, seen: answer.seen } });
     } catch (error) {
       store.dispatch({ kind: "evidence", alert, evidence: { error: wordsOf(error) } });
     } finally {
@@ -69,8 +91,45 @@ export function createActions(needs: Needs): Actions {
         },
         (error: unknown) => say("bad", wordsOf(error)),
       ),
+    ...exceptionActions(needs, say),
     order: (act, device, reason) => void order(needs, act, device, reason),
     demoAttack: demoAttack ? once(demoAttack, say) : undefined,
+  };
+}
+
+type Say = (tone: "good" | "bad" | "plain", text: string) => void;
+
+function exceptionActions(
+  { store, client, lookAhead, now, signal }: Needs,
+  say: Say,
+): Pick<Actions, "canPreview" | "preview" | "stopPreview" | "except"> {
+  let looking: { stop: AbortController } | undefined;
+  return {
+    canPreview: lookAhead !== undefined,
+    preview: (alert, draft) => {
+      looking?.stop.abort();
+      const mine = { stop: new AbortController() };
+      looking = mine;
+      let toldMs = 0;
+      const tell = (outcome: PreviewOutcome) => {
+        if (looking === mine) store.dispatch({ kind: "preview", alert, outcome });
+      };
+      const told = (events: number, total: number) => {
+        if (now() - toldMs < TELL_MS) return;
+        toldMs = now();
+        tell({ state: "looking", events, total });
+      };
+      lookAhead?.(draft, { sinceMs: now() - LOOK_BACK_MS, signal: AbortSignal.any([signal, mine.stop.signal]), told }).then(
+        (preview) => tell({ state: "known", preview }),
+        (error: unknown) => tell({ state: "failed", why: wordsOf(error) }),
+      );
+    },
+    stopPreview: () => looking?.stop.abort(),
+    except: (body) =>
+      void client.call("addException", { body }).then(
+        ({ exception }) => say("good", `exception ${exception.id} holds from now on; the alert is closed as a false positive`),
+        (error: unknown) => say("bad", wordsOf(error)),
+      ),
   };
 }
 

@@ -2,7 +2,7 @@ import { DEAD_MAN_DEFAULT_MS } from "@picket/protocol/command";
 import type { StreamItem } from "@picket/protocol/rest";
 import { render } from "ink";
 import { createElement } from "react";
-import { createActions } from "./actions.ts";
+import { createActions, type LookAhead } from "./actions.ts";
 import { App } from "./app.tsx";
 import type { SiteClient } from "./client/client.ts";
 import { follow } from "./client/follow.ts";
@@ -23,6 +23,8 @@ export type ConsoleOptions = {
   readonly deadManMs?: number;
   /** Runs the demo attack and says what it did. Without it the key is not there. */
   readonly demoAttack?: () => Promise<string>;
+  /** Tells what an exception would have hidden. Without it none can be made here. */
+  readonly lookAhead?: LookAhead;
   /** Closes the console. */
   readonly signal?: AbortSignal;
 };
@@ -40,6 +42,7 @@ export async function runConsole(options: ConsoleOptions): Promise<void> {
     operator: options.operator,
     deadManMs: options.deadManMs ?? DEAD_MAN_DEFAULT_MS,
     demoAttack: options.demoAttack,
+    lookAhead: options.lookAhead,
     quit: () => screen.unmount(),
     now: Date.now,
     signal: stop.signal,

@@ -4,6 +4,7 @@ import type { Device } from "@picket/protocol/rest";
 import { advice } from "../advice.ts";
 import { cut, wrap } from "../cells.ts";
 import { commandLine, eventWords, inOrder } from "../event-words.ts";
+import { decisionWords, recurrenceWords, sinceClosedWords, statusWords } from "../exception-words.ts";
 import { blank, column, fill, type Line, line, span } from "../line.ts";
 import type { Evidence } from "../state/state.ts";
 import { foldTree, matchedOn } from "../tree.ts";
@@ -55,6 +56,10 @@ export function alertPage(of: Of): Line[] {
         ...wrap(note.text, columns - 5).map((row) => line("    ", row)),
       ]),
     ),
+    ...section(
+      "History",
+      (alert.history ?? []).flatMap((decision) => wrap(decisionWords(decision), columns - 4).map((row) => line("  ", row))),
+    ),
     ...section("Once it is known to be real", steps(later)),
     ...section(`Evidence (${alert.events.length} event${alert.events.length === 1 ? "" : "s"})`, evidenceLines(of)),
     ...section("Rule", ruleLines(alert, columns)),
@@ -70,8 +75,9 @@ function summaryLines({ alert, columns, wrapped }: Of): Line[] {
   return shown.map((row, index) => line("  ", row, index === shown.length - 1 && shown.length < rows.length ? " …" : ""));
 }
 
-function factLines({ alert, device, nowMs }: Of): Line[] {
-  const status = alert.assignee ? `${alert.status}, taken by ${alert.assignee}` : alert.status;
+function factLines({ alert, device, nowMs, evidence, columns }: Of): Line[] {
+  const seen = evidence && "events" in evidence ? evidence.seen : undefined;
+  const again = [sinceClosedWords(alert), seen && recurrenceWords(seen)].filter((words) => words !== undefined);
   const notes = alert.notes.length === 0 ? "" : ` · ${alert.notes.length} note${alert.notes.length === 1 ? "" : "s"}`;
   return [
     line(
@@ -85,9 +91,10 @@ function factLines({ alert, device, nowMs }: Of): Line[] {
       ` · ${agoWords(alert.lastMs, nowMs)} · ${periodWords(alert)}`,
     ),
     line(
-      span(`  ${status}${notes} · score ${alert.score} of 100 · seen ${alert.count}×`, "faint"),
+      span(`  ${statusWords(alert)}${notes} · score ${alert.score} of 100 · seen ${alert.count}×`, "faint"),
       span(alert.attack.techniques.length > 0 ? ` · ${alert.attack.techniques.join(" ")}` : "", "faint"),
     ),
+    ...again.flatMap((words) => wrap(words, columns - 4).map((row) => line(span(`  ${row}`, "faint")))),
   ];
 }
 

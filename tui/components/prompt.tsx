@@ -3,6 +3,7 @@ import { cut, wrap } from "../cells.ts";
 import { blank, fill, type Line, line, span } from "../line.ts";
 import type { Prompt as Question } from "../state/state.ts";
 import { presenceWords, spanWords } from "../words.ts";
+import { exceptionLines } from "./exception-dialog.ts";
 import { Lines } from "./lines.tsx";
 
 type Props = {
@@ -16,8 +17,47 @@ type Props = {
 
 /** A question in place of the list. It says what will happen to whom before it asks. */
 export function Prompt({ prompt, device, deadManMs, nowMs, columns, rows }: Props) {
-  const lines = prompt.kind === "note" ? noteLines(prompt.typed, columns) : orderLines(prompt, device, deadManMs, nowMs, columns);
+  const lines = linesOf({ prompt, device, deadManMs, nowMs, columns });
   return <Lines lines={fill(lines, rows)} columns={columns} />;
+}
+
+function linesOf({ prompt, device, deadManMs, nowMs, columns }: Omit<Props, "rows">): Line[] {
+  switch (prompt.kind) {
+    case "note":
+      return noteLines(prompt.typed, columns);
+    case "close":
+      return closeLines(prompt, columns);
+    case "exception":
+      return exceptionLines(prompt, nowMs, columns);
+    case "order":
+      return orderLines(prompt, device, deadManMs, nowMs, columns);
+  }
+}
+
+function closeLines({ title, verdict, typed }: Extract<Question, { kind: "close" }>, columns: number): Line[] {
+  const rows = wrap(typed, columns - 5);
+  const choice = (key: string, words: string, chosen: boolean) =>
+    line("   ", span(key, "key"), ` ${words}`, chosen ? span("  chosen", "good") : "");
+  return [
+    blank,
+    line("  ", span("CLOSE ", "title"), span(cut(title, columns - 10), "title")),
+    blank,
+    choice("t", "true positive: it was real, and is dealt with", verdict === "true_positive"),
+    choice("f", "false positive: it was nothing", verdict === "false_positive"),
+    blank,
+    ...wrap(
+      "More of the same within its ten minutes only counts up. It opens again when it gets worse; later it is a new alert.",
+      columns - 4,
+    ).map((row) => line("  ", span(row, "faint"))),
+    ...(verdict === undefined
+      ? []
+      : [
+          blank,
+          line("  ", span("Note", "title"), " (may stay empty); other operators see it"),
+          blank,
+          ...rows.map((row, index) => line("  ", row, ...(index === rows.length - 1 ? [span("▏", "key")] : []))),
+        ]),
+  ];
 }
 
 function orderLines(

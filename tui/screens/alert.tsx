@@ -1,7 +1,10 @@
 import type { Alert } from "@picket/protocol/alert";
+import { proposalOf } from "@picket/protocol/exception";
 import { alertPage, Page } from "../components/alert-detail.tsx";
+import type { KeyHint } from "../components/footer.tsx";
 import { type Line, line } from "../line.ts";
 import { viewOf } from "../state/state.ts";
+import { askException } from "./exception.ts";
 import { judgingHints, pressJudging } from "./judging.ts";
 import { commonHints, moveOf, pressCommon, type Screen, type ScreenContext } from "./screen.ts";
 
@@ -11,6 +14,7 @@ export const alertScreen: Screen = {
     ["↑↓", "scroll"],
     ["w", at.state.wrapped ? "show less" : "show all"],
     ...judgingHints(shown(at)),
+    ...exceptionHint(shown(at)),
     ["↵", "device"],
     ...commonHints(at, true),
   ],
@@ -18,6 +22,7 @@ export const alertScreen: Screen = {
     const move = moveOf(key, at.rows);
     const alert = shown(at);
     if (move !== undefined) at.dispatch({ kind: "move", by: move, last: lastRow(at) });
+    else if (key.char === "e") askException(alert, at);
     else if (key.char === "w") at.dispatch({ kind: "toggle-wrap" });
     else if (key.name === "enter" && alert && deviceOf(alert, at)) {
       at.dispatch({ kind: "open", view: { kind: "device", id: alert.device } });
@@ -26,6 +31,9 @@ export const alertScreen: Screen = {
   },
   Body: (at) => <Page lines={page(at)} top={Math.min(at.state.scroll, lastRow(at))} columns={at.columns} rows={at.rows} />,
 };
+
+/** Not where there can be none. */
+const exceptionHint = (alert: Alert | undefined): KeyHint[] => (alert && !alert.origin && proposalOf(alert) ? [["e", "except"]] : []);
 
 function shown({ state }: ScreenContext) {
   const view = viewOf(state);

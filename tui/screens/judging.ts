@@ -16,7 +16,7 @@ export function pressJudging(key: KeyPress, alert: Alert | undefined, at: Screen
       act.judge(alert.id, { status: "acknowledged" }, `acknowledged: ${alert.rule.title}`);
       break;
     case "c":
-      act.judge(alert.id, { status: "closed" }, `closed: ${alert.rule.title} (o opens it again)`);
+      dispatch({ kind: "ask", prompt: { kind: "close", alert: alert.id, title: alert.rule.title, verdict: undefined, typed: "" } });
       break;
     case "o":
       act.judge(alert.id, { status: "open" }, `open again: ${alert.rule.title}`);

@@ -1,4 +1,5 @@
 // What keys do, without a terminal: which alert or device they act on is the promise here.
+import type { ExceptionPreview } from "@picket/protocol/exception";
 import { expect, test } from "vitest";
 import { contextOf, screenOf } from "../app.tsx";
 import { reduce } from "../state/reduce.ts";
@@ -66,13 +67,14 @@ test("Escape leaves everything as it was; letters typed into a question are no k
 
 test.each([
   ["a", `judge ${a} {"status":"acknowledged"}`],
-  ["c", `judge ${a} {"status":"closed"}`],
+  ["cf<enter>", `judge ${a} {"status":"closed","verdict":"false_positive"}`],
+  ["ct vendor was asked<enter>", `judge ${a} {"status":"closed","verdict":"true_positive","note":"vendor was asked"}`],
   ["o", `judge ${a} {"status":"open"}`],
   ["t", `judge ${a} {"assignee":"anna"}`],
   ["n vendor update<enter>", `judge ${a} {"note":"vendor update"}`],
-  ["jc", `judge ${b} {"status":"closed"}`],
+  ["jct<enter>", `judge ${b} {"status":"closed","verdict":"true_positive"}`],
   ["<down><up>a", `judge ${a} {"status":"acknowledged"}`],
-  ["<enter>c", `judge ${a} {"status":"closed"}`],
+  ["<enter>cf<enter>", `judge ${a} {"status":"closed","verdict":"false_positive"}`],
   ["Ga", `judge ${b} {"status":"acknowledged"}`],
   ["q", "quit"],
   ["d", "demo"],
@@ -115,4 +117,57 @@ test("Escape goes back one page; a page scrolls to its end and no further", () =
   expect(get().scroll).toBe(end);
   press("k");
   expect(get().scroll).toBe(end - 1);
+});
+
+const preview: ExceptionPreview = {
+  ...{ sinceMs: 0, events: 10, total: 10, matches: 4, alerts: { all: 2, gone: 1, smaller: 0 }, rules: ["r"], examples: [] },
+  ...{ devices: [{ device: "gw-014", alerts: 1, matches: 4 }], truePositives: 0, openCritical: 0 },
+};
+const backup = madeAlert("backup", {
+  rule: { id: "r-1", title: "Archive made", engine: "sigma" },
+  process: { pid: 7, startTicks: 1, ppid: 1, uid: 0, exe: "/usr/bin/tar", argv: ["tar"], parent: { pid: 1, exe: "/usr/sbin/cron" } },
+});
+
+test("an exception is saved only after what it would have hidden was shown", () => {
+  const { press, dispatch, asked, get } = consoleOf({ ...start, alerts: [backup] } as Step);
+  press("<enter>e");
+  expect(get().prompt).toMatchObject({ kind: "exception", step: "shape", days: 30 });
+  // Neither parent nor device: then the program, everywhere, for a week.
+  press("2d--<enter>y<enter>");
+  const draft = { rule: "r-1", where: { Image: ["/usr/bin/tar"] }, devices: [] };
+  expect(asked.at(-1)).toBe(`preview ${backup.id} ${JSON.stringify(draft)}`);
+  press("y");
+  expect(asked.at(-1)).toMatch(/^preview/);
+  dispatch({ kind: "preview", alert: backup.id, outcome: { state: "known", preview } });
+  press("y");
+  expect(JSON.parse(asked.at(-1)!.replace("except ", ""))).toEqual({ ...draft, reason: "y", ttlS: 7 * 86_400, alert: backup.id });
+  expect(get().prompt).toBeUndefined();
+});
+
+test("without any condition there is no way on, and a cancelled look shows nothing", () => {
+  const { press, dispatch, asked, get } = consoleOf({ ...start, alerts: [backup] } as Step);
+  press("<enter>e12d<enter>");
+  expect(get().prompt).toMatchObject({ step: "shape" });
+  press("1<enter>backup<enter><escape>");
+  expect(asked.at(-1)).toBe("stop looking");
+  dispatch({ kind: "preview", alert: backup.id, outcome: { state: "known", preview } });
+  expect(get().prompt).toBeUndefined();
+});
+
+test.each([
+  [
+    "another site's alert",
+    { ...backup, origin: { site: "south", via: "south", trust: "peer" as const, receivedMs: 1 } },
+    /made at the site south/,
+  ],
+  [
+    "one about Picket itself",
+    { ...backup, rule: { id: "picket-broker-loss", title: "Events were lost", engine: "broker" as const } },
+    /cannot be excepted/,
+  ],
+])("%s cannot be excepted", (_, alert, words) => {
+  const { press, get } = consoleOf({ ...start, alerts: [alert] } as Step);
+  press("<enter>e");
+  expect(get().prompt).toBeUndefined();
+  expect(get().message?.text).toMatch(words);
 });

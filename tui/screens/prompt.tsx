@@ -1,6 +1,9 @@
 import { Lines } from "../components/lines.tsx";
 import { Prompt } from "../components/prompt.tsx";
+import { verdictWords } from "../exception-words.ts";
+import type { KeyPress } from "../key-press.ts";
 import type { Prompt as Question } from "../state/state.ts";
+import { exceptionHints, pressException } from "./exception.ts";
 import type { Screen, ScreenContext } from "./screen.ts";
 
 /** A question over any screen. It takes every key; Escape leaves everything as it was. */
@@ -14,15 +17,31 @@ export const promptScreen: Screen = {
         ["Esc", "cancel"],
       ];
     }
+    if (prompt?.kind === "exception") return exceptionHints(prompt);
+    if (prompt?.kind === "close")
+      return prompt.verdict === undefined
+        ? [
+            ["t", "it was real"],
+            ["f", "it was nothing"],
+            ["Esc", "cancel"],
+          ]
+        : [
+            ["↵", `close it${verdictWords(prompt.verdict)}`],
+            ["Esc", "cancel"],
+          ];
     return [
       ["↵", "save the note"],
       ["Esc", "cancel"],
     ];
   },
   press(key, at) {
-    const { state, dispatch } = at;
+    const { state, dispatch, act } = at;
     if (!state.prompt) return;
-    if (key.name === "escape") dispatch({ kind: "cancel" });
+    if (key.name === "escape") {
+      if (state.prompt.kind === "exception") act.stopPreview();
+      dispatch({ kind: "cancel" });
+    } else if (state.prompt.kind === "exception") pressException(key, state.prompt, at);
+    else if (state.prompt.kind === "close" && state.prompt.verdict === undefined) chooseVerdict(key, state.prompt, at);
     else if (key.name === "backspace") dispatch({ kind: "erase" });
     else if (key.name === "enter") answer(state.prompt, at);
     else if (key.char !== undefined) dispatch({ kind: "type", text: key.char });
@@ -35,6 +54,12 @@ export const promptScreen: Screen = {
   },
 };
 
+/** What an alert was is said by a key of its own: nothing is closed by Enter alone. */
+function chooseVerdict({ char }: KeyPress, prompt: Extract<Question, { kind: "close" }>, { dispatch }: ScreenContext): void {
+  const verdict = char === "t" ? "true_positive" : char === "f" ? "false_positive" : undefined;
+  if (verdict) dispatch({ kind: "ask", prompt: { ...prompt, verdict } });
+}
+
 function answer(prompt: Question, { dispatch, act }: ScreenContext): void {
   if (prompt.kind === "note") {
     dispatch({ kind: "cancel" });
@@ -42,7 +67,18 @@ function answer(prompt: Question, { dispatch, act }: ScreenContext): void {
     if (note) act.judge(prompt.alert, { note }, "note saved");
     return;
   }
-  if (prompt.typed !== prompt.device) return;
+  if (prompt.kind === "close") {
+    dispatch({ kind: "cancel" });
+    const note = prompt.typed.trim();
+    const { alert, verdict, title } = prompt;
+    act.judge(
+      alert,
+      { status: "closed", verdict, ...(note ? { note } : {}) },
+      `closed${verdictWords(verdict)}: ${title} (o opens it again)`,
+    );
+    return;
+  }
+  if (prompt.kind === "exception" || prompt.typed !== prompt.device) return;
   dispatch({ kind: "cancel" });
   act.order(prompt.act, prompt.device, prompt.reason);
 }

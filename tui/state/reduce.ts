@@ -20,6 +20,7 @@ export function reduce(state: ConsoleState, step: Step): ConsoleState {
     case "tick":
     case "evidence":
     case "history":
+    case "preview":
     case "job":
     case "say":
       return settle(state, happened(state, step));
@@ -73,6 +74,12 @@ function happened(state: ConsoleState, step: Happened): ConsoleState {
         history: bounded(state.history, step.device, step.commands, 50),
         ledgers: step.ledger ? bounded(state.ledgers, step.device, step.ledger, 50) : state.ledgers,
       };
+    case "preview": {
+      const { prompt } = state;
+      // One that was cancelled or changed meanwhile is not waited for any more.
+      const waits = prompt?.kind === "exception" && prompt.step === "preview" && prompt.alert === step.alert;
+      return waits && prompt.outcome.state === "looking" ? { ...state, prompt: { ...prompt, outcome: step.outcome } } : state;
+    }
     case "job": {
       // Begun or ended: it takes the row. In between, what the last key did may be read there.
       const changes = state.jobs.find((job) => job.key === step.job.key)?.outcome !== step.job.outcome;

@@ -1,7 +1,8 @@
 // All the console knows and shows, as plain data. reduce.ts is the only place that makes a new one.
-import type { Alert } from "@picket/protocol/alert";
+import type { Alert, AlertRecurrence, AlertVerdict } from "@picket/protocol/alert";
 import type { Act } from "@picket/protocol/command";
 import type { SensorEvent } from "@picket/protocol/event";
+import type { ExceptionPreview, ExceptionRequest, Where } from "@picket/protocol/exception";
 import type { Ledger } from "@picket/protocol/ledger";
 import type { CommandRecord, Device, SiteStatus, StreamItem } from "@picket/protocol/rest";
 import type { CommandOutcome } from "../words.ts";
@@ -20,7 +21,49 @@ export type View =
 /** A question that takes all keys until it is answered. What it acts on was fixed when it was asked. */
 export type Prompt =
   | { readonly kind: "order"; readonly act: Act; readonly device: string; readonly reason: string; readonly typed: string }
-  | { readonly kind: "note"; readonly alert: string; readonly typed: string };
+  | { readonly kind: "note"; readonly alert: string; readonly typed: string }
+  /** What the alert was; `typed` is a note about it. Nothing is closed before a verdict was chosen. */
+  | {
+      readonly kind: "close";
+      readonly alert: string;
+      readonly title: string;
+      readonly verdict: AlertVerdict | undefined;
+      readonly typed: string;
+    }
+  /** An exception made from an alert: first its conditions, then the reason (`typed`), then what it would have hidden. */
+  | {
+      readonly kind: "exception";
+      readonly alert: string;
+      readonly title: string;
+      readonly rule: string;
+      readonly where: Where;
+      readonly dropped: readonly string[];
+      readonly device: string;
+      readonly allDevices: boolean;
+      readonly days: number;
+      readonly step: "shape" | "reason" | "preview";
+      readonly typed: string;
+      readonly outcome: PreviewOutcome;
+    };
+
+/** What a preview has come to. */
+export type PreviewOutcome =
+  | { readonly state: "looking"; readonly events: number; readonly total: number }
+  | { readonly state: "known"; readonly preview: ExceptionPreview }
+  | { readonly state: "failed"; readonly why: string };
+
+/** What the dialog would save. */
+export const draftOf = ({
+  rule,
+  where,
+  dropped,
+  device,
+  allDevices,
+}: Extract<Prompt, { kind: "exception" }>): Pick<ExceptionRequest, "rule" | "where" | "devices"> => ({
+  rule,
+  where: Object.fromEntries(Object.entries(where).filter(([key]) => !dropped.includes(key))),
+  devices: allDevices ? [] : [device],
+});
 
 /** An order on its way, or how the last one ended. */
 export type Job = {
@@ -35,7 +78,9 @@ export type Job = {
 };
 
 /** The events of an alert as they were at one of its revisions, or why they cannot be read. */
-export type Evidence = { readonly events: readonly SensorEvent[]; readonly revision: number } | { readonly error: string };
+export type Evidence =
+  | { readonly events: readonly SensorEvent[]; readonly revision: number; readonly seen?: AlertRecurrence | undefined }
+  | { readonly error: string };
 
 export type Message = { readonly tone: "good" | "bad" | "plain"; readonly text: string };
 
@@ -78,6 +123,7 @@ export type Happened =
   | { readonly kind: "tick"; readonly nowMs: number }
   | { readonly kind: "evidence"; readonly alert: string; readonly evidence: Evidence }
   | { readonly kind: "history"; readonly device: string; readonly commands: readonly CommandRecord[]; readonly ledger?: Ledger | undefined }
+  | { readonly kind: "preview"; readonly alert: string; readonly outcome: PreviewOutcome }
   | { readonly kind: "job"; readonly job: Job }
   | { readonly kind: "say"; readonly message: Message };
 
