@@ -1,5 +1,6 @@
 // Where the detector reads besides its main cursor: what lies behind after an outage, and devices that hold up the others.
 import type { Seen } from "@picket/protocol/feed";
+import { copyCorrelated, dropCorrelated } from "./correlated.ts";
 import type { Store } from "./database.ts";
 import type { Migrations } from "./migration.ts";
 
@@ -55,6 +56,9 @@ export function addSeam(store: Store, cursor: number, at: number): void {
     )
     .get(cursor, cursor, at, seamOf(store))!;
   store.db.query("INSERT INTO lane_seen SELECT ?, device, kind, key, count FROM seen").run(id);
+  copyCorrelated(store, id);
+  // Incidents go on where their events are; what comes behind the seam begins its own.
+  store.db.query("UPDATE incidents SET lane = ? WHERE lane = 0 AND seenMs IS NOT NULL").run(id);
   store.db.query(`UPDATE seam SET "offset" = ?`).run(at);
   store.db.query("UPDATE detector SET cursor = ?").run(at);
 }
@@ -73,6 +77,7 @@ export const advanceLane = (store: Store, id: number, of: { next: number; read: 
 
 export const removeLane = (store: Store, id: number): void => {
   store.db.query("DELETE FROM lane_seen WHERE lane = ?").run(id);
+  dropCorrelated(store, id);
   store.db.query("DELETE FROM lanes WHERE id = ?").run(id);
 };
 

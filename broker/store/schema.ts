@@ -2,12 +2,16 @@
 import { absenceMigrations } from "./absences.ts";
 import { alertsMigrations } from "./alerts.ts";
 import { commandMigrations } from "./commands.ts";
+import { correlatedMigrations } from "./correlated.ts";
 import { credentialMigrations } from "./credentials.ts";
 import { type Schema, Store } from "./database.ts";
 import { deadLetterMigrations } from "./dead-letters.ts";
 import { detectorMigrations } from "./detector.ts";
 import { devicesMigrations } from "./devices.ts";
 import { exceptionMigrations } from "./exceptions.ts";
+import { iocMigrations } from "./iocs.ts";
+import { incidentLinksMigrations } from "./incident-links.ts";
+import { incidentsMigrations } from "./incidents.ts";
 import { keyMigrations } from "./keys.ts";
 import { laneMigrations } from "./lanes.ts";
 import { ledgerMigrations } from "./ledger.ts";
@@ -27,6 +31,8 @@ const schema: Schema = {
   received: receivedMigrations,
   devices: devicesMigrations,
   alerts: alertsMigrations,
+  incidents: incidentsMigrations,
+  incidentLinks: incidentLinksMigrations,
   detector: detectorMigrations,
   tokens: tokensMigrations,
   credentials: credentialMigrations,
@@ -41,6 +47,8 @@ const schema: Schema = {
   absences: absenceMigrations,
   packs: packMigrations,
   lanes: laneMigrations,
+  correlated: correlatedMigrations,
+  iocs: iocMigrations,
   exceptions: exceptionMigrations,
 };
 
