@@ -4,8 +4,9 @@ import { processOf, type SensorEvent } from "@picket/protocol/event";
 import type { Seen } from "@picket/protocol/feed";
 import type { Matcher } from "@picket/rules/rule";
 import { Alerts, type Grown, groupKey, MAX_GROUP_KEY, unionAttack } from "./alerts.ts";
-import { type Completed, chains } from "./correlate/chains.ts";
+import { chains } from "./correlate/chains.ts";
 import { type Correlated, Correlation } from "./correlate/correlate.ts";
+import type { Completed } from "./correlate/match.ts";
 import { anyRare, isLive, lineage, type ProcessNode, type Step } from "./correlate/node.ts";
 import { aloneOf } from "./correlate/processes.ts";
 import { alertScore, bandOf, type Score, scoreOf } from "./correlate/score.ts";
@@ -47,6 +48,8 @@ type Story = {
   readonly line: readonly ProcessNode[];
   /** What made a chain, oldest first; empty for a score. */
   readonly steps: readonly Step[];
+  /** What the device remembers of before, where the chain rests on it. */
+  readonly mark?: Completed["mark"];
   readonly score: Score;
 };
 
@@ -199,18 +202,21 @@ export class Pipeline {
   }
 
   #raiseChain(chain: Completed, event: SensorEvent, arrival: Arrival): void {
-    const score = scoreOf(chain.subject, { timeMs: event.timeMs, receivedMs: arrival.receivedMs }, this.#warmUp);
+    const at = { timeMs: event.timeMs, receivedMs: arrival.receivedMs };
+    const score = scoreOf(chain.subject, at, this.#known(), chain.mark && chain.rule);
     const line = lineage(chain.subject, arrival.receivedMs);
-    this.#raiseTree({ rule: chain.rule, focus: chain.subject, line, steps: chain.steps, score }, event, arrival, () => {
-      const links = chain.steps.map((step) => `${step.program} (pid ${step.node.pid}) ${verbs[step.kind]} ${clean(step.object, 120)}`);
-      return `${chain.rule.title}: ${links.join(", then ")}. Process score ${score.points}.`;
+    const { rule, subject, steps, mark } = chain;
+    this.#raiseTree({ rule, focus: subject, line, steps, mark, score }, event, arrival, () => {
+      const links = steps.map((step) => `${step.program} (pid ${step.node.pid}) ${verbs[step.kind]} ${clean(step.object, 120)}`);
+      if (mark) links.unshift(mark.who);
+      return `${rule.title}: ${links.join(", then ")}. Process score ${score.points}. ${rule.todo}`;
     });
   }
 
   /** Raises an alert for a process whose score says more than its rules already did. A chain's alert of the same tree takes it up. */
   #raiseScore(node: ProcessNode, event: SensorEvent, arrival: Arrival): void {
     const at = { timeMs: event.timeMs, receivedMs: arrival.receivedMs };
-    const score = scoreOf(node, at, this.#warmUp);
+    const score = scoreOf(node, at, this.#known());
     const alone = score.hits.length === 1 && score.hits[0]!.rule.alerts;
     if (bandOf(score.points) === undefined || alone) return;
     const line = lineage(node, arrival.receivedMs);
@@ -224,7 +230,7 @@ export class Pipeline {
 
   /** One alert for a tree of processes: an open one of an ancestor grows before another is made. */
   #raiseTree(of: Story, event: SensorEvent, arrival: Arrival, summary: () => string): void {
-    const { rule, focus, line, steps, score } = of;
+    const { rule, focus, line, steps, mark, score } = of;
     const { receivedMs } = arrival;
     const root = this.#openRoot(rule, line, event.device, { timeMs: event.timeMs, receivedMs }) ?? focus;
     this.#alerts.raise({
@@ -234,7 +240,10 @@ export class Pipeline {
       device: event.device,
       group: shortKey(root.key, MAX_GROUP_KEY),
       eventId: arrival.id,
-      before: steps.length > 0 ? { eventIds: steps.map((step) => step.eventId), firstMs: steps[0]!.timeMs } : undefined,
+      before:
+        steps.length > 0
+          ? { eventIds: [...(mark ? [mark.eventId] : []), ...steps.map((step) => step.eventId)], firstMs: steps[0]!.timeMs }
+          : undefined,
       timeMs: event.timeMs,
       receivedMs,
       anchorMs: arrival.anchorMs,
@@ -252,6 +261,11 @@ export class Pipeline {
         };
       },
     });
+  }
+
+  /** What the score of a process needs to know of its device and site. */
+  #known(): { warmUp: number; devices: number } {
+    return { warmUp: this.#warmUp, devices: this.#sightings.devices };
   }
 
   /** The nearest process of a line that has an open alert of this rule. */

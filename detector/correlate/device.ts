@@ -1,11 +1,13 @@
 // All that correlation remembers of one device.
 import { isFresh } from "../freshness.ts";
+import { Counts } from "./counted.ts";
 import { Processes } from "./processes.ts";
 
 /** Boots of one device whose processes are remembered: a buffer can hold events from before a reboot. */
 const MAX_BOOTS = 2;
 
 export class DeviceMemory {
+  readonly counts = new Counts();
   readonly #boots = new Map<string, Processes>();
   /** When its last event was received, and when old things were last cleared away. */
   seenMs = 0;

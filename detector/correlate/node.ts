@@ -3,7 +3,7 @@ import type { Process } from "@picket/protocol/event";
 import type { RuleFacts } from "../finding.ts";
 import { DERIVED_MS, isFresh, LINK_MS, WINDOW_MS } from "../freshness.ts";
 import type { Place } from "./places.ts";
-import { ordinalOf, RARE, type Sighting } from "./sightings.ts";
+import { isRare, type Sighting } from "./sightings.ts";
 
 /** A rule or chain that matched on a process. */
 export type ScoredHit = {
@@ -22,7 +22,9 @@ export type ScoredHit = {
  */
 export type StartKind = "shell" | "exec";
 export type DeedKind = "write" | "rename" | "delete" | "chmod" | "listen" | "accept" | "setuid" | "memfd" | "mount" | "module" | "ptrace";
-export type StepKind = StartKind | "connect" | "read" | DeedKind;
+/** Known by number only, not by one event: connections at regular times, many hosts tried, many files renamed alike, a processor kept busy. */
+export type CountedKind = "beacon" | "scan" | "mass" | "busy";
+export type StepKind = StartKind | "connect" | "read" | DeedKind | CountedKind;
 
 /** An event that can be a link of a chain. */
 export type Step = {
@@ -44,11 +46,19 @@ export type Step = {
   /** Far end of a connection, else "" and 0; of what listens or is connected to, its own port. */
   readonly ip: string;
   readonly port: number;
+  /** How rare its far end is, where it is a connection. */
+  readonly far: Sighting | undefined;
   /** The file that was written, removed, read..., of a rename its new name; "" where there is none. */
   readonly path: string;
+  /** Of a rename the name before, else "". */
+  readonly from: string;
   readonly place: Place | undefined;
   /** What was run, reached, read or written, for people. */
   readonly object: string;
+  /** How many there were, of what is known by number; else 1. */
+  readonly count: number;
+  /** When the first of them was received. */
+  readonly sinceMs: number;
   readonly timeMs: number;
   readonly seq: number;
   readonly receivedMs: number;
@@ -62,6 +72,8 @@ export type Connection = {
   readonly sighting: Sighting | undefined;
   /** How many programs the device had started by then. */
   readonly order: Sighting;
+  /** Where to. */
+  readonly far: Sighting | undefined;
   readonly receivedMs: number;
 };
 
@@ -95,6 +107,11 @@ export type ProcessNode = {
   execMs: number;
   /** By each program it was, the first in the window. */
   connections: Connection[];
+  /** How rare the far end of its last connection is. */
+  far: Sighting | undefined;
+  /** The file it made last, and when that was received. */
+  made: string;
+  madeMs: number;
   hits: ScoredHit[];
   /** Its own and its descendants' starts, connections and reads, by time. */
   steps: Step[];
@@ -109,9 +126,8 @@ export const MAX_HOPS = 8;
 export const isLive = (hit: ScoredHit, nowMs: number): boolean =>
   isFresh(hit.receivedMs, nowMs, hit.chain ? DERIVED_MS : WINDOW_MS) && anyRare(hit.ifRare);
 
-/** Whether something among them was seen at most six times; true where nothing is asked. */
-export const anyRare = (sightings: readonly Sighting[] | undefined): boolean =>
-  sightings === undefined || sightings.some((sighting) => ordinalOf(sighting) <= RARE);
+/** Whether something among them was seen at most six times on the device, and is no habit of the site; true where nothing is asked. */
+export const anyRare = (sightings: readonly Sighting[] | undefined): boolean => sightings === undefined || sightings.some(isRare);
 
 /** The parent, as far as recent events tell. */
 export function parentOf(node: ProcessNode, nowMs: number): ProcessNode | undefined {

@@ -48,6 +48,13 @@ export class Processes {
     return node;
   }
 
+  /** What is known of the process of that pid, where it was mentioned lately as this program. A copy: its key does not depend on how much is known. */
+  running(pid: number, exe: string, nowMs: number): ProcessNode {
+    const known = this.#byPid.get(pid);
+    const key = this.#keyOf(pid, "?");
+    return known && known.exe === exe && isFresh(known.seenMs, nowMs) ? { ...known, key } : this.#make(key, { pid, exe }, nowMs);
+  }
+
   /** Its pid may be given to another process from now on. */
   exited(node: ProcessNode): void {
     node.exited = true;
@@ -172,6 +179,9 @@ export class Processes {
       order: undefined,
       execMs: 0,
       connections: [],
+      far: undefined,
+      made: "",
+      madeMs: 0,
       hits: [],
       steps: [],
       deeds: [],

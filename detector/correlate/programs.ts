@@ -86,3 +86,10 @@ export function isExternal(proto: "tcp" | "udp", ip: string, port: number): bool
 
 /** ::1, ::, and 127/8 mapped, however zeros are written. */
 const isLoopback6 = (ip: string): boolean => ip.includes(":") && /^(?:[0:]+1?|[0:]+:ffff:7f[0-9a-f]{2}:[0-9a-f]{1,4})$/i.test(ip);
+
+/** The network an address is in: /24, or /48 for IPv6. A service that answers from many addresses is one destination. */
+export function networkOf(ip: string): string {
+  const v4 = ip.replace(/^::ffff:(?=\d+\.)/i, "");
+  if (!v4.includes(":")) return v4.slice(0, v4.lastIndexOf("."));
+  return v4.split(":", 3).join(":");
+}

@@ -1,8 +1,9 @@
 // The score of a process: what matched on it, what it came from, how rare that is, less what time took away. Pure.
 import type { Severity } from "@picket/protocol/alert";
+import type { RuleFacts } from "../finding.ts";
 import { isFresh } from "../freshness.ts";
 import { isLive, lineage, type ProcessNode, type ScoredHit } from "./node.ts";
-import { ordinalOf, RARE } from "./sightings.ts";
+import { devicesOf, ordinalOf, RARE, SITE_HABIT, type Sighting } from "./sightings.ts";
 
 /** Hits remembered for a process, newest kept. */
 export const MAX_HITS = 64;
@@ -12,6 +13,8 @@ const LINEAGE_PER_HOP = 5;
 const LINEAGE_MOST = 20;
 const SEQUENCE = 20;
 const FIRST_CONNECTION = 15;
+/** More for a pair that no other device of the site has. */
+const ONLY_HERE = 10;
 const DECAY = 10;
 const DECAY_MS = 60_000;
 
@@ -40,29 +43,34 @@ export type Score = {
 
 const nothing: Score = { points: 0, hits: [], firstConnection: false };
 
+/** What is known beside the process: how many programs a device must have started before rarity says anything, and how many devices of the site report any. */
+type Known = { readonly warmUp: number; readonly devices: number };
+type At = { readonly timeMs: number; readonly receivedMs: number };
+
 /**
  * The score of a process at `timeMs` of its device. Rarity, lineage and a first connection only add to what matched: alone they are
- * nothing, or everything on a new device would alert. `warmUp` is how many programs a device must have started before rarity says anything.
+ * nothing, or everything on a new device would alert. `chain`: one that was found just now, and adds to this score only.
  */
-export function scoreOf(node: ProcessNode, at: { timeMs: number; receivedMs: number }, warmUp: number): Score {
-  const counted = fold(node, at);
+export function scoreOf(node: ProcessNode, at: At, known: Known, chain?: RuleFacts): Score {
+  const now: ScoredHit | undefined = chain && { rule: chain, chain: true, timeMs: at.timeMs, receivedMs: at.receivedMs };
+  const counted = fold(now ? [...node.hits, now] : node.hits, at);
   if (counted.points <= 0) return nothing;
-  const firstConnection = isFirstConnection(node, at.receivedMs, warmUp);
+  const first = isFirstConnection(node, at.receivedMs, known.warmUp);
   const points =
     counted.points +
     lineagePoints(node, at.receivedMs) +
-    rarityOf(node, at.receivedMs, warmUp) +
+    rarityOf(node, at.receivedMs, known) +
     (counted.hits.some((hit) => hit.chain) ? SEQUENCE : 0) +
-    (firstConnection ? FIRST_CONNECTION : 0);
-  return { points, hits: counted.hits, firstConnection };
+    (first ? FIRST_CONNECTION : 0);
+  return { points, hits: counted.hits, firstConnection: first };
 }
 
 /** Hits in the order they came, each rule once, with what quiet times took. Only what is fresh: a pure function of the last LOOKBACK_MS. */
-function fold(node: ProcessNode, at: { timeMs: number; receivedMs: number }): { points: number; hits: ScoredHit[] } {
+function fold(of: readonly ScoredHit[], at: At): { points: number; hits: ScoredHit[] } {
   const hits: ScoredHit[] = [];
   let points = 0;
   let lastMs: number | undefined;
-  for (const hit of node.hits) {
+  for (const hit of of) {
     if (!isLive(hit, at.receivedMs)) continue;
     if (lastMs !== undefined) points = Math.max(0, points - decay(hit.timeMs - lastMs));
     lastMs = Math.max(lastMs ?? 0, hit.timeMs);
@@ -81,16 +89,30 @@ function lineagePoints(node: ProcessNode, nowMs: number): number {
   return Math.min(LINEAGE_MOST, Math.max(0, hops) * LINEAGE_PER_HOP);
 }
 
-function rarityOf(node: ProcessNode, nowMs: number, warmUp: number): number {
+function rarityOf(node: ProcessNode, nowMs: number, { warmUp, devices }: Known): number {
   if (!node.pair || !node.order || !isFresh(node.execMs, nowMs) || ordinalOf(node.order) <= warmUp) return 0;
-  return rarityPoints(ordinalOf(node.pair));
+  return pairPoints(ordinalOf(node.pair), devicesOf(node.pair), devices);
 }
 
-/** Whether this process made the first connection its program ever made on the device. */
-export const isFirstConnection = (node: ProcessNode, nowMs: number, warmUp: number): boolean =>
+/** Points for a pair, with what the site knows: a habit of the site is rare nowhere, and what only one device of several does, for the first times, is rarer. */
+export function pairPoints(ordinal: number, on: number, devices: number): number {
+  if (on >= SITE_HABIT) return 0;
+  const points = rarityPoints(ordinal);
+  return points >= 15 && on === 1 && devices >= SITE_HABIT ? points + ONLY_HERE : points;
+}
+
+const isHabit = (sighting: Sighting | undefined): boolean => sighting !== undefined && devicesOf(sighting) >= SITE_HABIT;
+
+/** Whether this process made the first connection its program ever made on the device, and neither that nor where to is a habit of the site. */
+const isFirstConnection = (node: ProcessNode, nowMs: number, warmUp: number): boolean =>
   node.connections.some(
-    ({ sighting, order, receivedMs }) =>
-      sighting !== undefined && isFresh(receivedMs, nowMs) && ordinalOf(order) > warmUp && ordinalOf(sighting) === 1,
+    ({ sighting, far, order, receivedMs }) =>
+      sighting !== undefined &&
+      isFresh(receivedMs, nowMs) &&
+      ordinalOf(order) > warmUp &&
+      ordinalOf(sighting) === 1 &&
+      !isHabit(sighting) &&
+      !isHabit(far),
   );
 
 /** The severity of a process' score: from 50 medium, from 100 high, from 150 critical. */

@@ -10,9 +10,12 @@ import { isCredentialRead, isExternal, isNoisyTool, isShell, runsOneCommand } fr
 type What = {
   readonly object: string;
   readonly path?: string;
+  readonly from?: string;
   readonly place?: Place | undefined;
   readonly ip?: string;
   readonly port?: number;
+  readonly count?: number;
+  readonly sinceMs?: number;
 };
 
 /** Words for what a process did, before what it did it to. */
@@ -32,6 +35,10 @@ export const verbs: { readonly [K in StepKind]: string } = {
   mount: "mounted",
   module: "loaded the kernel module",
   ptrace: "traced",
+  beacon: "keeps calling",
+  scan: "tried",
+  mass: "renamed",
+  busy: "uses",
 };
 
 const deeds: ReadonlySet<StepKind> = new Set<DeedKind>([
@@ -138,13 +145,14 @@ function renamed(event: EventOf<"file.rename">, node: ProcessNode, arrival: Arri
   const [from, place] = [placeOf(path), placeOf(to)];
   if (from === "log" && place !== "log") return step("delete", event, node, arrival, { object: path, path, place: from });
   if (place === undefined && from === undefined) return undefined;
-  return step("rename", event, node, arrival, { object: `${path} to ${to}`, path: to, place });
+  return step("rename", event, node, arrival, { object: `${path} to ${to}`, path: to, from: path, place });
 }
 
 const isAny = (ip: string): boolean => ip === "0.0.0.0" || ip === "::";
 const ended = (ip: string, port: number): string => (ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`);
 
-function step(kind: StepKind, event: SensorEvent, node: ProcessNode, arrival: Arrival, what: What): Step {
+/** A step as this event tells it. */
+export function step(kind: StepKind, event: SensorEvent, node: ProcessNode, arrival: Arrival, what: What): Step {
   // As stated by the event: what is remembered may be what the process was before.
   const stated: Process | undefined = "process" in event.body ? event.body.process : undefined;
   const exe = stated?.exe ?? node.exe;
@@ -161,9 +169,13 @@ function step(kind: StepKind, event: SensorEvent, node: ProcessNode, arrival: Ar
     noisy: isNoisyTool(exe, argv),
     ip: what.ip ?? "",
     port: what.port ?? 0,
+    far: kind === "connect" || kind === "beacon" ? node.far : undefined,
     path: what.path ?? "",
+    from: what.from ?? "",
     place: what.place,
     object: what.object,
+    count: what.count ?? 1,
+    sinceMs: what.sinceMs ?? arrival.receivedMs,
     timeMs: event.timeMs,
     seq: event.seq,
     receivedMs: arrival.receivedMs,
