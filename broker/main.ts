@@ -35,6 +35,7 @@ import { trim } from "./trim.ts";
 import { Vitals } from "./vitals.ts";
 import { apiDeps } from "./wire-api.ts";
 import { DISK_MS, FLOOD_MS, startIntake } from "./wire-ingest.ts";
+import { IOCS_MS, startIocs } from "./wire-iocs.ts";
 import { startMesh } from "./wire-mesh.ts";
 import { mqttHandlers } from "./wire-mqtt.ts";
 
@@ -95,6 +96,7 @@ export async function startBroker(config: BrokerConfig, options: BrokerOptions =
   stack.use(every(FLOOD_MS, log, () => parts.intake.sweepFloods()));
   stack.use(every(TRIM_MS, log, () => trim(store, config, nowMs())));
   stack.use(every(TRIM_MS, log, () => parts.mesh.trim()));
+  stack.use(every(IOCS_MS, log, () => parts.iocs.sweep()));
   stack.use(every(LEDGER_MS, log, () => parts.ledger.flush()));
   stack.use(every(TRIM_MS, log, async () => void (await parts.ledger.trim(nowMs()))));
   log("info", "broker listens", { site: site.site, mqtt: mqtt.port, https: api.port });
@@ -125,7 +127,8 @@ async function assemble(given: Given) {
   await samples.recover();
   const files = { read: spool.read.bind(spool), changed: () => samples.ask() };
   const judged = (verdicts: readonly SampleVerdict[], atMs: number) => shareVerdicts(store, site.site, verdicts, atMs);
-  const feed = new Feed({ store, changes, files, judged, nowMs, newSession: () => crypto.randomUUID(), report });
+  const iocs = startIocs(given, report);
+  const feed = new Feed({ iocs: iocs.detector, store, changes, files, judged, nowMs, newSession: () => crypto.randomUUID(), report });
   const exceptions = exceptionsOf({ site: site.site, store, changes, nowMs, changed: () => feed.wake() });
   const vitals = new Vitals();
   store.onCommit = (seconds) => vitals.committed(seconds);
@@ -177,6 +180,7 @@ async function assemble(given: Given) {
     packs,
     outbox,
     exceptions,
+    iocs: iocs.port,
     sinks,
     mesh: meshPort,
     ledger,
@@ -189,7 +193,7 @@ async function assemble(given: Given) {
     mqtt = server;
     httpsPort = https;
   };
-  return { authority, changes, intake, ledger, presence, outbox, samples, mesh, sinks, api, handlers, listening };
+  return { iocs, authority, changes, intake, ledger, presence, outbox, samples, mesh, sinks, api, handlers, listening };
 }
 
 /** Whether an interface that leads out of this host is up and has a carrier: Bun lists no other. */

@@ -7,7 +7,9 @@ import type { Changes } from "./changes.ts";
 import type { Enrolment } from "./enroll/enroll.ts";
 import type { ExceptionsPort } from "./exceptions.ts";
 import type { Given } from "./given.ts";
+import { incidentsPort } from "./incidents.ts";
 import { openDist } from "./installer/dist.ts";
+import type { IocsPort } from "./iocs.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import type { Outbox } from "./outbox.ts";
 import pkg from "./package.json" with { type: "json" };
@@ -38,6 +40,7 @@ type ApiParts = {
   readonly packs: Packs;
   readonly outbox: Outbox;
   readonly exceptions: ExceptionsPort;
+  readonly iocs: IocsPort;
   readonly sinks: Sinks;
   readonly mesh: MeshPort;
   readonly ledger: Ledger;
@@ -47,8 +50,24 @@ type ApiParts = {
 };
 
 export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts): ApiDeps {
-  const { startedMs, vitals, intake, enrolment, commands, keys, packs, outbox, exceptions, sinks, mesh, ledger, changes, status, report } =
-    parts;
+  const {
+    startedMs,
+    vitals,
+    intake,
+    enrolment,
+    commands,
+    keys,
+    packs,
+    outbox,
+    exceptions,
+    iocs,
+    sinks,
+    mesh,
+    ledger,
+    changes,
+    status,
+    report,
+  } = parts;
   return {
     version: pkg.version,
     nowMs,
@@ -95,6 +114,7 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
         return alert;
       },
     },
+    incidents: incidentsPort({ site: site.site, store, changes, nowMs }),
     log: {
       read: ({ offset, device, limit }) =>
         device === undefined ? readBatches(store, offset, limit) : readBatchesOf(store, device, offset, limit),
@@ -127,6 +147,7 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
       },
     },
     exceptions,
+    iocs,
     sinks: { status: () => sinks.status(), test: (name) => sinks.test(name) },
     mesh,
     changes,

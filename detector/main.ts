@@ -8,11 +8,13 @@ import { compileRules, type Rule } from "@picket/rules/engine";
 import { loadRules } from "@picket/rules/load";
 import * as z from "zod";
 import { type DetectorConfig, refuseUnverifiedTls } from "./config.ts";
+import { iocEngine } from "./engines/ioc/engine.ts";
 import { judgeAll } from "./engines/together.ts";
 import { type FeedStatus, followFeed } from "./feed/feed.ts";
 import { yaraScanner } from "./file-scanner.ts";
 import type { FileScanner } from "./files.ts";
 import type { Engine, EventBatch } from "./finding.ts";
+import { Iocs } from "./iocs.ts";
 import type { Log } from "./log.ts";
 import { modelEngines } from "./models.ts";
 import { createPipeline } from "./pipeline.ts";
@@ -56,13 +58,15 @@ export async function startDetector(options: DetectorOptions): Promise<Detector>
   const matcher = compileRules(rules);
   const stop = new AbortController();
   const scanner = openScanner(options);
+  const iocs = new Iocs({ site, log: options.log });
   const feed = followFeed({
     ...options,
     scanner,
     name: nameOf(options.cert),
+    iocs,
     createPipeline: () => createPipeline({ site, rules, matcher, warmUpExecs }),
     createJudge: () => {
-      const engines = options.createEngines?.() ?? [];
+      const engines = [...(options.createEngines?.() ?? []), iocEngine(iocs.index)];
       const problem = (engine: string, error: unknown) =>
         options.log("error", "an engine failed; the batch is judged without it", { engine, error: String(error) });
       return (batch: EventBatch) => judgeAll(engines, batch, problem);

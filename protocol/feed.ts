@@ -3,6 +3,8 @@ import * as z from "zod";
 import { Detection, Severity } from "./alert.ts";
 import { Process } from "./event.ts";
 import { HeldException } from "./exception.ts";
+import { IncidentReport, OpenIncident } from "./incident.ts";
+import { IocData, IocManifest, IocWant, PastCommit } from "./ioc.ts";
 import { deviceId, sha256 } from "./names.ts";
 import { MAX_SAMPLE_BYTES } from "./samples.ts";
 
@@ -29,12 +31,30 @@ export const Want = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("hello"), credits: z.int().positive().max(1024), lane: z.int().nonnegative().optional() }),
   z.object({ kind: z.literal("scan"), session: z.string().max(36), pack: z.string().min(1).max(64).optional() }),
   z.object({ kind: z.literal("more"), session: z.string().max(36), credits: z.int().positive().max(1024) }),
+  IocWant,
 ]);
 export type Want = z.infer<typeof Want>;
+
+/** Characters of one `Correlated`, at most: 4,000 events with their ids. */
+const MAX_CORRELATED_BYTES = 1 << 20;
 
 /** How often a key (such as device, parent and child) was seen; kept at the broker, so that a restart does not make everything rare again. */
 export const Seen = z.object({ device: deviceId, kind: z.string().max(32), key: z.string().max(1024), count: z.int().positive() });
 export type Seen = z.infer<typeof Seen>;
+
+/**
+ * What one device brought to one group of a Sigma correlation, kept at the broker as of each commit: its windows may be longer than what is read again.
+ * `n` rises with each change; `receivedMs`: the broker's time of the last. Without a body it is forgotten.
+ */
+export const Correlated = z.object({
+  device: deviceId,
+  rule: z.string().max(128),
+  group: z.string().max(512),
+  n: z.int().nonnegative(),
+  receivedMs: z.int().nonnegative(),
+  body: z.string().max(MAX_CORRELATED_BYTES),
+});
+export type Correlated = z.infer<typeof Correlated>;
 
 /** First message on `feed/data`, possibly in several parts (`last` ends it): the cursor, alerts still inside their window, and what was seen. */
 export const State = z.object({
@@ -48,6 +68,12 @@ export const State = z.object({
   cursor: z.int().nonnegative(),
   open: z.array(z.object({ detection: Detection, group: z.string().max(1024) })).max(2000),
   seen: z.array(Seen).max(5000),
+  /** What Sigma correlations remember. */
+  correlated: z.array(Correlated).max(5000).optional(),
+  /** Incidents that may still take in alerts. */
+  incidents: z.array(OpenIncident).max(2000).optional(),
+  /** With the last part, of the main cursor: the lists of indicators to have before the first batch is judged. Absent: none. */
+  iocs: IocManifest.optional(),
   last: z.boolean(),
 });
 export type State = z.infer<typeof State>;
@@ -160,7 +186,8 @@ export type Data =
   | { readonly exceptions: HeldExceptions }
   | { readonly header: DataHeader; readonly batch: Uint8Array }
   | { readonly piece: SamplePiece; readonly bytes: Uint8Array }
-  | { readonly news: SampleNews };
+  | { readonly news: SampleNews }
+  | { readonly ioc: IocData; readonly bytes: Uint8Array };
 
 /** Reads a `feed/data` payload. Throws when the first line is none of these. */
 export function decodeData(payload: Uint8Array): Data {
@@ -171,6 +198,7 @@ export function decodeData(payload: Uint8Array): Data {
   if (kind === "lanes") return { lanes: Lanes.parse(line) };
   if (kind === "exceptions") return { exceptions: HeldExceptions.parse(line) };
   if (kind === "verdict") return { news: SampleNews.parse(line) };
+  if (kind === "iocs" || kind === "ioc" || kind === "past" || kind === "past-page") return { ioc: IocData.parse(line), bytes: payload.subarray(end + 1) };
   if (kind === "sample") return { piece: SamplePiece.parse(line), bytes: payload.subarray(end + 1) };
   return { header: DataHeader.parse(line), batch: payload.subarray(end + 1) };
 }
@@ -192,6 +220,9 @@ export const Commit = z.object({
   next: z.int().nonnegative(),
   alerts: z.array(z.object({ detection: Detection, group: z.string().max(1024) })).max(1000),
   seen: z.array(Seen).max(5000),
+  correlated: z.array(Correlated).max(50_000).optional(),
+  /** Incidents that alerts of this commit belong to, or of which more is known now. */
+  incidents: z.array(IncidentReport).max(2000).optional(),
   sightings: z.array(Sighting).max(MAX_SIGHTINGS).optional(),
   /** Files that were scanned. */
   verdicts: z.array(SampleVerdict).max(16).optional(),
@@ -202,6 +233,8 @@ export const Commit = z.object({
     .optional(),
   /** Matches that exceptions hid. */
   excepted: z.array(ExceptionUse).max(2000).optional(),
+  /** What a search of the past for new indicators found. */
+  past: PastCommit.optional(),
   /** Devices that hold up the others: what this commit has not decided of them is read in lanes of their own. */
   aside: z.array(deviceId).max(MAX_LANES).optional(),
   /** Events read and events refused (not valid) since the last commit. */

@@ -5,10 +5,13 @@ import { CommandResult } from "./command.ts";
 import { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "./enroll.ts";
 import { SensorEvent } from "./event.ts";
 import { exceptionRoutes } from "./exception-routes.ts";
+import { Incident } from "./incident.ts";
+import { incidentRoutes } from "./incident-routes.ts";
+import { iocRoutes } from "./ioc-routes.ts";
 import { Ledger } from "./ledger.ts";
 import { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "./mesh.ts";
 import { deviceId, sha256, siteId } from "./names.ts";
-import { PackRecord } from "./pack.ts";
+import { MAX_PACK_BODY_CHARS, PackRecord } from "./pack.ts";
 import { INSTALL_PATH, SignedRelease, Trust } from "./release.ts";
 import { Online } from "./status.ts";
 
@@ -81,6 +84,8 @@ export const SiteStatus = z.object({
   nowMs: ms.optional(),
   devices: z.object({ enrolled: count, online: count, isolated: count }),
   alerts: z.object({ open: count, low: count, medium: count, high: count, critical: count }),
+  /** Open ones, likewise; absent from older sites. */
+  incidents: z.object({ open: count, low: count, medium: count, high: count, critical: count }).optional(),
   log: z.object({ batches: count, events: count, bytes: count, nextOffset: count }),
   detector: z.object({
     connected: z.boolean(),
@@ -122,6 +127,7 @@ export type Finding = z.infer<typeof Finding>;
 /** Server-sent events of `GET /v1/stream`: the SSE `event` field is `kind`, `data` the JSON. */
 export const StreamItem = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("alert"), alert: Alert }),
+  z.object({ kind: z.literal("incident"), incident: Incident }),
   z.object({ kind: z.literal("device"), device: Device }),
   z.object({ kind: z.literal("command"), command: CommandRecord }),
   z.object({ kind: z.literal("site"), site: SiteStatus }),
@@ -381,7 +387,7 @@ export const routes = {
     auth: "operator",
     params: none,
     query: none,
-    body: z.object({ jws: z.string().max(120 * 1024) }),
+    body: z.object({ jws: z.string().max(MAX_PACK_BODY_CHARS) }),
     response: z.object({ pack: PackRecord }),
   }),
   sinks: route({
@@ -499,6 +505,8 @@ export const routes = {
     response: z.object({ verdicts: z.array(SharedVerdict.extend({ origin: siteId, via: siteId })) }),
   }),
   ...exceptionRoutes,
+  ...iocRoutes,
+  ...incidentRoutes,
 } as const;
 export type RouteName = keyof typeof routes;
 

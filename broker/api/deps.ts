@@ -1,6 +1,7 @@
 // What the API needs from the rest of the broker. Handlers only translate between HTTP and these; main.ts fills them.
 import type { Alert, AlertRecurrence, AlertStatus, AlertVerdict, Severity } from "@picket/protocol/alert";
 import type { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "@picket/protocol/enroll";
+import type { Incident } from "@picket/protocol/incident";
 import type { Ledger } from "@picket/protocol/ledger";
 import type { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "@picket/protocol/mesh";
 import type { PackRecord } from "@picket/protocol/pack";
@@ -8,6 +9,7 @@ import type { ReleaseFile, Trust } from "@picket/protocol/release";
 import type { CommandRecord, Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { Change } from "../changes.ts";
 import type { ExceptionsPort } from "../exceptions.ts";
+import type { IocsPort } from "../iocs.ts";
 import type { VitalSigns } from "../vitals.ts";
 import type { LogPort } from "./events.ts";
 
@@ -157,6 +159,15 @@ export type ApiDeps = {
     seen(id: string): AlertRecurrence | undefined;
     judge(id: string, judgement: Judgement, operator: string): Awaitable<Alert | undefined>;
   };
+  readonly incidents: {
+    list(filter: Pick<AlertFilter, "severity" | "device" | "status" | "sinceMs" | "limit">): Incident[];
+    get(id: string): Incident | undefined;
+    /** With its alerts, oldest first. */
+    read(id: string): { incident: Incident; alerts: Alert[] } | undefined;
+    judge(id: string, judgement: Judgement, operator: string): Awaitable<Incident | undefined>;
+    /** Of an alert of this site. */
+    ofAlert(id: string): string | undefined;
+  };
   readonly log: LogPort;
   readonly commands: {
     /** Stores and sends. */
@@ -169,6 +180,7 @@ export type ApiDeps = {
   /** `put` stores and sends. */
   readonly packs: { list(): PackRecord[]; put(jws: string, operator: string): Promise<PackRecord> };
   readonly exceptions: ExceptionsPort;
+  readonly iocs: IocsPort;
   readonly sinks: { status(): SinkStatus[]; test(name: string): Promise<{ ok: boolean; detail: string } | undefined> };
   readonly mesh: MeshPort;
   readonly changes: { listen(listener: (change: Change) => void): Disposable };

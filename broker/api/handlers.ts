@@ -6,6 +6,7 @@ import type { ApiDeps, Operator } from "./deps.ts";
 import { diagnose } from "./doctor.ts";
 import { eventsById, queryEvents } from "./events.ts";
 import { noRelease } from "./installer.ts";
+import { iocHandlers } from "./iocs.ts";
 
 const DAY_MS = 24 * 3600_000;
 
@@ -20,6 +21,7 @@ type Input<N extends RouteName> = {
 export type Handlers = { readonly [N in RouteName]: (input: Input<N>) => Promise<ResponseOf<N>> };
 
 const EXCEPTIONS = "`picket exceptions list` shows those there are";
+const INCIDENTS = "`picket incidents` lists them";
 const PEERS = "`picket mesh list` shows those there are";
 
 export function handlers(deps: ApiDeps): Handlers {
@@ -78,6 +80,11 @@ export function handlers(deps: ApiDeps): Handlers {
         throw new Refused("conflict", `Device "${params.id}" is revoked and can never connect`, "Enrol it again under a new name");
       return { command: await deps.commands.submit({ device: params.id, jws: body.jws, operator }) };
     },
+    incidents: async ({ query }) => ({ incidents: deps.incidents.list(query) }),
+    incident: async ({ params }) => known(deps.incidents.read(params.id), `incident ${params.id}`, INCIDENTS),
+    judgeIncident: async ({ params, body, operator }) => ({
+      incident: known(await deps.incidents.judge(params.id, body, operator), `incident ${params.id}`, INCIDENTS),
+    }),
     alerts: async ({ query }) => ({ alerts: deps.alerts.list(query) }),
     alert: async ({ params }) => {
       const alert = known(deps.alerts.get(params.id), `alert ${params.id}`);
@@ -125,6 +132,7 @@ export function handlers(deps: ApiDeps): Handlers {
       await deps.mesh.shareIoc(ioc);
       return { ioc };
     },
+    ...iocHandlers(deps.iocs),
     meshVerdicts: async ({ params }) => ({ verdicts: deps.mesh.verdicts(params.hash) }),
   };
 }

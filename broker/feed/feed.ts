@@ -1,15 +1,19 @@
 // The detector's reading of the log: state first, then batches as far as it granted credits, and its decisions back in one transaction each.
 
 import { Commit, encodeData, encodePiece, MAX_HELD, REREAD_MS, type SampleVerdict, Want } from "@picket/protocol/feed";
+import type { IocWant, PastCommit } from "@picket/protocol/ioc";
 import { tryParse } from "@picket/protocol/try-parse";
 import type * as z from "zod";
 import type { Changes } from "../changes.ts";
 import type { Link } from "../peer.ts";
-import { upsertAlert } from "../store/alerts.ts";
+import { incidentsOf, type Upserted, upsertAlert } from "../store/alerts.ts";
 import type { Store } from "../store/database.ts";
 import { detectorState, trimSeen } from "../store/detector.ts";
 import { saveCanaries } from "../store/devices.ts";
 import { exceptionsVersion, heldSince, noteUses } from "../store/exceptions.ts";
+import { tellIncidents } from "../store/incident-life.ts";
+import { saveReports } from "../store/incidents.ts";
+import { noteMet } from "../store/iocs.ts";
 import { type Lane, listLanes, rejoin, seamOf } from "../store/lanes.ts";
 import { type LogRow, nextOffset, offsetSince, readBatches, readBatchesOf, receivedAt } from "../store/log.ts";
 import { markJudged, nextNews, nextToScan, sampleLeft, saveSightings, saveVerdicts, setSamplePack, tryToScan } from "../store/samples.ts";
@@ -32,6 +36,16 @@ export type FeedPorts = {
     read(sha256: string, offset: number, max: number): Promise<Buffer | undefined>;
     /** Other files may be wanted now. */
     changed(): void;
+  };
+  /** Lists of indicators; absent where there are none. */
+  readonly iocs?: {
+    begin(session: { id: string; link: Link }): void;
+    closed(): void;
+    want(want: IocWant): void;
+    /** Called in the transaction that stores the rest. Returns the alerts that changed. */
+    committed(past: PastCommit): readonly { id: string; change: Upserted }[];
+    /** The detector may have decided more. */
+    wake(): void;
   };
   /** Called in the transaction that stores these verdicts. */
   readonly judged?: (verdicts: readonly SampleVerdict[], nowMs: number) => void;
@@ -120,6 +134,10 @@ export class Feed {
       return;
     }
     if (session !== this.#session) return;
+    if (want.kind === "iocs") {
+      this.#ports.iocs?.want(want);
+      return;
+    }
     session.pack = want.pack;
     const { store, files } = this.#ports;
     store.commitNow(() => setSamplePack(store, want.pack));
@@ -144,22 +162,33 @@ export class Feed {
         id: detection.id,
         change: upsertAlert(store, detection, group, nowMs),
       }));
+      const incidents = saveReports(store, commit.incidents ?? [], session.lane?.device === null ? session.lane.id : 0, nowMs);
       saveCanaries(store, commit.canaries ?? []);
       noteUses(store, commit.excepted ?? []);
       saveSightings(store, commit.sightings ?? [], nowMs);
       saveVerdicts(store, commit.verdicts ?? []);
       this.#ports.judged?.(commit.verdicts ?? [], nowMs);
       markJudged(store, commit.judged ?? []);
+      for (const { detection, group } of commit.alerts) noteMet(store, detection, group);
+      if (commit.past && session === this.#session) alerts.push(...(this.#ports.iocs?.committed(commit.past) ?? []));
       this.#advance(session, cursor, commit);
-      return alerts;
+      for (const id of incidentsOf(
+        store,
+        alerts.map(({ id }) => id),
+      ))
+        incidents.add(id);
+      tellIncidents(store, incidents, nowMs);
+      return { alerts, incidents };
     });
     this.#lanesChanged();
     this.#pace.letIn();
-    for (const { id, change } of told)
+    for (const id of told.incidents) this.#ports.changes.tell({ kind: "incident", id });
+    for (const { id, change } of told.alerts)
       if (change !== "unchanged") this.#ports.changes.tell({ kind: "alert", id, created: change === "created" });
     if (commit.sightings?.length) this.#ports.files.changed();
     this.#fileDone(commit);
     this.wakeFiles();
+    this.#ports.iocs?.wake();
   }
 
   /** A file is here to be scanned. */
@@ -176,6 +205,7 @@ export class Feed {
   closed(link: Link): void {
     if (this.#session?.link !== link) return;
     this.#session = undefined;
+    this.#ports.iocs?.closed();
     this.#lanes.clear();
     this.#pace.letIn();
   }
@@ -229,6 +259,7 @@ export class Feed {
       leaveBacklog(store, this.#ports.nowMs());
     });
     this.#session = this.#open(link, credits, undefined);
+    this.#ports.iocs?.begin(this.#session);
   }
 
   #beginLane(link: Link, credits: number, id: number): void {

@@ -195,6 +195,32 @@ export const listIocs = (store: Store, nowMs: number, limit: number): ReceivedIo
     )
     .all(nowMs, limit);
 
+/** Sites whose indicators hold, and what changes when one of them does. */
+export const iocOrigins = (store: Store, nowMs: number): { origin: string; stamp: string }[] =>
+  store.db
+    .query<{ origin: string; stamp: string }, [number]>(
+      `SELECT origin, COUNT(*) || ' ' || MAX(receivedMs) || ' ' || SUM(expiresMs % 1000003) AS stamp FROM mesh_iocs WHERE expiresMs > ?
+       GROUP BY origin ORDER BY origin`,
+    )
+    .all(nowMs);
+
+/** Indicators of one site that hold, in pages in a fixed order. */
+export const iocsOf = (store: Store, origin: string, from: number, limit: number, nowMs: number): Ioc[] =>
+  store.db
+    .query<Ioc, [string, number, number, number]>(
+      `SELECT kind, value, confidence, expiresMs, source, sharedMs FROM mesh_iocs WHERE origin = ? AND expiresMs > ?
+       ORDER BY kind, value, caHash LIMIT ? OFFSET ?`,
+    )
+    .all(origin, nowMs, limit, from);
+
+/** Whether a site's indicators come from a peer of ours, or from one that a peer vouches for. */
+export const iocTrust = (store: Store, origin: string): "peer" | "vouched" =>
+  store.db
+    .query("SELECT 1 FROM mesh_iocs i JOIN mesh_peers p ON p.site = i.origin AND p.caHash = i.caHash WHERE i.origin = ? LIMIT 1")
+    .get(origin)
+    ? "peer"
+    : "vouched";
+
 /** Lets the oldest rows of each peer go beyond its share, and what has expired. Call inside a transaction. */
 export function trimReceived(store: Store, nowMs: number): void {
   store.db.run("DELETE FROM mesh_iocs WHERE expiresMs < ?", [nowMs]);

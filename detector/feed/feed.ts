@@ -5,6 +5,7 @@ import type { Want } from "@picket/protocol/feed";
 import { clientId } from "@picket/protocol/names";
 import { topic } from "@picket/protocol/topics";
 import { type FileScanner, Files } from "../files.ts";
+import type { Iocs } from "../iocs.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { backoffMs } from "./backoff.ts";
 import { type FeedAddress, type FeedCredentials, openConnection } from "./connection.ts";
@@ -20,6 +21,8 @@ export type FeedOptions = FeedAddress &
     readonly createPipeline: () => Pipeline;
     /** And what asks the other engines, which may remember what they saw of the session. */
     readonly createJudge: () => SessionPorts["judge"];
+    /** The lists of indicators, which outlive a connection. */
+    readonly iocs?: Iocs | undefined;
     /** Judges files, once it is ready; undefined when none are to be judged. Must not reject. */
     readonly scanner: Promise<FileScanner | undefined>;
     readonly log: SessionPorts["log"];
@@ -106,7 +109,13 @@ async function follow(
       onMessage: (payload) => take(payload),
     });
     const cut = (error: unknown) => connection.close(error instanceof Error ? error.message : String(error));
-    const sessions = new FeedSessions({
+    const iocs = options.iocs?.connect({
+      want: (want) => void connection.publish(topic("want", options.site), JSON.stringify(want)).catch(cut),
+      decided: () => sessions.resume(),
+    });
+    void connection.closed.then(() => iocs?.end());
+    const sessions: FeedSessions = new FeedSessions({
+      iocs,
       createParts: (decided) => {
         const pipeline = options.createPipeline();
         const excepted = (rule: string, seen: SensorEvent) => pipeline.exceptions.hidesNow(rule, "yara", seen);

@@ -3,8 +3,10 @@ import { decodeBatch } from "@picket/protocol/batch";
 import { isCanary } from "@picket/protocol/canary";
 import { eventId, type SensorEvent } from "@picket/protocol/event";
 import { type Data, decodeData, type HeldExceptions, MAX_CANARIES, MAX_LANES, type State, type Want } from "@picket/protocol/feed";
+import type { IocManifest } from "@picket/protocol/ioc";
 import type { FileScanner, Files } from "../files.ts";
 import type { Arrival, EventBatch, Findings } from "../finding.ts";
+import type { IocLink } from "../iocs.ts";
 import { Order, perform, type Step } from "../order.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { encodeCommit } from "./commit.ts";
@@ -17,6 +19,8 @@ const GRANT_FROM = 8;
 /** Decisions that may wait for the commit in flight. One more batch always fits: it grows at most MAX_GROUPS alerts and sees 1,001 things. */
 const MAX_ALERTS = 700;
 const MAX_SEEN = 3500;
+/** Entries of correlations, a hundred bytes each: one more batch changes at most what is kept of its device. */
+const MAX_CORRELATED = 10_000;
 /** One more batch has 500 at most, and a commit takes 2,000. */
 const MAX_SIGHTINGS = 1500;
 
@@ -26,6 +30,8 @@ export type SessionPorts = {
   readonly pipeline: Pipeline;
   /** What engines that take their time say of a batch; undefined when nothing. Never rejects. */
   readonly files: Files;
+  /** Lists of indicators, of all sessions of a connection; absent where there are none. */
+  readonly iocs?: IocLink | undefined;
   readonly judge: (batch: EventBatch) => Promise<Findings> | undefined;
   readonly want: (want: Want) => void;
   /** Resolves when the broker has it on disk. */
@@ -175,9 +181,17 @@ export class FeedSession {
       this.#seam = part.seam ?? 0;
     }
     if (part.session !== this.#id) return;
-    this.#ports.pipeline.seed({ open: part.open, seen: part.seen });
+    this.#ports.pipeline.seed({ open: part.open, seen: part.seen, incidents: part.incidents, correlated: part.correlated });
     this.#ready = part.last;
-    if (this.#ready) this.#askForFiles();
+    if (!this.#ready) return;
+    if (this.#ports.lane === 0) this.#beginIocs(part.iocs ?? []);
+    this.#askForFiles();
+  }
+
+  #beginIocs(manifest: IocManifest): void {
+    const { exceptions } = this.#ports.pipeline;
+    const excepted = (rule: string, event: SensorEvent) => exceptions.hidesNow(rule, "ioc", event);
+    this.#ports.iocs?.begin({ id: this.#id!, manifest, excepted, busy: () => this.busy });
   }
 
   #askForFiles(): void {
@@ -201,9 +215,10 @@ export class FeedSession {
     const turnMs = this.#ports.turnMs();
     const endMs = performance.now() + turnMs;
     while (!this.#failed && (this.#current || this.#waiting.length > 0)) {
-      const { alerts, seen } = this.#ports.pipeline.pending;
+      const { alerts, seen, correlated } = this.#ports.pipeline.pending;
       const { sightings } = this.#ports.files.pending;
-      if (!this.#current && (alerts > MAX_ALERTS || seen > MAX_SEEN || sightings > MAX_SIGHTINGS)) break;
+      if (this.#ports.iocs?.isReady() === false) break;
+      if (!this.#current && (alerts > MAX_ALERTS || seen > MAX_SEEN || correlated > MAX_CORRELATED || sightings > MAX_SIGHTINGS)) break;
       if (turnMs > 0) {
         this.#current ??= this.#open(this.#waiting.shift()!);
         if (this.#current && !this.#current.findings) break;
@@ -224,6 +239,8 @@ export class FeedSession {
     const data = decodeData(payload);
     if ("state" in data || "lanes" in data) throw new Error("the broker sent its state twice");
     if ("exceptions" in data) return this.#except(data.exceptions);
+    // Nobody's here: these go to whoever keeps the lists, not into the line.
+    if ("ioc" in data) return undefined;
     if (!("header" in data)) return this.#file(data);
     const { session, offset, receivedMs } = data.header;
     if (session !== this.#id) return undefined;
@@ -355,22 +372,36 @@ export class FeedSession {
   /** At most one commit is in flight: what is decided meanwhile goes with the next. Nothing of a batch is told before all of it is judged. */
   #commit(): void {
     if (this.#current || this.#committing || this.#failed) return;
-    if (this.#next === this.#committed && this.#newAside.length === 0 && this.#ports.files.pending.decisions === 0) return;
+    const hasPast = this.#ports.lane === 0 && this.#ports.iocs?.pending === true;
+    if (this.#next === this.#committed && this.#newAside.length === 0 && this.#ports.files.pending.decisions === 0 && !hasPast) return;
     this.#committing = true;
     const next = this.#next;
-    const { alerts, seen } = this.#ports.pipeline.take();
-    const { alerts: ofFiles, ...files } = this.#ports.files.take();
+    const { alerts: foundInFiles, ...files } = this.#ports.files.take();
+    const ofFiles = foundInFiles.map(({ detection, group, path }) => ({
+      detection: this.#ports.pipeline.adopt(detection, { path, sha256: group }),
+      group,
+    }));
+    const { alerts, incidents, seen, correlated } = this.#ports.pipeline.take();
     // After files: those of them that are hidden are in it.
     const excepted = this.#ports.pipeline.exceptions.take();
     const canaries = [...this.#canaries].slice(0, MAX_CANARIES).map(([device, receivedMs]) => ({ device, receivedMs }));
     for (const { device } of canaries) this.#canaries.delete(device);
-    const decided = { alerts: [...alerts, ...ofFiles], seen, ...files, ...(canaries.length > 0 ? { canaries } : {}) };
+    const decided = {
+      alerts: [...alerts, ...ofFiles],
+      incidents,
+      seen,
+      correlated,
+      ...files,
+      ...(canaries.length > 0 ? { canaries } : {}),
+    };
     const aside = this.#newAside.splice(0, MAX_LANES);
+    const past = hasPast ? this.#ports.iocs?.take() : undefined;
     const payload = encodeCommit({
       session: this.#id!,
       next,
       ...decided,
       ...(aside.length > 0 ? { aside } : {}),
+      ...(past ? { past } : {}),
       ...(excepted.length > 0 ? { excepted } : {}),
       read: this.#read,
       refused: this.#refused,

@@ -3,7 +3,7 @@ import { decodeData, MAX_LANES } from "@picket/protocol/feed";
 import { FeedSession, type SessionPorts } from "./session.ts";
 import { Turns } from "./turns.ts";
 
-export type SessionsPorts = Pick<SessionPorts, "want" | "commit" | "stored" | "cut" | "log"> & {
+export type SessionsPorts = Pick<SessionPorts, "want" | "commit" | "stored" | "cut" | "log" | "iocs"> & {
   /** What one session has for itself: nothing of it is shared with another. */
   readonly createParts: (decided: () => void) => Pick<SessionPorts, "pipeline" | "judge" | "files">;
 };
@@ -39,6 +39,11 @@ export class FeedSessions {
   receive(payload: Uint8Array): void {
     const id = sessionOf(payload);
     const known = id === undefined ? undefined : this.#byId.get(id);
+    if (known && isOfLists(payload)) {
+      const data = decodeData(payload);
+      if ("ioc" in data) this.#ports.iocs?.receive(data.ioc, data.bytes);
+      return;
+    }
     if (known && !isLanes(payload)) {
       known.receive(payload);
       return;
@@ -54,6 +59,12 @@ export class FeedSessions {
     if (!session) return;
     this.#byId.set(data.state.session, session);
     session.receive(payload);
+  }
+
+  /** All go on: what they waited for is there. */
+  resume(): void {
+    this.#main.decided();
+    for (const lane of this.#lanes.values()) lane.decided();
   }
 
   #follow(lanes: readonly number[]): void {
@@ -100,6 +111,8 @@ const decoder = new TextDecoder("latin1");
 
 /** The session a payload is for, from its first bytes: they say kind and session first. */
 const sessionOf = (payload: Uint8Array): string | undefined =>
-  /^\{"kind":"[a-z]+","session":"([^"]{1,36})"/.exec(decoder.decode(payload.subarray(0, HEAD)))?.[1];
+  /^\{"kind":"[a-z-]+","session":"([^"]{1,36})"/.exec(decoder.decode(payload.subarray(0, HEAD)))?.[1];
+
+const isOfLists = (payload: Uint8Array): boolean => /^\{"kind":"(?:iocs?|past(?:-page)?)"/.test(decoder.decode(payload.subarray(0, 22)));
 
 const isLanes = (payload: Uint8Array): boolean => decoder.decode(payload.subarray(0, 16)).startsWith('{"kind":"lanes"');

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { Detection } from "@picket/protocol/alert";
 import { encodeBatch } from "@picket/protocol/batch";
 import type { SensorEvent } from "@picket/protocol/event";
+import type { HeldException } from "@picket/protocol/exception";
 import {
   Commit,
   encodeData,
@@ -14,6 +15,7 @@ import {
   State,
   type Want,
 } from "@picket/protocol/feed";
+import { QUIET_MS } from "@picket/protocol/incident";
 import { judgeAll } from "../engines/together.ts";
 import { FeedSession } from "../feed/session.ts";
 import { type FileScanner, Files } from "../files.ts";
@@ -33,12 +35,28 @@ export function packed(
   return { offset, receivedMs, batch: encodeBatch({ boot, oldest, events: [...events].sort((a, b) => a.seq - b.seq) }) };
 }
 
+/** Exceptions that are made or end where this batch is: nobody knows of them before. */
+function* tellExceptions(all: readonly HeldException[], offset: number, told: Set<string>, session: string): Generator<Buffer> {
+  for (const { end, ...exception } of all) {
+    const now: HeldException = { ...exception, end: end !== null && end <= offset ? end : null };
+    const state = `${now.id} ${now.end}`;
+    if (now.from > offset || told.has(state)) continue;
+    told.add(state);
+    yield Buffer.from(JSON.stringify({ kind: "exceptions", session, exceptions: [now] }));
+  }
+}
+
 export class TestSite {
   readonly log: Stored[] = [];
   cursor = 1;
   refused = 0;
   readonly alerts = new Map<string, { detection: Detection; group: string; storedMs: number }>();
   readonly seen = new Map<string, State["seen"][number]>();
+  readonly correlated = new Map<string, NonNullable<Commit["correlated"]>[number]>();
+  readonly incidents = new Map<string, NonNullable<Commit["incidents"]>[number]>();
+  /** What operators excepted, told before the batches it is for, and how often each was used. */
+  readonly exceptions: HeldException[] = [];
+  readonly uses = new Map<number, number>();
   /** Bytes of files that devices would send, by hash. */
   readonly samples = new Map<string, Buffer>();
   readonly sightings = new Map<string, Sighting & { judged?: string }>();
@@ -54,7 +72,7 @@ export class TestSite {
     let credits = 0;
     let alive = true;
     const wants = (want: Want) => {
-      if (want.kind !== "scan") credits += want.credits;
+      if ("credits" in want) credits += want.credits;
     };
     const files = new Files({ site: "lab", decided: () => feed.decided() });
     const feed: FeedSession = new FeedSession({
@@ -84,11 +102,13 @@ export class TestSite {
     feed.scan(scanner);
     for (const part of this.#state(session)) feed.receive(Buffer.from(JSON.stringify(State.parse(part))));
     const sinceMs = this.#cursorMs() - REREAD_MS;
+    const told = new Set<string>();
     for (const { offset, receivedMs, batch } of this.log.filter((row) => row.receivedMs >= sinceMs || row.offset >= this.cursor)) {
       while (alive && credits === 0) await Promise.resolve();
       alive &&= step();
       if (!alive) return false;
       credits--;
+      for (const message of tellExceptions(this.exceptions, offset, told, session)) feed.receive(message);
       feed.receive(encodeData({ kind: "batch", session, offset, receivedMs }, batch));
       // Sometimes the acknowledgement comes before the next batch, sometimes after.
       if (offset % 3 === 0) for (let turn = 0; turn < 8; turn++) await Promise.resolve();
@@ -154,7 +174,11 @@ export class TestSite {
     const part = { kind: "state", session, cursor: this.cursor } as const;
     const half = Math.ceil(seen.length / 2);
     yield { ...part, open, seen: seen.slice(0, half), last: false };
-    yield { ...part, open: [], seen: seen.slice(half), last: true };
+    const incidents = [...this.incidents.values()]
+      .map(({ open }) => open)
+      .filter(({ seenMs }) => Math.abs(this.#cursorMs() - seenMs) <= QUIET_MS);
+    const correlated = [...this.correlated.values()];
+    yield { ...part, open: [], seen: seen.slice(half), incidents, correlated, last: true };
   }
 
   #apply(payload: string, session: string): void {
@@ -164,6 +188,17 @@ export class TestSite {
     for (const { detection, group } of commit.alerts) {
       const before = this.alerts.get(detection.id);
       if (!before || before.detection.revision < detection.revision) this.alerts.set(detection.id, { detection, group, storedMs });
+    }
+    for (const report of commit.incidents ?? []) {
+      const { id, merged } = report.open;
+      this.incidents.set(id, report);
+      for (const gone of merged) this.incidents.delete(gone);
+      for (const { detection } of this.alerts.values()) if (merged.includes(detection.incident ?? "")) detection.incident = id;
+    }
+    for (const row of commit.correlated ?? []) {
+      const key = JSON.stringify([row.device, row.rule, row.group]);
+      if (row.body === "") this.correlated.delete(key);
+      else this.correlated.set(key, row);
     }
     for (const seen of commit.seen) {
       const key = JSON.stringify([seen.device, seen.kind, seen.key]);
@@ -175,6 +210,7 @@ export class TestSite {
     }
     for (const verdict of commit.verdicts ?? []) this.verdicts.set(verdict.sha256, verdict);
     for (const { device, sha256, pack } of commit.judged ?? []) this.sightings.get(`${device} ${sha256}`)!.judged = pack;
+    for (const { id, count } of commit.excepted ?? []) this.uses.set(id, count + (this.uses.get(id) ?? 0));
     this.cursor = Math.max(this.cursor, commit.next);
     this.refused += commit.refused;
   }
@@ -187,7 +223,18 @@ export class TestSite {
     });
     return {
       alerts: alerts.sort((a, b) => (a.id < b.id ? -1 : 1)),
+      incidents: [...this.incidents.values()]
+        .map(({ open, marks }) => ({
+          ...open,
+          handles: open.handles.toSorted(),
+          processes: open.processes.length,
+          marks: marks.toSorted(),
+        }))
+        .sort((a, b) => (a.id < b.id ? -1 : 1)),
       seen: [...this.seen.values()].map((seen) => JSON.stringify(seen)).sort(),
+      // Without their number, which counts on after a restart from what is left.
+      correlated: [...this.correlated.values()].map(({ n: _, ...row }) => JSON.stringify(row)).sort(),
+      uses: [...this.uses].sort(),
       cursor: this.cursor,
       refused: this.refused,
     };

@@ -3,6 +3,9 @@ import type { Alert, Detection } from "@picket/protocol/alert";
 import type { SiteStatus } from "@picket/protocol/rest";
 import { Changes } from "../../changes.ts";
 import { exceptionsOf } from "../../exceptions.ts";
+import { incidentsPort } from "../../incidents.ts";
+import { Imports } from "../../ioc/imports.ts";
+import { iocLists } from "../../iocs.ts";
 import { createAuthority, createIdentity, readAuthority } from "../../pki/certificates.ts";
 import { Refused } from "../../refused.ts";
 import { alertCounts, getAlert, judgeAlert, listAlerts, recurrenceOf, upsertAlert } from "../../store/alerts.ts";
@@ -106,6 +109,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
       seen: (id) => recurrenceOf(store, id),
       judge: (id, judgement, operator) => judgeAlert(store, id, judgement, { operator, nowMs: nowMs() }),
     },
+    incidents: incidentsPort({ site: SITE, store, changes, nowMs }),
     log: logPort(store),
     commands: {
       submit: (submission) => commands.submit({ ...submission, nowMs: nowMs() }),
@@ -115,6 +119,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
     keys: { put: (jws, operator) => keys.put(jws, operator, nowMs()) },
     packs: { list: () => packs.list(), put: (jws, operator) => packs.put(jws, operator, nowMs()) },
     exceptions: exceptionsOf({ site: SITE, store, changes, nowMs, changed: () => {} }),
+    iocs: iocLists({ store, imports: new Imports({ store, nowMs, changed: () => {} }), loaded: () => new Set(), changed: () => {} }),
     sinks: { status: () => [], test: async (name) => (name === "soc" ? { ok: true, detail: "delivered" } : undefined) },
     mesh: noMesh(),
     changes,
