@@ -1,8 +1,9 @@
 // Alerts the broker itself raises: about silence, loss and misuse, which no event tells. Deterministic, like all others: the id comes from the start of the interval.
 import { type Detection, type Severity, severities } from "@picket/protocol/alert";
 import { alertId } from "@picket/protocol/uuid5";
-import { getAlert, type Upserted, upsertAlert } from "./store/alerts.ts";
+import { getAlert, incidentsOf, type Upserted, upsertAlert } from "./store/alerts.ts";
 import type { Store } from "./store/database.ts";
+import { tellIncidents } from "./store/incident-life.ts";
 
 export const brokerRules = {
   offline: {
@@ -129,7 +130,9 @@ export function raise(
     lastMs: Math.max(of.nowMs, before?.lastMs ?? 0),
     revision: (before?.revision ?? -1) + 1,
   };
-  return { id, change: upsertAlert(store, detection, "", of.nowMs) };
+  const change = upsertAlert(store, detection, "", of.nowMs);
+  tellIncidents(store, incidentsOf(store, [id]), of.nowMs);
+  return { id, change };
 }
 
 const worst = (a: Severity, b: Severity = a): Severity => (severities.indexOf(a) > severities.indexOf(b) ? a : b);

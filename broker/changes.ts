@@ -3,6 +3,7 @@
 /** One thing that changed, by id: a listener reads the current row itself, so a burst costs it nothing to merge. */
 export type Change =
   | { readonly kind: "alert"; readonly id: string; readonly created: boolean }
+  | { readonly kind: "incident"; readonly id: string }
   | { readonly kind: "device"; readonly device: string }
   | { readonly kind: "command"; readonly jti: string; readonly device: string }
   | { readonly kind: "site" };

@@ -8,6 +8,10 @@ const Webhook = z.strictObject({
   kind: z.literal("webhook").default("webhook"),
   url: z.url({ protocol: /^https?$/ }).meta({ description: "Where alerts are posted (Standard Webhooks)" }),
   secret: z.string().min(24).max(128).meta({ description: "Signing secret, whsec_ and base64" }),
+  each: z
+    .enum(["incident", "alert"])
+    .default("incident")
+    .meta({ description: "A message for each incident, with its alerts, or for each alert as before there were incidents" }),
 });
 
 export const BrokerConfig = z.strictObject({

@@ -5,6 +5,7 @@ import type { Store } from "./store/database.ts";
 import { countDeadLetters } from "./store/dead-letters.ts";
 import { detectorState } from "./store/detector.ts";
 import { deviceCounts } from "./store/devices.ts";
+import { incidentCounts } from "./store/incidents.ts";
 import { detectorLag } from "./store/lanes.ts";
 import { logTotals } from "./store/log.ts";
 import { sampleTotals } from "./store/samples.ts";
@@ -26,6 +27,7 @@ export function siteStatus(
     nowMs,
     devices: deviceCounts(store),
     alerts: alertCounts(store),
+    incidents: incidentCounts(store),
     log: logTotals(store),
     detector: {
       ...{ connected: detectorConnected, cursor, refused },

@@ -4,6 +4,8 @@ import { trimAlerts } from "./store/alerts.ts";
 import { trimCommands } from "./store/commands.ts";
 import type { Store } from "./store/database.ts";
 import { trimDeadLetters } from "./store/dead-letters.ts";
+import { trimMarks } from "./store/incident-links.ts";
+import { trimIncidents } from "./store/incidents.ts";
 import { unreadFrom } from "./store/lanes.ts";
 import { trimLog } from "./store/log.ts";
 import { forgetEpochs } from "./store/received.ts";
@@ -23,6 +25,10 @@ export async function trim(store: Store, { log, alerts }: BrokerConfig, nowMs: n
   while ((await store.commitSoon(() => trimLog(store, { ...old, unreadFrom: unreadFrom(store) }))).batches >= TRIM_ROWS);
   const closed = { beforeMs: nowMs - alerts.keepDays * DAY_MS, keepCount: alerts.keepCount, limit: TRIM_ROWS };
   while ((await store.commitSoon(() => trimAlerts(store, closed))) >= TRIM_ROWS);
+  await store.commitSoon(() => {
+    trimIncidents(store);
+    trimMarks(store);
+  });
   await store.commitSoon(() => {
     trimCommands(store, { beforeMs: nowMs - COMMANDS_MS, limit: TRIM_ROWS });
     trimDeadLetters(store, nowMs - DEAD_LETTERS_MS);

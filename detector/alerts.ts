@@ -39,6 +39,10 @@ export type Raise = {
   /** When the event that made it so came, where that is not now. */
   readonly anchorMs?: number | undefined;
   readonly details: () => Details;
+  /** Its sentence is made anew each time it grows: it says how many. */
+  readonly renews?: boolean;
+  /** The incident it belongs to, which is told of it. */
+  readonly incident: (detection: Detection) => string;
 };
 
 export type Grown = { readonly detection: Detection; readonly group: string };
@@ -118,6 +122,7 @@ export class Alerts {
       lastMs: timeMs,
       revision: 0,
     };
+    detection.incident = raise.incident(detection);
     const made: Group = { detection, group, anchorMs: raise.anchorMs ?? raise.receivedMs, lastEvent: eventId, dirty: false };
     this.#add(made);
     this.#touch(made);
@@ -169,6 +174,7 @@ export class Alerts {
       const details = raise.details();
       Object.assign(detection, details, { attack: unionAttack([detection.attack, details.attack]) });
     }
+    else if (raise.renews) detection.summary = raise.details().summary;
     detection.revision++;
     if (!again) {
       detection.count++;
@@ -177,6 +183,7 @@ export class Alerts {
       if (detection.events.length < MAX_EVENTS) detection.events.push(raise.eventId);
       group.lastEvent = raise.eventId;
     }
+    detection.incident = raise.incident(detection);
     this.#touch(group);
   }
 

@@ -29,7 +29,8 @@ type Decided = {
   readonly sightings: Sighting[];
   readonly verdicts: SampleVerdict[];
   readonly judged: NonNullable<Commit["judged"]>;
-  readonly alerts: Commit["alerts"];
+  /** `path`: where the file lies. */
+  readonly alerts: readonly (Commit["alerts"][number] & { readonly path: string })[];
 };
 
 export class Files {
@@ -113,13 +114,14 @@ export class Files {
 
   /** What goes into the next commit. */
   take(): Decided {
-    const alerts: Commit["alerts"] = [];
+    const alerts: Decided["alerts"][number][] = [];
     const judged: Decided["judged"] = [];
     for (let next = this.#news[0]; next; next = this.#news[0]) {
       const { verdict, sighting } = next;
       if (judged.length > 0 && alerts.length + verdict.matches.length > MAX_ALERTS) break;
       this.#news.shift();
-      for (const match of verdict.matches) if (!this.#excepted(match.rule, asEvent(sighting))) alerts.push(this.#alert(sighting, match));
+      for (const match of verdict.matches)
+        if (!this.#excepted(match.rule, asEvent(sighting))) alerts.push({ ...this.#alert(sighting, match), path: sighting.path });
       judged.push({ device: sighting.device, sha256: sighting.sha256, pack: verdict.pack });
     }
     return { sightings: take(this.#sightings), verdicts: this.#verdicts.splice(0, 16), judged, alerts };

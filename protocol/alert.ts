@@ -48,6 +48,8 @@ export const Detection = z.object({
   id: z.uuid({ version: "v5" }),
   site: siteId,
   device: deviceId,
+  /** The incident it belongs to. Absent of what an older detector decided. */
+  incident: z.uuid({ version: "v5" }).optional(),
   /** Time of the first event. */
   timeMs: z.int().nonnegative(),
   rule: z.object({

@@ -19,7 +19,7 @@ export type StreamLimits = {
 export const STREAM_LIMITS: StreamLimits = { heartbeatMs: 5_000, mergeMs: 50, behindBytes: 1 << 20, stuckBeats: 6, clients: 64 };
 
 type Client = { readonly response: ServerResponse; readonly credential: number; stuck: number };
-type StreamDeps = Pick<ApiDeps, "alerts" | "devices" | "commands" | "siteStatus" | "changes" | "credentials" | "report">;
+type StreamDeps = Pick<ApiDeps, "alerts" | "incidents" | "devices" | "commands" | "siteStatus" | "changes" | "credentials" | "report">;
 
 export class Streams implements Disposable {
   readonly #deps: StreamDeps;
@@ -59,9 +59,16 @@ export class Streams implements Disposable {
 
   #tell(): void {
     this.#merging = undefined;
+    for (const change of [...this.#changed.values()]) this.#noteIncident(change);
     const changes = [...this.#changed.values()];
     this.#changed.clear();
     for (const change of changes) this.#broadcast(() => this.#itemOf(change));
+  }
+
+  /** What changes an alert changes its incident. */
+  #noteIncident(change: Change): void {
+    const incident = change.kind === "alert" ? this.#deps.incidents.ofAlert(change.id) : undefined;
+    if (incident !== undefined) this.#changed.set(`incident ${incident}`, { kind: "incident", id: incident });
   }
 
   #beat(): void {
@@ -89,6 +96,10 @@ export class Streams implements Disposable {
       case "alert": {
         const alert = this.#deps.alerts.get(change.id);
         return alert && { kind: "alert", alert };
+      }
+      case "incident": {
+        const incident = this.#deps.incidents.get(change.id);
+        return incident && { kind: "incident", incident };
       }
       case "device": {
         const device = this.#deps.devices.get(change.device);
@@ -137,6 +148,8 @@ function keyOf(change: Change): string {
   switch (change.kind) {
     case "alert":
       return `alert ${change.id}`;
+    case "incident":
+      return `incident ${change.id}`;
     case "device":
       return `device ${change.device}`;
     case "command":

@@ -1,4 +1,6 @@
 // The API and the sinks inside the whole broker: what a device does comes out at both ends.
+import type { Alert } from "@picket/protocol/alert";
+import type { Incident } from "@picket/protocol/incident";
 import { STREAM_PATH } from "@picket/protocol/rest";
 import { Webhook } from "standardwebhooks";
 import { expect, test } from "vitest";
@@ -7,7 +9,7 @@ import { connect, enrol, mine, testSite } from "../testing/site.ts";
 const SECRET = `whsec_${Buffer.alloc(32, 9).toString("base64")}`;
 
 test("an alert the broker raises reaches the live stream, the list and a webhook", async () => {
-  const arrived = Promise.withResolvers<{ type: string; data: { id: string; device: string } }>();
+  const arrived = Promise.withResolvers<{ type: string; data: { incident: Incident; alerts: Alert[] } }>();
   const soc = Bun.serve({
     port: 0,
     hostname: "127.0.0.1",
@@ -29,13 +31,14 @@ test("an alert the broker raises reaches the live stream, the list and a webhook
     await client.publishAsync(mine(device, "events"), "no batch", { qos: 1 });
 
     const { type, data } = await arrived.promise;
-    expect([type, data.device]).toEqual(["alert.created", "gw-014"]);
+    const [alert] = data.alerts;
+    expect([type, data.incident.device, data.incident.id]).toEqual(["incident.created", "gw-014", alert!.incident]);
     const { json } = await site.api("GET", "/v1/alerts?device=gw-014");
-    expect((json as { alerts: { id: string }[] }).alerts.map(({ id }) => id)).toEqual([data.id]);
+    expect((json as { alerts: { id: string }[] }).alerts.map(({ id }) => id)).toEqual([alert!.id]);
     let told = "";
     for await (const chunk of stream.body!.pipeThrough(new TextDecoderStream())) {
       told += chunk;
-      if (told.includes(`"kind":"alert"`) && told.includes(data.id)) break;
+      if (told.includes(`"kind":"alert"`) && told.includes(`"kind":"incident"`) && told.includes(alert!.id)) break;
     }
     const doctor = await site.api("GET", "/v1/doctor");
     expect(JSON.stringify(doctor.json)).toContain("1 message from gw-014 could not be read");

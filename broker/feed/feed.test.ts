@@ -163,7 +163,11 @@ test("a commit stores alerts, cursor and what was seen together, then tells", as
     refused: 1,
   });
   expect(detectorState(store)).toEqual({ cursor: 3, read: 2, refused: 1 });
-  expect(told).toEqual([{ kind: "alert", id: detection("a").id, created: true }]);
+  // Without a word of the detector about it, an alert is an incident of its own.
+  expect(told).toEqual([
+    { kind: "incident", id: detection("a").id },
+    { kind: "alert", id: detection("a").id, created: true },
+  ]);
   const next = reader();
   await hello(next, 1);
   expect(next.states).toMatchObject([

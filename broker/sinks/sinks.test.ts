@@ -51,7 +51,7 @@ function outbox(urls: Record<string, string>, store: Store = openStore(":memory:
   const start = () => {
     const sinks = startSinks({
       site: "dock",
-      webhooks: Object.entries(urls).map(([name, url]) => ({ name, url, secret: SECRET })),
+      webhooks: Object.entries(urls).map(([name, url]) => ({ name, url, secret: SECRET, each: "alert" })),
       queue,
       nowMs: () => clock.nowMs,
       random: () => 0.5,

@@ -8,7 +8,7 @@ export type SinksDeps = {
   readonly site: string;
   readonly webhooks: readonly WebhookConfig[];
   readonly queue: Queue & {
-    configure(names: readonly string[]): void;
+    configure(sinks: readonly { name: string; each: "incident" | "alert" }[]): void;
     counts(sink: string): {
       queued: number;
       delivered: number;
@@ -39,7 +39,7 @@ export function startSinks({ site, webhooks, queue, nowMs, random, report }: Sin
   const names = webhooks.map(({ name }) => name);
   const twice = names.find((name, at) => names.indexOf(name) !== at);
   if (twice !== undefined) throw new BadSink(`sink "${twice}" is configured twice: give each its own name`);
-  queue.configure(names);
+  queue.configure(webhooks.map(({ name, each }) => ({ name, each: each ?? "incident" })));
   const stop = new AbortController();
   const couriers = webhooks.map(
     (webhook) =>

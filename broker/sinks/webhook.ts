@@ -11,6 +11,8 @@ export type WebhookConfig = {
   readonly url: string;
   /** "whsec_" and 24 to 64 random bytes in base64, shared with the receiver. */
   readonly secret: string;
+  /** What a message is about: an incident with its alerts (default), or each alert. */
+  readonly each?: "incident" | "alert";
 };
 
 /** A sink that cannot work as configured: which one, what is wrong, what to do. Never repeats the secret. */

@@ -39,8 +39,11 @@ export type Judgement = {
   readonly exception?: number | undefined;
 };
 
+/** What is judged: an alert, or an incident by the events it counts. */
+export type Judgeable = Pick<Alert, "status" | "verdict" | "assignee" | "notes" | "history" | "count">;
+
 /** An alert after a decision. What is left out stays; what changes nothing is no decision; the newest notes and decisions are kept. A verdict ends with the closing it belongs to. */
-export function judged(alert: Alert, judgement: Judgement, by: { operator: string; nowMs: number }): Judged {
+export function judged(alert: Judgeable, judgement: Judgement, by: { operator: string; nowMs: number }): Judged {
   const { note, exception } = judgement;
   const status = judgement.status ?? alert.status;
   const verdict = status === "closed" ? (judgement.verdict ?? (alert.status === "closed" ? alert.verdict : undefined)) : undefined;

@@ -75,7 +75,9 @@ test("the detector gets back its own alerts that changed lately by the broker's 
   using store = openStore(":memory:");
   upsertAlert(store, detection({ lastMs: 5, firstMs: 5, timeMs: 5 }), "group", 1000);
   upsertAlert(store, detection({ id: other, rule: { id: "b", title: "B", engine: "broker" } }), "", 1000);
-  expect(growingAlerts(store, 900, 10)).toEqual([{ group: "group", detection: detection({ lastMs: 5, firstMs: 5, timeMs: 5 }) }]);
+  expect(growingAlerts(store, 900, 10)).toEqual([
+    { group: "group", detection: detection({ lastMs: 5, firstMs: 5, timeMs: 5, incident: id }) },
+  ]);
   expect(growingAlerts(store, 1001, 10)).toEqual([]);
 });
 

@@ -2,6 +2,7 @@
 import { type Alert, type AlertRecurrence, type AlertStatus, type Detection, type Severity, severities } from "@picket/protocol/alert";
 import { type Judged, type Judgement, judged, judgedColumns, judgedOf, reopened, setJudged, whyReopen } from "./alert-life.ts";
 import type { Store } from "./database.ts";
+import { addToIncident, alertReopened, decide, incidentFor, meet } from "./incidents.ts";
 import { shareAlert } from "./mesh-log.ts";
 import { getMeshAlert, giveWay, listMeshAlerts, setMeshAlert } from "./mesh-received.ts";
 import type { Migrations } from "./migration.ts";
@@ -41,29 +42,45 @@ export const alertsMigrations: Migrations = [
   ALTER TABLE alerts ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
   CREATE INDEX alerts_by_group ON alerts (device, "group");
   `,
+  `
+  -- An alert that was there before incidents were is one of its own.
+  ALTER TABLE alerts ADD COLUMN incident TEXT;
+  ALTER TABLE alerts ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
+  UPDATE alerts SET incident = id, count = COALESCE(json_extract(detection, '$.count'), 1);
+  CREATE INDEX alerts_by_incident ON alerts (incident, count);
+  `,
 ];
 
-type Row = { detection: string } & Judged;
-const columns = `detection, ${judgedColumns}`;
+type Row = { detection: string; incident: string } & Judged;
+const columns = `detection, incident, ${judgedColumns}`;
 
-const toAlert = (row: Row): Alert => ({ ...(JSON.parse(row.detection) as Detection), ...judgedOf(row) });
+const toAlert = (row: Row): Alert => ({ ...(JSON.parse(row.detection) as Detection), incident: row.incident, ...judgedOf(row) });
 
 export type Upserted = "created" | "grown" | "unchanged";
 
 /** Stores what was detected here, and queues it for the sinks and the mesh, when it is new or has a higher revision; call inside a transaction. */
 export function upsertAlert(store: Store, detection: Detection, group: string, nowMs: number): Upserted {
   const before = store.db
-    .query<{ revision: number; status: AlertStatus }, [string]>("SELECT revision, status FROM alerts WHERE id = ?")
+    .query<{ revision: number; status: AlertStatus; incident: string }, [string]>(
+      "SELECT revision, status, incident FROM alerts WHERE id = ?",
+    )
     .get(detection.id);
   if (before && before.revision >= detection.revision) return "unchanged";
   const closed = before?.status === "closed" ? ownAlert(store, detection.id) : undefined;
   const why = closed && whyReopen(closed, detection);
-  if (closed && why !== undefined) setOwnAlert(store, detection.id, reopened(closed, why, nowMs));
+  if (closed && why !== undefined) {
+    setOwnAlert(store, detection.id, reopened(closed, why, nowMs));
+    alertReopened(store, before!.incident, why, nowMs);
+  }
+  const incident = before?.incident ?? incidentFor(store, detection, nowMs);
+  const status = before ? undefined : meet(store, incident, detection, nowMs);
+  addToIncident(store, incident, detection, nowMs);
   store.db
     .query(
-      `INSERT INTO alerts (id, device, engine, severity, revision, lastMs, changedMs, "group", detection)
-       VALUES ($id, $device, $engine, $severity, $revision, $lastMs, $nowMs, $group, $detection)
-       ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, revision = excluded.revision, lastMs = excluded.lastMs, changedMs = excluded.changedMs, detection = excluded.detection`,
+      `INSERT INTO alerts (id, device, engine, severity, revision, lastMs, changedMs, "group", detection, incident, count)
+       VALUES ($id, $device, $engine, $severity, $revision, $lastMs, $nowMs, $group, $detection, $incident, $count)
+       ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, revision = excluded.revision, lastMs = excluded.lastMs,
+         changedMs = excluded.changedMs, detection = excluded.detection, count = excluded.count`,
     )
     .run({
       id: detection.id,
@@ -75,12 +92,37 @@ export function upsertAlert(store: Store, detection: Detection, group: string, n
       nowMs,
       group,
       detection: JSON.stringify(detection),
+      incident,
+      count: detection.count,
     });
+  if (status === "closed") closeLikeIncident(store, detection.id, nowMs);
   if (!before) giveWay(store, detection.id);
   enqueue(store.db, ownAlert(store, detection.id)!, nowMs);
-  shareAlert(store, detection, nowMs);
+  shareAlert(store, { ...detection, incident }, nowMs);
   return before ? "grown" : "created";
 }
+
+/** More of what an operator called a false positive: no new work for anybody. */
+function closeLikeIncident(store: Store, id: string, nowMs: number): void {
+  const closed = judged(ownAlert(store, id)!, { status: "closed", verdict: "false_positive" }, { operator: "picket", nowMs });
+  setOwnAlert(store, id, closed);
+}
+
+/** Alerts of an incident, oldest first. */
+export const alertsOf = (store: Store, incident: string, limit: number): Alert[] =>
+  store.db
+    .query<Row, [string, number]>(
+      `SELECT ${columns} FROM alerts WHERE incident = ? ORDER BY json_extract(detection, '$.firstMs'), id LIMIT ?`,
+    )
+    .all(incident, limit)
+    .map(toAlert);
+
+/** The incidents of these alerts. */
+export const incidentsOf = (store: Store, ids: readonly string[]): string[] =>
+  store.db
+    .query<{ incident: string }, [string]>("SELECT DISTINCT incident FROM alerts WHERE id IN (SELECT value FROM json_each(?))")
+    .all(JSON.stringify(ids))
+    .map(({ incident }) => incident);
 
 /** An alert of this site, or one of another that came through the mesh. */
 export const getAlert = (store: Store, id: string): Alert | undefined => ownAlert(store, id) ?? getMeshAlert(store, id);
@@ -154,9 +196,41 @@ export const judgeAlert = (store: Store, id: string, judgement: Judgement, by: B
     if (!alert) return undefined;
     const decided = judged(alert, judgement, by);
     if (alert.origin) setMeshAlert(store, id, decided);
-    else setOwnAlert(store, id, decided);
+    else {
+      setOwnAlert(store, id, decided);
+      follow(store, alert.incident, by);
+    }
     return getAlert(store, id);
   });
+
+/** An incident all of whose alerts are closed is closed; it was no false positive while one of them was none. One with an alert that is open again is open. */
+function follow(store: Store, incident: string | undefined, by: By): void {
+  if (incident === undefined) return;
+  const { open, real, judged } = store.db
+    .query<{ open: number; real: number; judged: number }, [string]>(
+      `SELECT COUNT(CASE WHEN status <> 'closed' THEN 1 END) AS open, COUNT(CASE verdict WHEN 'true_positive' THEN 1 END) AS real,
+         COUNT(verdict) AS judged FROM alerts WHERE incident = ?`,
+    )
+    .get(incident)!;
+  const verdict = real > 0 ? "true_positive" : judged > 0 ? "false_positive" : undefined;
+  if (open === 0) decide(store, incident, { status: "closed", verdict }, by);
+  else alertReopened(store, incident, "an alert of it was opened again", by.nowMs);
+}
+
+/** What an operator decides about all alerts of an incident. Those that are closed stay so, unless they are opened. Returns the ids of those that changed. Call inside a transaction. */
+export function judgeAlertsOf(store: Store, incident: string, judgement: Judgement, by: By): string[] {
+  const { status, verdict, assignee } = judgement;
+  const changed: string[] = [];
+  for (const alert of alertsOf(store, incident, Number.MAX_SAFE_INTEGER)) {
+    const turns = status !== undefined && alert.status !== status && (status === "open" || alert.status !== "closed");
+    const takes = assignee !== undefined && (turns ? status : alert.status) !== "closed" && alert.assignee !== assignee;
+    if (!turns && !takes) continue;
+    const own = { ...(turns ? { status, verdict } : {}), ...(takes ? { assignee } : {}) };
+    setOwnAlert(store, alert.id, judged(alert, own, by));
+    changed.push(alert.id);
+  }
+  return changed;
+}
 
 /** An exception was made from this alert: it is closed as a false positive, unless an operator has said what it was. Call inside a transaction. */
 export function noteExcepted(store: Store, id: string, by: By & { id: number }): void {
@@ -164,6 +238,7 @@ export function noteExcepted(store: Store, id: string, by: By & { id: number }):
   if (!alert) return;
   const closes = alert.status === "closed" ? {} : ({ status: "closed", verdict: "false_positive" } as const);
   setOwnAlert(store, id, judged(alert, { ...closes, exception: by.id }, by));
+  follow(store, alert.incident, by);
 }
 
 /** The same rule and subject on the same device, in all alerts that are kept. Undefined for an alert that is not of this site. */
@@ -184,11 +259,11 @@ export function recurrenceOf(store: Store, id: string): AlertRecurrence | undefi
 /** The detector's own alerts that may still grow: stored or grown at `sinceMs` or later. The latest when there are more than `limit`. */
 export const growingAlerts = (store: Store, sinceMs: number, limit: number): { detection: Detection; group: string }[] =>
   store.db
-    .query<{ detection: string; group: string }, [number, number]>(
-      `SELECT detection, "group" FROM alerts WHERE engine <> 'broker' AND changedMs >= ? ORDER BY changedMs DESC LIMIT ?`,
+    .query<{ detection: string; group: string; incident: string }, [number, number]>(
+      `SELECT detection, "group", incident FROM alerts WHERE engine <> 'broker' AND changedMs >= ? ORDER BY changedMs DESC LIMIT ?`,
     )
     .all(sinceMs, limit)
-    .map((row) => ({ detection: JSON.parse(row.detection) as Detection, group: row.group }));
+    .map((row) => ({ detection: { ...(JSON.parse(row.detection) as Detection), incident: row.incident }, group: row.group }));
 
 /**
  * Lets go of closed alerts that last grew before `beforeMs`, and of the oldest closed ones while there are more than `keepCount` in all.

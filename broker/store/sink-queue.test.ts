@@ -4,12 +4,13 @@ import { detection } from "../testing/samples.ts";
 import { openStore } from "./schema.ts";
 import { enqueue, MAX_QUEUE_BYTES, type SinkMessage, SinkQueue } from "./sink-queue.ts";
 
+type AlertMessage = Extract<SinkMessage, { type: "alert.created" | "alert.updated" }>;
 const alert = (change: Partial<Alert> = {}): Alert => ({ ...detection(), status: "open", notes: [], ...change });
 
 function site(...sinks: string[]) {
   const store = openStore(":memory:");
   const queue = new SinkQueue(store);
-  queue.configure(sinks);
+  queue.configure(sinks.map((name) => ({ name, each: "alert" })));
   const put = (of: Alert) => store.commitNow(() => enqueue(store.db, of, 1_000));
   return { store, queue, put };
 }
@@ -32,7 +33,7 @@ test("each sink has its own queue", async () => {
 test("a sink that is no longer configured keeps nothing; one that stays keeps what waits", () => {
   const { store, queue, put } = site("a", "b");
   put(alert());
-  queue.configure(["b", "c"]);
+  queue.configure(["b", "c"].map((name) => ({ name, each: "alert" })));
   expect(queue.head("a")).toBeUndefined();
   expect(queue.counts("b").queued).toBe(1);
   expect(queue.counts("c").queued).toBe(0);
@@ -50,7 +51,7 @@ test("a full queue lets its oldest go, and counts them", () => {
   expect(dropped).toBeGreaterThanOrEqual(20);
   const { bytes } = store.db.query<{ bytes: number }, []>("SELECT sum(length(CAST(payload AS BLOB))) AS bytes FROM sink_queue").get()!;
   expect(bytes).toBeLessThanOrEqual(MAX_QUEUE_BYTES);
-  expect((JSON.parse(queue.head("a")!.payload) as SinkMessage).data.summary).toBe(`n${dropped}`);
+  expect((JSON.parse(queue.head("a")!.payload) as AlertMessage).data.summary).toBe(`n${dropped}`);
 });
 
 test("an alert too large for a message leaves without its tree, then without its process, and stays an alert", () => {
@@ -60,7 +61,7 @@ test("an alert too large for a message leaves without its tree, then without its
   put(alert({ process, tree: Array.from({ length: 64 }, (_, depth) => ({ depth, pid: 1, exe: "/bin/sh", argv, matched: [] })) }));
   const { payload } = queue.head("a")!;
   expect(Buffer.byteLength(payload)).toBeLessThan(256 << 10);
-  const { data } = JSON.parse(payload) as SinkMessage;
+  const { data } = JSON.parse(payload) as AlertMessage;
   expect(Alert.parse(data)).toMatchObject({ tree: [], summary: "sh was started" });
   expect(data.process).toBeUndefined();
 });

@@ -8,7 +8,7 @@ const MARGIN = 64 << 10;
 type Alert = Commit["alerts"][number];
 
 /**
- * The commit as JSON. Where it would not fit, the processes of sightings go, then the pictures of alerts, then their processes: counts and ids,
+ * The commit as JSON. Where it would not fit, the processes of sightings go, then the stories of incidents, then the pictures of alerts, then their processes: counts and ids,
  * which decide, always stay.
  */
 export function encodeCommit(commit: Commit, maxBytes: number = topics.commit.maxBytes - MARGIN): string {
@@ -17,12 +17,23 @@ export function encodeCommit(commit: Commit, maxBytes: number = topics.commit.ma
     commit = { ...commit, sightings: commit.sightings.map(({ process: _, ...sighting }) => sighting) };
     text = JSON.stringify(commit);
   }
+  if (Buffer.byteLength(text) > maxBytes && commit.incidents) {
+    commit = { ...commit, incidents: commit.incidents.map(untold) };
+    text = JSON.stringify(commit);
+  }
   for (const shorten of [withoutTree, withoutProcess, withoutEvents]) {
     if (Buffer.byteLength(text) <= maxBytes) return text;
     text = JSON.stringify({ ...commit, alerts: commit.alerts.map(shorten) });
   }
   return text;
 }
+
+const untold = ({ open, marks }: NonNullable<Commit["incidents"]>[number]): NonNullable<Commit["incidents"]>[number] => ({
+  open: { ...open, processes: [], deeds: [] },
+  story: [],
+  tree: [],
+  marks,
+});
 
 const withoutTree = ({ group, detection }: Alert): Alert => ({ group, detection: { ...detection, tree: [] } });
 
