@@ -6,6 +6,7 @@ import type { SensorEvent } from "@picket/protocol/event";
 import type { Correlated } from "@picket/protocol/feed";
 import { type Correlation, isClosed } from "@picket/rules/correlation/correlation";
 import type { RuleFacts } from "../finding.ts";
+import { WINDOW_MS } from "../freshness.ts";
 import { judge, judgeTally } from "./judge.ts";
 import { type Active, type Group, Memory, type Part } from "./memory.ts";
 import { type Entry, isSequence, put, type Tally, tell } from "./part.ts";
@@ -160,10 +161,10 @@ export class SigmaCorrelations {
     if (!entry) return;
     const part = this.#memory.open(active, keyOf(values), said.event.device, at.receivedMs);
     if (at.remember && part.window.entries.some(({ id, what }) => id === entry.id && what === entry.what)) return;
-    if (!put(part.window, of, entry, at.receivedMs)) return;
+    const placed = put(part.window, of, entry, at.receivedMs);
     this.#memory.touch(part, at.receivedMs);
-    if (at.remember) return;
-    const found = judge(of, entriesOf(part.group), entry);
+    if (at.remember || !placed) return;
+    const found = judge(of, entriesOf(part.group), placed);
     if (!found) return;
     if (this.#uses.has(of.id)) {
       const group = new Map(of.groupBy.map(({ name }, at) => [name, values[at]!]));
@@ -264,9 +265,11 @@ function entriesOf({ parts }: Group): readonly Entry[] {
   return all.flatMap(({ window }) => window.entries).sort((a, b) => a.timeMs - b.timeMs);
 }
 
+/** An alert grows for some minutes from its time: one that began an hour ago would not. */
 function before(entries: readonly Entry[], decides: Entry): Fired["before"] {
   const eventIds = entries.flatMap(({ id }) => (id === "" || id === decides.id ? [] : [id]));
-  return { eventIds: eventIds.slice(-MAX_BEFORE), firstMs: entries[0]!.timeMs };
+  const startMs = entries[0]!.timeMs;
+  return { eventIds: eventIds.slice(-MAX_BEFORE), firstMs: decides.timeMs - startMs <= WINDOW_MS / 2 ? startMs : decides.timeMs };
 }
 
 const talliesOf = ({ parts }: Group): Tally[] => [...parts.values()].flatMap(({ window: { tally } }) => (tally ? [tally] : []));

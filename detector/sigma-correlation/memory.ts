@@ -1,14 +1,12 @@
 // All that correlations remember, bounded: what was touched the longest ago goes first. The broker keeps it, as of each commit.
 import type { Correlated } from "@picket/protocol/feed";
 import type { Correlation } from "@picket/rules/correlation/correlation";
-import { decodeWindow, encodeWindow, newWindow, sizeOf, type Window } from "./part.ts";
+import { AWAY_MS, decodeWindow, encodeWindow, newWindow, sizeOf, type Window } from "./part.ts";
 
 /** Entries kept of one device and correlation, of one device, and in all. */
 export const MAX_OF_RULE = 4000;
 export const MAX_OF_DEVICE = 10_000;
 export const MAX_IN_ALL = 100_000;
-/** How long beyond its timespan a group is remembered of which nothing comes: a device may have been away. Milliseconds of the broker. */
-const AWAY_MS = 3_600_000;
 /** Ids written with a window: what an alert shows. */
 const KEPT_IDS = 100;
 

@@ -32,6 +32,8 @@ export type Tally = {
 /** Entries rise by `timeMs`; of the same time they are in the order of their device. */
 export type Window = { entries: Entry[]; tally: Tally | undefined; firedMs: number | undefined };
 
+/** How long beyond its timespan something is remembered: a device may have been away. Milliseconds of the broker. */
+export const AWAY_MS = 3_600_000;
 /** Different values counted in one window that is judged when it is over. */
 export const MAX_VALUES = 500;
 const MAX_IDS = 20;
@@ -60,15 +62,15 @@ export const newWindow = (): Window => ({ entries: [], tally: undefined, firedMs
 /** What it costs to keep, in entries. */
 export const sizeOf = ({ entries, tally }: Window): number => entries.length + (tally ? 1 + tally.values.size : 0);
 
-/** Puts an event in its place. False when it was there already. `nowMs`: the broker's time. */
-export function put(window: Window, of: Correlation, entry: Entry, nowMs: number): boolean {
+/** Puts an event in its place. Returns it as it stands there now, undefined when it has none. `nowMs`: the broker's time. */
+export function put(window: Window, of: Correlation, entry: Entry, nowMs: number): Entry | undefined {
   const { entries } = window;
   let at = entries.length;
   while (at > 0 && entries[at - 1]!.timeMs > entry.timeMs) at--;
   if (of.type === "value_count") {
     const same = entries.findIndex(({ what }) => what === entry.what);
     // Of the same value the last time counts.
-    if (same >= at) return false;
+    if (same >= at) return undefined;
     if (same >= 0) {
       entries.splice(same, 1);
       at--;
@@ -77,7 +79,8 @@ export function put(window: Window, of: Correlation, entry: Entry, nowMs: number
   entries.splice(at, 0, entry);
   if (isSequence(of)) shortenRun(entries, at);
   trim(window, of, nowMs);
-  return true;
+  if (isStepped(of)) return window.entries.findLast(({ timeMs }) => timeMs <= entry.timeMs);
+  return window.entries.includes(entry) ? entry : undefined;
 }
 
 /** Among so many of one rule with nothing between, the first is worth nothing: what follows is nearer to the last, what went before has been told. */
@@ -93,7 +96,8 @@ function shortenRun(entries: Entry[], at: number): void {
 function trim(window: Window, of: Correlation, nowMs: number): void {
   const { entries } = window;
   const newestMs = entries.at(-1)!.timeMs;
-  const isOver = ({ timeMs, receivedMs }: Entry) => newestMs - timeMs > of.timespanMs && Math.abs(nowMs - receivedMs) > of.timespanMs;
+  const isOver = ({ timeMs, receivedMs }: Entry) =>
+    newestMs - timeMs > of.timespanMs && Math.abs(nowMs - receivedMs) > of.timespanMs + AWAY_MS;
   let over = 0;
   while (over < entries.length && isOver(entries[over]!)) over++;
   if (over > 0) entries.splice(0, over);
