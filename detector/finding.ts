@@ -14,6 +14,8 @@ export type RuleFacts = {
   readonly score: number;
   /** False: a match only adds to the score of the process. */
   readonly alerts: boolean;
+  /** It is only there for Sigma's correlations: alone it neither alerts nor counts for a process. */
+  readonly part?: boolean;
 };
 
 /** When and as what an event reached the detector. */
@@ -72,7 +74,11 @@ export type Findings = ReadonlyMap<number, readonly Finding[]>;
 export type Report = { readonly event: SensorEvent; readonly arrival: Arrival; readonly findings?: readonly Finding[] | undefined };
 
 /** An event whose rules were judged, and that was not correlated yet: all that blames its process. */
-export type Judged = Report & { readonly rules: readonly RuleFacts[] };
+export type Judged = Report & {
+  readonly rules: readonly RuleFacts[];
+  /** All Sigma rules that matched, for correlations. */
+  readonly matched: readonly RuleFacts[];
+};
 
 /**
  * An engine that may take its time, such as a model. It is given every batch of a session once, one after another, silent ones too. What it says depends on nothing

@@ -1,5 +1,6 @@
 // What the detector's cursors mean: the main one, and those of lanes.
 import { type Commit, REREAD_MS } from "@picket/protocol/feed";
+import { saveCorrelated } from "../store/correlated.ts";
 import type { Store } from "../store/database.ts";
 import { advanceCursor, detectorState, saveSeen } from "../store/detector.ts";
 import { addSeam, advanceLane, type Lane, listLanes, removeLane, saveLaneSeen, setAside } from "../store/lanes.ts";
@@ -31,8 +32,9 @@ export function moveTo(store: Store, lane: Lane | undefined, of: { next: number;
 }
 
 /** What a commit says besides its alerts. `cursor`: where it stood before, and so where the lane of a device put aside begins. */
-export function saveRest(store: Store, lane: Lane | undefined, cursor: number, { seen, next, aside }: Commit): void {
+export function saveRest(store: Store, lane: Lane | undefined, cursor: number, { seen, correlated, next, aside }: Commit): void {
   if (lane?.end) saveLaneSeen(store, lane.id, seen);
   else saveSeen(store, seen, next);
+  saveCorrelated(store, lane?.end ? lane.id : 0, correlated ?? []);
   if (!lane) for (const device of aside ?? []) setAside(store, device, cursor);
 }
