@@ -56,6 +56,7 @@ type Story = {
   readonly steps: readonly Step[];
   /** What the device remembers of before, where the chain rests on it. */
   readonly mark?: Completed["mark"];
+  readonly group?: Completed["group"];
   readonly score: Score;
 };
 
@@ -285,8 +286,8 @@ export class Pipeline {
     const at = { timeMs: event.timeMs, receivedMs: arrival.receivedMs };
     const score = scoreOf(chain.subject, at, this.#known(), chain.mark && chain.rule);
     const line = lineage(chain.subject, arrival.receivedMs);
-    const { rule, subject, steps, mark } = chain;
-    this.#raiseTree({ rule, focus: subject, line, steps, mark, score }, event, arrival, () => {
+    const { rule, subject, steps, mark, group } = chain;
+    this.#raiseTree({ rule, focus: subject, line, steps, mark, group, score }, event, arrival, () => {
       const links = steps.map((step) => `${step.program} (pid ${step.node.pid}) ${verbs[step.kind]} ${clean(step.object, 120)}`);
       if (mark) links.unshift(mark.who);
       return `${rule.title}: ${links.join(", then ")}. Process score ${score.points}. ${rule.todo}`;
@@ -310,7 +311,7 @@ export class Pipeline {
 
   /** One alert for a tree of processes: an open one of an ancestor grows before another is made. */
   #raiseTree(of: Story, event: SensorEvent, arrival: Arrival, summary: () => string): void {
-    const { rule, focus, line, steps, mark, score } = of;
+    const { rule, focus, line, steps, mark, group, score } = of;
     const { receivedMs } = arrival;
     const root = this.#openRoot(rule, line, event.device, { timeMs: event.timeMs, receivedMs }) ?? focus;
     this.#alerts.raise({
@@ -318,7 +319,7 @@ export class Pipeline {
       severity: bandOf(score.points) ?? "medium",
       score: alertScore(score.points),
       device: event.device,
-      group: shortKey(root.key, MAX_GROUP_KEY),
+      group: shortKey(group ?? root.key, MAX_GROUP_KEY),
       eventId: arrival.id,
       before:
         steps.length > 0

@@ -124,7 +124,13 @@ const table: readonly Chain[] = [
   { rule: rules.dropper, ways: [{ links: [{ kinds: starts, is: isNobodysWork }], after: fetched }] },
   {
     rule: rules.miner,
-    ways: [{ links: [{ kinds: ["busy"] }], after: ({ node }, { marked }) => marked("mining", `${node.pid}:${node.exe}`) }],
+    ways: [
+      {
+        links: [{ kinds: ["busy"] }],
+        after: ({ node }, { marked }) => marked("mining", `${node.pid}:${node.exe}`),
+        group: ({ node }) => `${node.pid}:${node.exe}`,
+      },
+    ],
   },
   {
     rule: rules.webshell,
@@ -156,6 +162,8 @@ const table: readonly Chain[] = [
           const mark = marked("persisted", "");
           return mark && secondsOf(sinceMs) > mark.atS ? mark : undefined;
         },
+        // By program, not by process: it may be started again for each call.
+        group: ({ exe, argv, ip }) => `${scriptOf(exe, argv) ?? exe} ${ip}`,
       },
     ],
   },

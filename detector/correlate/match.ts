@@ -37,10 +37,13 @@ export type Way = {
   readonly after?: (step: Step, scene: Scene) => Mark | undefined;
   /** It counts only where one of these was rare. */
   readonly ifRare?: (steps: readonly Step[]) => readonly Sighting[];
+  /** What an operator would call the same thing, where that is not the tree of its processes. */
+  readonly group?: (step: Step) => string;
 };
 
 export type Found = {
   readonly steps: readonly Step[];
+  readonly group?: string | undefined;
   readonly ifRare?: readonly Sighting[] | undefined;
   readonly mark?: Mark | undefined;
 };
@@ -61,6 +64,8 @@ export type Completed = {
   readonly ifRare: readonly Sighting[] | undefined;
   /** What happened before, as far as the broker keeps it. Such a chain is told, and adds nothing to later scores: after a restart nobody would know of it. */
   readonly mark: Mark | undefined;
+  /** What is the same thing; undefined: what happens in the same tree of processes. */
+  readonly group: string | undefined;
 };
 
 /**
@@ -113,7 +118,14 @@ export function finder(table: readonly Chain[]) {
     for (const [chain, way] of of) {
       const found = way ? findWay(way, scene, latest) : chain.find?.(scene.subject, latest);
       if (!found || completed.some((done) => done.rule === chain.rule)) continue;
-      completed.push({ rule: chain.rule, subject: scene.subject, steps: found.steps, ifRare: found.ifRare, mark: found.mark });
+      completed.push({
+        rule: chain.rule,
+        subject: scene.subject,
+        steps: found.steps,
+        ifRare: found.ifRare,
+        mark: found.mark,
+        group: found.group,
+      });
     }
   };
 }
@@ -126,13 +138,15 @@ function findWay(way: Way, scene: Scene, latest: Step): Found | undefined {
     if (way.of && !way.of(subject, scene)) return undefined;
     if (first!.is && !first!.is(latest, scene, [])) return undefined;
     const mark = way.after?.(latest, scene);
-    return way.after && !mark ? undefined : { steps: [latest], mark, ifRare: way.ifRare?.([latest]) };
+    return way.after && !mark ? undefined : { steps: [latest], mark, ifRare: way.ifRare?.([latest]), group: way.group?.(latest) };
   }
   const { steps, deeds } = subject;
   if (steps.length + deeds.length < way.links.length || (way.of && !way.of(subject, scene))) return undefined;
-  const hasDeeds = way.links.some(({ kinds }) => kinds.some(isDeed));
-  if (hasDeeds && deeds.length === 0) return undefined;
-  const all = hasDeeds ? [...steps, ...deeds].sort((a, b) => (isBefore(a, b) ? -1 : 1)) : steps;
+  if (deeds.length === 0 && way.links.some(({ kinds }) => kinds.every(isDeed))) return undefined;
+  const all =
+    deeds.length > 0 && way.links.some(({ kinds }) => kinds.some(isDeed))
+      ? [...steps, ...deeds].sort((a, b) => (isBefore(a, b) ? -1 : 1))
+      : steps;
   return walk(way, scene, latest, all, []);
 }
 
