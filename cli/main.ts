@@ -20,6 +20,7 @@ const commands: Record<string, () => Promise<Add>> = {
   release: async () => (await import("./commands/release.ts")).addRelease,
   settings: async () => (await import("./commands/settings.ts")).addSettings,
   events: async () => (await import("./commands/events.ts")).addEvents,
+  ioc: async () => (await import("./commands/ioc.ts")).addIoc,
   token: async () => (await import("./commands/token.ts")).addToken,
   mesh: async () => (await import("./commands/mesh.ts")).addMesh,
   sink: async () => (await import("./commands/sink.ts")).addSink,
