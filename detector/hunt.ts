@@ -7,6 +7,7 @@ import { compileRules, type Rule } from "@picket/rules/engine";
 import { chains } from "./correlate/chains.ts";
 import { Order, perform, type Step } from "./order.ts";
 import { createPipeline } from "./pipeline.ts";
+import { ruleSet, type SigmaSet } from "./rule-set.ts";
 
 export type Hit =
   | { readonly rule: Pick<Rule, "id" | "title" | "level">; readonly event: SensorEvent & { id: string } }
@@ -60,13 +61,41 @@ export function huntEvents(rules: readonly Rule[]): Hunt {
 /** Hunts for a sequence, with everything it rests on: the whole pipeline with the rules Picket ships. An alert comes when it cannot grow any more. */
 export function huntSequence(id: string): Hunt {
   const rules = builtinRules();
-  const pipeline = createPipeline({ site: "hunt", rules, matcher: compileRules(rules) });
+  return huntAlerts({ rules, correlations: [] }, [sequences.find((one) => one.id === id)!]);
+}
+
+/** Hunts for what rules match and for what correlations over them say, over windows as long as they are. Rules that are only there for correlations are not told. */
+export function huntTogether(of: SigmaSet): Hunt {
+  const events = huntEvents(of.rules.filter(({ part }) => !part));
+  if (of.correlations.length === 0) return events;
+  const wanted = of.correlations.filter(({ part }) => !part);
+  const alerts = huntAlerts(ruleSet(false, of), wanted);
+  return {
+    take: (batch, receivedMs) => [...events.take(batch, receivedMs), ...alerts.take(batch, receivedMs)],
+    rest: () => alerts.rest(),
+    get events() {
+      return alerts.events;
+    },
+    get refused() {
+      return alerts.refused;
+    },
+  };
+}
+
+/** The alerts of `wanted` that a site with these rules would have made. */
+function huntAlerts({ rules, correlations }: SigmaSet, wanted: readonly Pick<Rule, "id" | "title" | "level">[]): Hunt {
+  // Asked for, they are told whatever their level.
+  const loud = correlations.map((one) => (wanted.some(({ id }) => id === one.id) ? { ...one, alerts: true } : one));
+  const pipeline = createPipeline({ site: "hunt", rules, correlations: loud, matcher: compileRules(rules) });
   const order = new Order();
   const reading: Reading = { events: 0, refused: 0 };
-  const rule = brief(sequences.find((one) => one.id === id)!);
+  const named = new Map(wanted.map((rule) => [rule.id, brief(rule)]));
   let lastMs = 0;
   const hitsOf = (alerts: readonly Omit<Alert, "status" | "notes">[]): Hit[] =>
-    alerts.filter((alert) => alert.rule.id === id).map((alert) => ({ rule, alert: { ...alert, status: "open", notes: [] } }));
+    alerts.flatMap((alert): Hit[] => {
+      const rule = named.get(alert.rule.id);
+      return rule ? [{ rule, alert: { ...alert, status: "open", notes: [] } }] : [];
+    });
   const performAll = (steps: readonly Step[]) => {
     for (const step of steps) perform(pipeline, step);
   };
@@ -78,11 +107,12 @@ export function huntSequence(id: string): Hunt {
       const { header, events } = decoded;
       const reports = events.map((event) => ({ event, arrival: { id: eventId(event), boot: header.boot, receivedMs, silent: false } }));
       performAll(order.take({ header, receivedMs, silent: false, reports }));
-      const { alerts, seen, closed } = pipeline.pending;
-      return closed > 0 || alerts + seen > MAX_PENDING ? hitsOf(pipeline.take().closed) : [];
+      const { alerts, seen, correlated, closed } = pipeline.pending;
+      return closed > 0 || alerts + seen + correlated > MAX_PENDING ? hitsOf(pipeline.take().closed) : [];
     },
     rest: () => {
       performAll(order.rest(lastMs));
+      pipeline.end();
       return hitsOf([...pipeline.take().closed, ...pipeline.growing()]);
     },
     get events() {

@@ -42,11 +42,13 @@ export async function* replay(events: AsyncIterable<Recorded> | Iterable<Recorde
     const findings = await judgeAll(engines, of, options.onProblem ?? (() => {}));
     for (const [at, event] of of.events.entries()) {
       pipeline.handle(event, of.arrivals[at]!, findings?.get(at));
-      const { alerts, seen, closed } = pipeline.pending;
-      if (closed > 0 || alerts + seen > MAX_PENDING) for (const detection of pipeline.take().closed) yield asAlert(detection);
+      const { alerts, seen, correlated, closed } = pipeline.pending;
+      if (closed > 0 || alerts + seen + correlated > MAX_PENDING) for (const detection of pipeline.take().closed) yield asAlert(detection);
       options.onEvent?.();
     }
   }
+  // A recording is over: so is what waits for its time to be.
+  pipeline.end();
   const rest = pipeline.growing().sort((a, b) => a.timeMs - b.timeMs || (a.id < b.id ? -1 : 1));
   for (const detection of rest) yield asAlert(detection);
 }

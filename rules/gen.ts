@@ -1,6 +1,8 @@
 // `bun rules/gen.ts`: parses rules/builtin/**.yml into rules/builtin.gen.ts, so that a device needs neither the files nor the parser,
-// and writes the tables of docs/rules.md.
+// correlations among them into rules/correlation/builtin.gen.ts, and writes the tables of docs/rules.md.
+
 import { eventTypes } from "@picket/protocol/event";
+import { generateCorrelations, isOfCorrelation, parseBuiltinCorrelations } from "./correlation/gen.ts";
 import { parseRules } from "./engine.ts";
 import type { Rule, RuleFile } from "./rule.ts";
 import { fieldsOf, isSearched, processFieldNames } from "./sigma/fields.ts";
@@ -8,10 +10,11 @@ import { picketCategories, sigmaCategories } from "./sigma/logsource.ts";
 
 const root = new URL("./builtin/", import.meta.url).pathname;
 
-/** The shipped rule files, sorted by path. */
-export async function readBuiltin(): Promise<RuleFile[]> {
+/** The shipped files of rules, or of correlations with the rules that are only there for them; sorted by path. */
+export async function readBuiltin(of: "rules" | "correlations" = "rules"): Promise<RuleFile[]> {
   const names = await Array.fromAsync(new Bun.Glob("**/*.yml").scan({ cwd: root }));
-  return Promise.all(names.sort().map(async (name) => ({ file: `builtin/${name}`, text: await Bun.file(root + name).text() })));
+  const wanted = names.filter((name) => isOfCorrelation(name) === (of === "correlations"));
+  return Promise.all(wanted.sort().map(async (name) => ({ file: `builtin/${name}`, text: await Bun.file(root + name).text() })));
 }
 
 /** Throws when a shipped rule has an error or a warning. */
@@ -73,5 +76,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 if (import.meta.main) {
   const rules = parseBuiltin(await readBuiltin());
   await Bun.write(new URL("./builtin.gen.ts", import.meta.url), generate(rules));
+  const correlations = parseBuiltinCorrelations(await readBuiltin("correlations"), rules);
+  await Bun.write(new URL("./correlation/builtin.gen.ts", import.meta.url), generateCorrelations(correlations));
   await Bun.write(docs, withTables(await Bun.file(docs).text(), rules));
 }

@@ -1,6 +1,9 @@
 // Rule files from disk: what `rules check`, `--rules PATH` and a site's rule folder read.
 import { readdir, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
+import { builtinRules } from "./builtin.ts";
+import { builtinCorrelations } from "./correlation/builtin.ts";
+import type { Known } from "./correlation/link.ts";
 import { type ParsedRules, parseRules } from "./engine.ts";
 import type { RuleFile, RuleProblem } from "./rule.ts";
 import { MAX_FILE } from "./sigma/yaml.ts";
@@ -31,8 +34,14 @@ export async function loadRules(paths: readonly string[]): Promise<LoadedRules> 
     if (typeof text === "string") files.push({ file, text });
     else found.errors.push(text);
   }
-  const parsed = parseRules(files);
+  const parsed = parseRules(files, shipped());
   return { ...parsed, files: files.length, yara: [...new Set(found.yara)], errors: [...found.errors, ...parsed.errors] };
+}
+
+/** What correlations may refer to besides what the files hold: rules and correlations that Picket ships. */
+export function shipped(): Known {
+  const { rules, correlations } = builtinCorrelations();
+  return { rules: [...builtinRules(), ...rules], correlations };
 }
 
 /** Reads every .yar and .yara file among `paths`, as `loadRules` does. A file that is named is YARA whatever its name. */

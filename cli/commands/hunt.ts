@@ -1,9 +1,11 @@
 // `picket hunt`: a rule over what the site has stored.
 import { existsSync } from "node:fs";
-import { type Hit, type Hunt, huntEvents, huntSequence, sequences } from "@picket/detector/hunt";
+import { type Hit, type Hunt, huntSequence, huntTogether, sequences } from "@picket/detector/hunt";
+import type { SigmaSet } from "@picket/detector/rule-set";
 import { builtinRules } from "@picket/rules/builtin";
-import { parseRules, type Rule, type RuleProblem } from "@picket/rules/engine";
-import { loadRules } from "@picket/rules/load";
+import { builtinCorrelations } from "@picket/rules/correlation/builtin";
+import { parseRules, type RuleProblem } from "@picket/rules/engine";
+import { loadRules, shipped } from "@picket/rules/load";
 import { eventWords } from "@picket/tui/event-words";
 import { dateWords } from "@picket/tui/words";
 import type { Command } from "commander";
@@ -87,10 +89,17 @@ function leftOf(hunting: Hunt, total: number, beganMs: number): string {
 
 /** What to hunt for. Throws `Failure` when it is no rule, or one that cannot find an event. */
 async function huntFor(asked: string): Promise<Hunt> {
-  if (asked === "-") return huntEvents(usable(parseRules([{ file: "standard input", text: await Bun.stdin.text() }]), asked));
+  if (asked === "-") return huntTogether(usable(parseRules([{ file: "standard input", text: await Bun.stdin.text() }], shipped()), asked));
   if (sequences.some(({ id }) => id === asked)) return huntSequence(asked);
-  const shipped = builtinRules().filter(({ id }) => id === asked);
-  if (shipped.length > 0) return huntEvents(shipped);
+  const isAsked = ({ id }: { id: string }) => id === asked;
+  // Asked for by its name, one that is only there for others is told too.
+  const own = {
+    rules: builtinRules().filter(isAsked),
+    correlations: builtinCorrelations()
+      .correlations.filter(isAsked)
+      .map((one) => ({ ...one, part: false })),
+  };
+  if (own.rules.length + own.correlations.length > 0) return huntTogether(own);
   if (!existsSync(asked))
     throw new Failure(
       `there is no rule ${JSON.stringify(asked)}: neither a file nor the id of a rule Picket ships`,
@@ -99,21 +108,18 @@ async function huntFor(asked: string): Promise<Hunt> {
   const loaded = await loadRules([asked]);
   if (loaded.yara.length > 0 && loaded.rules.length === 0)
     throw new Failure(`${asked} holds YARA rules, which look into files and not at events`, "`picket rules scan` tries them on files");
-  return huntEvents(usable(loaded, asked));
+  return huntTogether(usable(loaded, asked));
 }
 
-function usable(
-  of: { rules: readonly Rule[]; errors: readonly RuleProblem[]; warnings: readonly RuleProblem[] },
-  asked: string,
-): readonly Rule[] {
+function usable(of: SigmaSet & { errors: readonly RuleProblem[]; warnings: readonly RuleProblem[] }, asked: string): SigmaSet {
   const problems = [...of.errors, ...of.warnings].map(({ file, line, message }) => `${file}:${line}: ${message}`);
-  if (of.rules.length === 0)
+  if (of.rules.length + of.correlations.length === 0)
     throw new Failure(
       [`${asked === "-" ? "standard input" : asked} holds no rule that can find an event`, ...problems.slice(0, 10)].join("\n"),
       "`picket rules check` says what it would take",
     );
   for (const problem of problems) printError(problem);
-  return of.rules;
+  return of;
 }
 
 const printError = (problem: string) => console.error(`left out: ${problem.replaceAll(/\p{Control}/gu, " ")}`);

@@ -3,9 +3,8 @@
 import { DetectorConfig } from "@picket/detector/config";
 import { modelEngines } from "@picket/detector/models";
 import { replay } from "@picket/detector/replay";
-import { together } from "@picket/detector/rule-set";
+import { ruleSet } from "@picket/detector/rule-set";
 import type { Alert } from "@picket/protocol/alert";
-import { builtinRules } from "@picket/rules/builtin";
 import { compileRules } from "@picket/rules/engine";
 import { loadRules } from "@picket/rules/load";
 import type { Command } from "commander";
@@ -44,7 +43,7 @@ async function run(files: readonly string[], options: Options): Promise<void> {
     else if (problems === NAMED + 1) console.error("further problems are only counted");
   };
   for (const problem of loaded.errors) complain(problem);
-  const rules = together(options.builtin ? builtinRules() : [], loaded.rules);
+  const { rules, correlations } = ruleSet(options.builtin, loaded);
 
   const warn = (text: string) => console.error(printable(`warning: ${text}`));
   const createEngines = options.builtin
@@ -62,7 +61,14 @@ async function run(files: readonly string[], options: Options): Promise<void> {
   const out = Bun.stdout.writer();
   const onProblem = (engine: string, error: unknown) => warn(`the engine ${engine} failed; its events are judged without it: ${error}`);
   const engines = createEngines();
-  for await (const alert of replay(readRecorded(files, complain), { rules, matcher: compileRules(rules), engines, onProblem, onEvent })) {
+  for await (const alert of replay(readRecorded(files, complain), {
+    rules,
+    correlations,
+    matcher: compileRules(rules),
+    engines,
+    onProblem,
+    onEvent,
+  })) {
     alerts++;
     out.write(options.json ? `${JSON.stringify(alert)}\n` : `${describe(alert)}\n`);
   }
