@@ -58,7 +58,7 @@ async function check(paths: readonly string[], json: boolean): Promise<void> {
 const report = (sigma: LoadedRules, yara?: CheckedYara) => ({
   files: sigma.files + (yara?.files ?? 0),
   rules: sigma.documents + (yara?.rules ?? 0),
-  loaded: sigma.rules.length + (yara?.loaded ?? 0),
+  loaded: sigma.rules.length + sigma.correlations.length + (yara?.loaded ?? 0),
   byFormat: { sigma: sigma.documents, yara: yara?.rules ?? 0 },
   errors: [...sigma.errors, ...(yara?.errors ?? [])],
   warnings: [...sigma.warnings, ...(yara?.warnings ?? [])],
