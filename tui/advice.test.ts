@@ -9,7 +9,7 @@ const alert = madeAlert("a");
 test("the reader is told keys in the console and commands on the command line", () => {
   expect(advice(alert, madeDevice("gw-014"), "console").now).toEqual([
     "Not expected? Isolate the device now with i; its line to the site stays.",
-    "Known and harmless? Note why with n and close it with c.",
+    "Known and harmless? Close it with c; e keeps the like from alerting.",
   ]);
   const [first, second] = advice(alert, undefined, "command line").now;
   expect(first).toMatch(/picket isolate gw-014$/);
@@ -26,6 +26,17 @@ test("alerts of the broker lead to the device, not to isolation", () => {
   expect(advice(silent, madeDevice("gw-014", { presence: "offline" }), "command line").now.join(" ")).toMatch(
     /picket device gw-014.*systemctl status picket-agent/,
   );
+});
+
+test("an exception leads to who made it, and to its end", () => {
+  const made = madeAlert("s", {
+    device: "lab",
+    rule: { id: "picket-broker-exception", title: "An operator made an exception", engine: "broker" },
+  });
+  expect(advice(made, undefined, "console").now).toEqual([
+    expect.stringMatching(/^Not yours/),
+    expect.stringMatching(/^picket exceptions list/),
+  ]);
 });
 
 test("a blackout leads to what its devices share, and to no page, since there is none; a killed agent to whoever has root", () => {

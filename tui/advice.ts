@@ -25,12 +25,12 @@ type Means = { readonly isolate: string; readonly release: string; readonly dism
 const keys: Means = {
   isolate: "Not expected? Isolate the device now with i; its line to the site stays.",
   release: "The device is isolated. Investigate, then release it with r.",
-  dismiss: "Known and harmless? Note why with n and close it with c.",
+  dismiss: "Known and harmless? Close it with c; e keeps the like from alerting.",
 };
 const commands = ({ id, device }: Alert): Means => ({
   isolate: `Not expected? Isolate the device now: picket isolate ${device}`,
   release: `The device is isolated. Investigate, then: picket release ${device}`,
-  dismiss: `Known and harmless? picket alert ${id.slice(0, 8)} note WHY, then picket alert ${id.slice(0, 8)} close`,
+  dismiss: `Known and harmless? picket alert ${id.slice(0, 8)} close --false-positive --note WHY; so that the like does not alert: except instead of close`,
 });
 
 /** `device` is as last known. `on` says whether the reader has the console's keys or a command line. */
@@ -68,13 +68,17 @@ const byRule: Record<string, readonly string[]> = {
     "Its host was up: if nobody of you did it, somebody else has root there.",
     "On the device: journalctl -u picket-agent says whether it was killed.",
   ],
+  "picket-broker-exception": [
+    "Not yours, and nobody's you know? A stolen credential hides what it does.",
+    "picket exceptions list shows them all; picket exceptions remove ends one.",
+  ],
   "picket-broker-loss": ["What was lost cannot be searched or alerted on: its page says how much."],
 };
 
 function aboutWatching(alert: Alert, device: Device | undefined, on: "console" | "command line"): string[] {
   const first = byRule[alert.rule.id] ?? [];
-  // It is about many, and has no page.
-  if (alert.rule.id === "picket-broker-blackout") return [...first];
+  // It is about many, or about none, and has no page.
+  if (alert.rule.id === "picket-broker-blackout" || alert.rule.id === "picket-broker-exception") return [...first];
   const page = on === "console" ? "its page (↵)" : `picket device ${alert.device}`;
   const dark = device && isDark(device);
   return [
