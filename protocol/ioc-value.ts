@@ -232,7 +232,8 @@ function asciiName(name: string): string | undefined {
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { "http:": "80", "https:": "443", "ftp:": "21" };
 
 function urlOf(value: string): Indicator | Unusable {
-  const parsed = parseUrl(value);
+  // Without a scheme it is what this function has made: its port is not the scheme's.
+  const parsed = parseUrl(value.includes("://") ? value : `any://${value}`);
   if (!parsed) return no("it is no URL");
   const host = canonical(
     /^[[\d]/.test(parsed.host) && parseAddress(parsed.host.replaceAll(/[[\]]/g, "")) ? "address" : "domain",
