@@ -130,7 +130,8 @@ const backup = madeAlert("backup", {
 
 test("an exception is saved only after what it would have hidden was shown", () => {
   const { press, dispatch, asked, get } = consoleOf({ ...start, alerts: [backup] } as Step);
-  press("<enter>e");
+  dispatch({ kind: "open", view: { kind: "alert", id: backup.id } });
+  press("e");
   expect(get().prompt).toMatchObject({ kind: "exception", step: "shape", days: 30 });
   // Neither parent nor device: then the program, everywhere, for a week.
   press("2d--<enter>y<enter>");
@@ -146,7 +147,8 @@ test("an exception is saved only after what it would have hidden was shown", () 
 
 test("without any condition there is no way on, and a cancelled look shows nothing", () => {
   const { press, dispatch, asked, get } = consoleOf({ ...start, alerts: [backup] } as Step);
-  press("<enter>e12d<enter>");
+  dispatch({ kind: "open", view: { kind: "alert", id: backup.id } });
+  press("e12d<enter>");
   expect(get().prompt).toMatchObject({ step: "shape" });
   press("1<enter>backup<enter><escape>");
   expect(asked.at(-1)).toBe("stop looking");
@@ -166,8 +168,9 @@ test.each([
     /cannot be excepted/,
   ],
 ])("%s cannot be excepted", (_, alert, words) => {
-  const { press, get } = consoleOf({ ...start, alerts: [alert] } as Step);
-  press("<enter>e");
+  const { press, dispatch, get } = consoleOf({ ...start, alerts: [alert] } as Step);
+  dispatch({ kind: "open", view: { kind: "alert", id: alert.id } });
+  press("e");
   expect(get().prompt).toBeUndefined();
   expect(get().message?.text).toMatch(words);
 });
