@@ -19,6 +19,7 @@ import pkg from "./package.json" with { type: "json" };
 import type { Log } from "./peer.ts";
 import { issueDevice, keyOfCsr, readAuthority, spkiHash } from "./pki/certificates.ts";
 import { identifyAny, identifyPem } from "./pki/peer.ts";
+import { SiteRules } from "./rules.ts";
 import { Samples } from "./samples/samples.ts";
 import { Spool } from "./samples/spool.ts";
 import { startSinks } from "./sinks/sinks.ts";
@@ -127,8 +128,9 @@ async function assemble(given: Given) {
   await samples.recover();
   const files = { read: spool.read.bind(spool), changed: () => samples.ask() };
   const judged = (verdicts: readonly SampleVerdict[], atMs: number) => shareVerdicts(store, site.site, verdicts, atMs);
+  const rules = new SiteRules(store, () => packs.list());
   const iocs = startIocs(given, report);
-  const feed = new Feed({ iocs: iocs.detector, store, changes, files, judged, nowMs, newSession: () => crypto.randomUUID(), report });
+  const feed = new Feed({ iocs: iocs.detector, rules, store, changes, files, judged, nowMs, newSession: () => crypto.randomUUID(), report });
   const exceptions = exceptionsOf({ site: site.site, store, changes, nowMs, changed: () => feed.wake() });
   const vitals = new Vitals();
   store.onCommit = (seconds) => vitals.committed(seconds);
@@ -181,6 +183,7 @@ async function assemble(given: Given) {
     outbox,
     exceptions,
     iocs: iocs.port,
+    rules: { list: () => rules.list(nowMs()), findings: () => rules.findings(nowMs()), packsChanged: () => feed.packsChanged() },
     sinks,
     mesh: meshPort,
     ledger,

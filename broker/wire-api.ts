@@ -41,6 +41,7 @@ type ApiParts = {
   readonly outbox: Outbox;
   readonly exceptions: ExceptionsPort;
   readonly iocs: IocsPort;
+  readonly rules: ApiDeps["rules"] & { packsChanged(): void };
   readonly sinks: Sinks;
   readonly mesh: MeshPort;
   readonly ledger: Ledger;
@@ -61,6 +62,7 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
     outbox,
     exceptions,
     iocs,
+    rules,
     sinks,
     mesh,
     ledger,
@@ -143,11 +145,13 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
       put: async (jws, operator) => {
         const pack = await packs.put(jws, operator, nowMs());
         outbox.packChanged(pack);
+        if (pack.kind === "rules") rules.packsChanged();
         return pack;
       },
     },
     exceptions,
     iocs,
+    rules,
     sinks: { status: () => sinks.status(), test: (name) => sinks.test(name) },
     mesh,
     changes,

@@ -3,9 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { siteId } from "@picket/protocol/names";
-import { builtinRules } from "@picket/rules/builtin";
 import { compileRules, type Rule } from "@picket/rules/engine";
-import { loadRules } from "@picket/rules/load";
 import * as z from "zod";
 import { type DetectorConfig, refuseUnverifiedTls } from "./config.ts";
 import { iocEngine } from "./engines/ioc/engine.ts";
@@ -18,8 +16,9 @@ import { Iocs } from "./iocs.ts";
 import type { Log } from "./log.ts";
 import { modelEngines } from "./models.ts";
 import { createPipeline } from "./pipeline.ts";
-import { together } from "./rule-set.ts";
+import { openRulebook, type Rulebook, type RuleSet } from "./rulebook.ts";
 import { openStatusPage } from "./status-page.ts";
+import { carriedRules, toldRules } from "./told-rules.ts";
 
 export type DetectorOptions = {
   readonly site: string;
@@ -30,6 +29,8 @@ export type DetectorOptions = {
   readonly cert: string;
   readonly key: string;
   readonly rules: readonly Rule[];
+  /** Where they come from, which is looked at for changes; without it they stay as they are. */
+  readonly book?: Rulebook | undefined;
   /** The engines besides Sigma, made anew for each session. */
   readonly createEngines?: () => readonly Engine[];
   /** Makes what judges files that devices reported; without it none are collected. It takes seconds, and nothing waits for it. */
@@ -54,17 +55,21 @@ export type Detector = AsyncDisposable & {
  */
 export async function startDetector(options: DetectorOptions): Promise<Detector> {
   refuseUnverifiedTls();
-  const { rules, warmUpExecs, site } = options;
-  const matcher = compileRules(rules);
+  const { warmUpExecs, site } = options;
+  let set: RuleSet = options.book?.current ?? { ...noFiles, rules: options.rules };
+  let matcher = compileRules(set.rules);
+  const carried = carriedRules();
   const stop = new AbortController();
-  const scanner = openScanner(options);
+  let scanner = openScanner(options);
   const iocs = new Iocs({ site, log: options.log });
   const feed = followFeed({
     ...options,
-    scanner,
+    scanner: () => scanner,
+    told: () => toldRules(set),
+    carried: carried.learn,
     name: nameOf(options.cert),
     iocs,
-    createPipeline: () => createPipeline({ site, rules, matcher, warmUpExecs }),
+    createPipeline: () => createPipeline({ site, rules: set.rules, correlations: set.correlations, matcher, warmUpExecs, named: carried.named }),
     createJudge: () => {
       const engines = [...(options.createEngines?.() ?? []), iocEngine(iocs.index)];
       const problem = (engine: string, error: unknown) =>
@@ -74,12 +79,24 @@ export async function startDetector(options: DetectorOptions): Promise<Detector>
     random: options.random ?? Math.random,
     signal: stop.signal,
   });
-  const page = await openStatusPage(options.statusPort ?? 0, { feed: feed.status, rules: rules.length, log: options.log });
-  options.log("info", "detector started", { site, rules: rules.length });
+  // A new session, and so the same as a restart: what is not stored is judged again, and windows are filled by what the new rules say of the log.
+  const watching = options.book?.watch((next, before) => {
+    set = next;
+    matcher = compileRules(next.rules);
+    if (next.yaraSignature !== before.yaraSignature) {
+      const former = scanner;
+      scanner = openScanner(options);
+      void Promise.all([former, scanner]).then(([old]) => old?.[Symbol.asyncDispose]());
+    }
+    feed.again("the rules have changed");
+  });
+  const page = await openStatusPage(options.statusPort ?? 0, { feed: feed.status, rules: () => set.rules.length, log: options.log });
+  options.log("info", "detector started", { site, rules: set.rules.length, version: set.version });
   return {
     ready: feed.ready,
     status: () => feed.status(),
     [Symbol.asyncDispose]: async () => {
+      watching?.[Symbol.dispose]();
       await page?.[Symbol.asyncDispose]();
       stop.abort();
       await feed.ended;
@@ -87,6 +104,9 @@ export async function startDetector(options: DetectorOptions): Promise<Detector>
     },
   };
 }
+
+/** Of a detector whose rules come from no file. */
+const noFiles: Omit<RuleSet, "rules"> = { version: "", readMs: 0, correlations: [], yara: [], yaraSignature: "", troubles: [] };
 
 /** Undefined when there is none or it cannot be made, which is logged: events are judged without it. */
 async function openScanner({ createScanner, log }: DetectorOptions): Promise<(FileScanner & AsyncDisposable) | undefined> {
@@ -113,8 +133,7 @@ export async function detectorOptions(config: DetectorConfig, log: Log): Promise
     }
   };
   const { site, hosts } = SiteFile.parse(JSON.parse(await read("site.json")));
-  const loaded = await loadRules(config.rules);
-  for (const { file, line, message } of loaded.errors) log("error", "a rule cannot be used", { file, line, problem: message });
+  const book = await openRulebook(config, log);
   return {
     site,
     host: config.host ?? hosts[0]!,
@@ -122,11 +141,12 @@ export async function detectorOptions(config: DetectorConfig, log: Log): Promise
     ca: await read("ca.crt.pem"),
     cert: await read("detector.crt.pem"),
     key: await read("detector.key.pem"),
-    rules: together(config.builtin ? builtinRules() : [], loaded.rules),
+    rules: book.current.rules,
+    book,
     createEngines: await modelEngines(config.models, log, config.dir),
     warmUpExecs: config.warmUpExecs,
     statusPort: config.status.port,
-    createScanner: config.scan ? () => yaraScanner({ ...config, yara: [...config.yara, ...loaded.yara] }, log) : undefined,
+    createScanner: config.scan ? () => yaraScanner({ ...config, yara: [...config.yara, ...book.current.yara] }, log) : undefined,
     log,
   };
 }

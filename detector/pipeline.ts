@@ -15,12 +15,14 @@ import { alertScore, bandOf, type Score, scoreOf } from "./correlate/score.ts";
 import { Sightings } from "./correlate/sightings.ts";
 import { verbs } from "./correlate/steps.ts";
 import { parentExe, processOfAlert, treeOf } from "./correlate/tree.ts";
-import { sigmaEngine } from "./engines/sigma.ts";
+import { type Named, sigmaEngine } from "./engines/sigma.ts";
 import { Exceptions } from "./exceptions/exceptions.ts";
 import { type Arrival, type Finding, type Judged, type Report, type RuleFacts, severityOf } from "./finding.ts";
 import { isFresh, LINK_MS } from "./freshness.ts";
 import { aboutAlert, aboutFile, noted, whereOf } from "./incident-facts.ts";
 import { Incidents } from "./incidents/incidents.ts";
+import { Noise } from "./noise/noise.ts";
+import { noisyRule, noisyWords } from "./noise/words.ts";
 import { actor, deed, MAX_SUMMARY, sentence } from "./sentence.ts";
 import { aboutFired, type Deciding, overflowOf, raiseOf } from "./sigma-alerts.ts";
 import { type Fired, SigmaCorrelations } from "./sigma-correlation/correlations.ts";
@@ -66,6 +68,8 @@ export type PipelineOptions = {
   readonly matcher: Matcher;
   /** Sigma's correlations over these rules. Default none. */
   readonly correlations?: readonly SigmaCorrelation[] | undefined;
+  /** Names rules that only devices have. */
+  readonly named?: Named | undefined;
   /** False where each device's time of receipt is its own, so that none can be called quiet by another's. Default true. */
   readonly oneClock?: boolean;
   /** Default `WARM_UP_EXECS`. */
@@ -77,6 +81,8 @@ export class Pipeline {
   readonly #alerts: Alerts;
   /** What operators excepted: it is hidden before alerts, score and sequences. */
   readonly exceptions = new Exceptions();
+  /** What matches nearly everything is left out, and counted. */
+  readonly noise = new Noise((rule) => this.#sigma.knows(rule));
   readonly #incidents: Incidents;
   readonly #sightings = new Sightings();
   readonly #correlation = new Correlation(this.#sightings, ({ rule, subject }, event, arrival) =>
@@ -93,7 +99,7 @@ export class Pipeline {
   readonly #named = new WeakMap<RuleFacts, Detection["rule"]>();
 
   constructor(options: PipelineOptions) {
-    this.#sigma = sigmaEngine(options.rules, options.matcher);
+    this.#sigma = sigmaEngine(options.rules, options.matcher, options.named);
     this.#alerts = new Alerts(options.site);
     this.#incidents = new Incidents(options.site);
     this.#together = new SigmaCorrelations(options.correlations ?? [], options.rules, ({ id }, device, group, at) =>
@@ -114,10 +120,11 @@ export class Pipeline {
   /** Judges one event, with what other engines say of it. Never throws on what a device can send. */
   handle(event: SensorEvent, arrival: Arrival, said: readonly Finding[] = []): void {
     this.#arrive(event, arrival);
-    const rules = this.exceptions.left(this.#sigma.match(event), "sigma", event, arrival);
+    const matched = this.exceptions.left(this.#sigma.match(event), "sigma", event, arrival);
+    const rules = this.#sift(matched, event, arrival);
     const findings = this.exceptions.leftOf(said, event, arrival);
     const correlated = this.#correlation.take(event, blaming(rules, findings), arrival);
-    this.#putTogether(rules, event, correlated.node, arrival);
+    this.#putTogether(matched, event, correlated.node, arrival);
     if (arrival.silent) return;
     this.#raiseRules(rules, findings, event, correlated.node, arrival);
     this.#raiseCorrelated(correlated, event, arrival);
@@ -127,13 +134,14 @@ export class Pipeline {
   /** The first half of `handle`, for an event that overtook others: its rules raise their alerts at once. `correlate` is the second. */
   judgeAhead({ event, arrival, findings: said = [] }: Report): Judged {
     this.#arrive(event, arrival);
-    const rules = this.exceptions.left(this.#sigma.match(event), "sigma", event, arrival);
+    const matched = this.exceptions.left(this.#sigma.match(event), "sigma", event, arrival);
+    const rules = this.#sift(matched, event, arrival);
     const findings = this.exceptions.leftOf(said, event, arrival);
     const all = blaming(rules, findings);
     const process = processOf(event);
     // Its place in the tree is not known yet: the picture shows what it says of itself.
     if (!arrival.silent) this.#raiseRules(rules, findings, event, process && aloneOf(process, all, event, arrival), arrival);
-    return { event, arrival, findings, rules: all, matched: rules };
+    return { event, arrival, findings, rules: all, matched };
   }
 
   /** The second half, at the time of the batch that let it pass. `silent`: this was decided before, in an earlier session. */
@@ -161,6 +169,16 @@ export class Pipeline {
     const { device, timeMs, process, rule } = detection;
     const about = aboutFile({ ...of, device, timeMs, process, title: rule.title, receivedMs: this.#nowMs || timeMs });
     return { ...detection, incident: this.#incidents.place(detection, about) };
+  }
+
+  /** Without the rules that match nearly everything there. Where one began to, an alert counts what is left out, for as long as `INTERVAL_MS` goes on. */
+  #sift(matched: readonly RuleFacts[], event: SensorEvent, arrival: Arrival): readonly RuleFacts[] {
+    const sifted = this.noise.sift(matched, event, arrival, () => processOf(event)?.exe ?? subjectOf(event));
+    if (!sifted) return matched;
+    if (!arrival.silent)
+      for (const rule of sifted.fresh)
+        this.#raiseRule({ engine: "correlation", rule: noisyRule, group: rule.id, about: "device", summary: noisyWords(rule) }, event, undefined, arrival);
+    return sifted.rules;
   }
 
   #arrive(event: SensorEvent, arrival: Arrival): void {
@@ -230,6 +248,7 @@ export class Pipeline {
     this.#alerts.forget(device);
     this.#incidents.forget(device);
     this.exceptions.forget(device);
+    this.noise.forget(device);
     this.#sightings.forget(device);
     this.#correlation.forget(device);
     this.#together.forget(device);
@@ -368,6 +387,7 @@ export class Pipeline {
         title: clean(rule.title, 256),
         engine,
         ...(rule.author === undefined ? {} : { author: clean(rule.author, 256) }),
+        ...(rule.todo === undefined ? {} : { todo: clean(rule.todo, 500) }),
       };
       this.#named.set(rule, named);
     }

@@ -65,10 +65,10 @@ export function detectorExposition(facts: Facts): string {
 /** Undefined with port 0, or where the port cannot be had, which is logged: detection goes on. */
 export async function openStatusPage(
   port: number,
-  of: { readonly feed: () => FeedStatus; readonly rules: number; readonly log: Log },
+  of: { readonly feed: () => FeedStatus; readonly rules: () => number; readonly log: Log },
 ): Promise<StatusPage | undefined> {
   if (port === 0) return undefined;
-  const facts = (): Facts => ({ nowMs: Date.now(), feed: of.feed(), rules: of.rules });
+  const facts = (): Facts => ({ nowMs: Date.now(), feed: of.feed(), rules: of.rules() });
   try {
     const page = await serveStatusPage({ health: () => detectorHealth(facts()), metrics: () => detectorExposition(facts()) }, port);
     of.log("info", "the status page answers", { at: `127.0.0.1:${page.port}` });

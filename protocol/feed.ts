@@ -6,6 +6,7 @@ import { HeldException } from "./exception.ts";
 import { IncidentReport, OpenIncident } from "./incident.ts";
 import { IocData, IocManifest, IocWant, PastCommit } from "./ioc.ts";
 import { deviceId, sha256 } from "./names.ts";
+import { CarriedPack, MAX_RULE_USES, RuleMatches, RuleMuted, ToldRules } from "./rule-list.ts";
 import { MAX_SAMPLE_BYTES } from "./samples.ts";
 
 /**
@@ -32,6 +33,7 @@ export const Want = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("scan"), session: z.string().max(36), pack: z.string().min(1).max(64).optional() }),
   z.object({ kind: z.literal("more"), session: z.string().max(36), credits: z.int().positive().max(1024) }),
   IocWant,
+  ToldRules,
 ]);
 export type Want = z.infer<typeof Want>;
 
@@ -184,6 +186,7 @@ export type Data =
   | { readonly state: State }
   | { readonly lanes: Lanes }
   | { readonly exceptions: HeldExceptions }
+  | { readonly carried: CarriedPack }
   | { readonly header: DataHeader; readonly batch: Uint8Array }
   | { readonly piece: SamplePiece; readonly bytes: Uint8Array }
   | { readonly news: SampleNews }
@@ -197,6 +200,7 @@ export function decodeData(payload: Uint8Array): Data {
   if (kind === "state") return { state: State.parse(line) };
   if (kind === "lanes") return { lanes: Lanes.parse(line) };
   if (kind === "exceptions") return { exceptions: HeldExceptions.parse(line) };
+  if (kind === "pack") return { carried: CarriedPack.parse(line) };
   if (kind === "verdict") return { news: SampleNews.parse(line) };
   if (kind === "iocs" || kind === "ioc" || kind === "past" || kind === "past-page") return { ioc: IocData.parse(line), bytes: payload.subarray(end + 1) };
   if (kind === "sample") return { piece: SamplePiece.parse(line), bytes: payload.subarray(end + 1) };
@@ -235,6 +239,9 @@ export const Commit = z.object({
   excepted: z.array(ExceptionUse).max(2000).optional(),
   /** What a search of the past for new indicators found. */
   past: PastCommit.optional(),
+  /** How often rules matched. */
+  matched: z.array(RuleMatches).max(MAX_RULE_USES).optional(),
+  muted: z.array(RuleMuted).max(MAX_RULE_USES).optional(),
   /** Devices that hold up the others: what this commit has not decided of them is read in lanes of their own. */
   aside: z.array(deviceId).max(MAX_LANES).optional(),
   /** Events read and events refused (not valid) since the last commit. */

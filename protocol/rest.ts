@@ -13,6 +13,7 @@ import { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVer
 import { deviceId, sha256, siteId } from "./names.ts";
 import { MAX_PACK_BODY_CHARS, PackRecord } from "./pack.ts";
 import { INSTALL_PATH, SignedRelease, Trust } from "./release.ts";
+import { ruleRoutes } from "./rule-list.ts";
 import { Online } from "./status.ts";
 
 const ms = z.int().nonnegative();
@@ -504,6 +505,7 @@ export const routes = {
     body: undefined,
     response: z.object({ verdicts: z.array(SharedVerdict.extend({ origin: siteId, via: siteId })) }),
   }),
+  ...ruleRoutes,
   ...exceptionRoutes,
   ...iocRoutes,
   ...incidentRoutes,

@@ -33,7 +33,7 @@ export const topics = {
   pack: row("picket/v1/<site>/d/<device>/pack", "broker", "device", 256 << 10),
   sample: row("picket/v1/<site>/d/<device>/sample", "device", "nobody", MAX_CHUNK_BYTES + 1024),
   sampleWant: row("picket/v1/<site>/d/<device>/want", "broker", "device", 1024),
-  want: row("picket/v1/<site>/feed/want", "detector", "nobody", 16 << 10),
+  want: row("picket/v1/<site>/feed/want", "detector", "nobody", 128 << 10),
   data: row("picket/v1/<site>/feed/data", "broker", "detector", MAX_BATCH_BYTES + (1 << 20)),
   commit: row("picket/v1/<site>/feed/commit", "detector", "nobody", 8 << 20),
   meshUp: row("picket/v1/mesh/<site>/<peer>/up", "site", "nobody", MAX_MESH_BYTES),

@@ -6,8 +6,9 @@ import type { Ledger } from "@picket/protocol/ledger";
 import type { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "@picket/protocol/mesh";
 import type { PackRecord } from "@picket/protocol/pack";
 import type { ReleaseFile, Trust } from "@picket/protocol/release";
-import type { CommandRecord, Device, SinkStatus, SiteStatus } from "@picket/protocol/rest";
+import type { CommandRecord, Device, Finding, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { Change } from "../changes.ts";
+import type { RulesList } from "../rules.ts";
 import type { ExceptionsPort } from "../exceptions.ts";
 import type { IocsPort } from "../iocs.ts";
 import type { VitalSigns } from "../vitals.ts";
@@ -178,6 +179,7 @@ export type ApiDeps = {
   };
   readonly keys: { put(jws: string, operator: string): Promise<{ version: number }> };
   /** `put` stores and sends. */
+  readonly rules: { list(): RulesList; findings(): Finding[] };
   readonly packs: { list(): PackRecord[]; put(jws: string, operator: string): Promise<PackRecord> };
   readonly exceptions: ExceptionsPort;
   readonly iocs: IocsPort;

@@ -51,11 +51,14 @@ export function handlers(deps: ApiDeps): Handlers {
       const nowMs = deps.nowMs();
       const devices = deps.devices.list();
       return {
-        findings: diagnose({
+        findings: [
+          ...diagnose({
           ...{ nowMs, site: deps.siteStatus(), devices, host: await deps.hostFacts(), intake: deps.intake(), health: deps.health() },
           exceptions: deps.exceptions.list(false),
           ...{ peers: deps.mesh.status().peers, clocks: deps.devices.clocks(), lastDay: lastDay(deps, devices, nowMs) },
-        }),
+          }),
+          ...deps.rules.findings(),
+        ],
       };
     },
     devices: async () => {
@@ -98,6 +101,7 @@ export function handlers(deps: ApiDeps): Handlers {
     events: ({ query }) => queryEvents(deps.log, query),
     createToken: async ({ body, operator }) => deps.enrolment.createToken({ ...body, operator }),
     putKeys: ({ body, operator }) => deps.keys.put(body.jws, operator),
+    rules: async () => deps.rules.list(),
     packs: async () => ({ packs: deps.packs.list() }),
     putPack: async ({ body, operator }) => ({ pack: await deps.packs.put(body.jws, operator) }),
     exceptions: async ({ query }) => ({ exceptions: deps.exceptions.list(query.all === "true") }),

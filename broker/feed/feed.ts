@@ -2,6 +2,7 @@
 
 import { Commit, encodeData, encodePiece, MAX_HELD, REREAD_MS, type SampleVerdict, Want } from "@picket/protocol/feed";
 import type { IocWant, PastCommit } from "@picket/protocol/ioc";
+import type { ToldRules } from "@picket/protocol/rule-list";
 import { tryParse } from "@picket/protocol/try-parse";
 import type * as z from "zod";
 import type { Changes } from "../changes.ts";
@@ -14,6 +15,7 @@ import { exceptionsVersion, heldSince, noteUses } from "../store/exceptions.ts";
 import { tellIncidents } from "../store/incident-life.ts";
 import { saveReports } from "../store/incidents.ts";
 import { noteMet } from "../store/iocs.ts";
+import { saveRuleUse } from "../store/rule-use.ts";
 import { type Lane, listLanes, rejoin, seamOf } from "../store/lanes.ts";
 import { type LogRow, nextOffset, offsetSince, readBatches, readBatchesOf, receivedAt } from "../store/log.ts";
 import { markJudged, nextNews, nextToScan, sampleLeft, saveSightings, saveVerdicts, setSamplePack, tryToScan } from "../store/samples.ts";
@@ -47,6 +49,8 @@ export type FeedPorts = {
     /** The detector may have decided more. */
     wake(): void;
   };
+  /** What the detector says of its rules, and packs of rules that devices have. */
+  readonly rules?: { told(rules: ToldRules): void; payloads(): readonly unknown[] };
   /** Called in the transaction that stores these verdicts. */
   readonly judged?: (verdicts: readonly SampleVerdict[], nowMs: number) => void;
   /** Faults of ours, such as a log that cannot be read. */
@@ -138,6 +142,10 @@ export class Feed {
       this.#ports.iocs?.want(want);
       return;
     }
+    if (want.kind === "rules") {
+      this.#ports.rules?.told(want);
+      return;
+    }
     session.pack = want.pack;
     const { store, files } = this.#ports;
     store.commitNow(() => setSamplePack(store, want.pack));
@@ -163,6 +171,7 @@ export class Feed {
         change: upsertAlert(store, detection, group, nowMs),
       }));
       const incidents = saveReports(store, commit.incidents ?? [], session.lane?.device === null ? session.lane.id : 0, nowMs);
+      saveRuleUse(store, { matched: commit.matched ?? [], muted: commit.muted ?? [] }, nowMs);
       saveCanaries(store, commit.canaries ?? []);
       noteUses(store, commit.excepted ?? []);
       saveSightings(store, commit.sightings ?? [], nowMs);
@@ -195,6 +204,18 @@ export class Feed {
   wakeFiles(): void {
     const session = this.#session;
     if (session) this.#sendFile(session).catch((error: unknown) => this.#fail(session, error));
+  }
+
+  /** Packs of rules have changed. */
+  packsChanged(): void {
+    const session = this.#session;
+    if (session?.started) this.#sendPacks(session).catch((error: unknown) => this.#fail(session, error));
+  }
+
+  async #sendPacks(session: Session): Promise<void> {
+    if (session.lane) return;
+    for (const payload of this.#ports.rules?.payloads() ?? [])
+      await session.link.send("data", JSON.stringify({ kind: "pack", session: session.id, payload }));
   }
 
   /** New batches are on disk. */
@@ -291,6 +312,7 @@ export class Feed {
       file: undefined,
     };
     this.#sendState(session, cursor, cursorMs)
+      .then(() => this.#sendPacks(session))
       .then(() => {
         session.started = true;
         this.#lanesChanged();

@@ -20,6 +20,7 @@ import { meshMigrations } from "./mesh.ts";
 import { meshLogMigrations } from "./mesh-log.ts";
 import { meshReceivedMigrations } from "./mesh-received.ts";
 import { packMigrations } from "./packs.ts";
+import { ruleUseMigrations } from "./rule-use.ts";
 import { receivedMigrations } from "./received.ts";
 import { samplesMigrations } from "./samples.ts";
 import { sinkQueueMigrations } from "./sink-queue.ts";
@@ -46,6 +47,7 @@ const schema: Schema = {
   ledger: ledgerMigrations,
   absences: absenceMigrations,
   packs: packMigrations,
+  ruleUse: ruleUseMigrations,
   lanes: laneMigrations,
   correlated: correlatedMigrations,
   iocs: iocMigrations,

@@ -7,18 +7,25 @@ import { clean } from "../text.ts";
 /** Rules only devices know of that are kept at hand; past it they are made anew for each hit. */
 const MAX_UNKNOWN = 1000;
 
-export type SigmaEngine = { match(event: SensorEvent): readonly RuleFacts[] };
+export type SigmaEngine = {
+  match(event: SensorEvent): readonly RuleFacts[];
+  /** Whether it is a rule of this site, or of a pack that devices have. */
+  knows(rule: string): boolean;
+};
+
+/** Rules that devices have and the site does not, by id. */
+export type Named = (rule: string) => RuleFacts | undefined;
 
 /**
  * Rules that match an event here, joined with the `hits` its device reported. A hit is a fact even when the rule is
- * unknown here: then its title is its id, its severity medium.
+ * unknown here and to `named`: then its title is its id, its severity medium.
  */
-export function sigmaEngine(rules: readonly RuleFacts[], matcher: Matcher): SigmaEngine {
+export function sigmaEngine(rules: readonly RuleFacts[], matcher: Matcher, named: Named = () => undefined): SigmaEngine {
   const known = new Map(rules.map((rule) => [rule.id, rule]));
   const unknown = new Map<string, RuleFacts>();
 
   function factsOf(id: string): RuleFacts {
-    const facts = known.get(id) ?? unknown.get(id);
+    const facts = known.get(id) ?? named(id) ?? unknown.get(id);
     if (facts) return facts;
     const made = unknownRule(id);
     if (unknown.size < MAX_UNKNOWN) unknown.set(id, made);
@@ -26,6 +33,7 @@ export function sigmaEngine(rules: readonly RuleFacts[], matcher: Matcher): Sigm
   }
 
   return {
+    knows: (id) => known.has(id) || named(id) !== undefined,
     match(event) {
       const here: readonly RuleFacts[] = matcher.match(event);
       if (!event.hits || event.hits.length === 0) return here;

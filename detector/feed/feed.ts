@@ -2,13 +2,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SensorEvent } from "@picket/protocol/event";
 import type { Want } from "@picket/protocol/feed";
+import type { ToldRules } from "@picket/protocol/rule-list";
 import { clientId } from "@picket/protocol/names";
 import { topic } from "@picket/protocol/topics";
 import { type FileScanner, Files } from "../files.ts";
 import type { Iocs } from "../iocs.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { backoffMs } from "./backoff.ts";
-import { type FeedAddress, type FeedCredentials, openConnection } from "./connection.ts";
+import { type Connection, type FeedAddress, type FeedCredentials, openConnection } from "./connection.ts";
 import type { FeedSession, Progress, SessionPorts } from "./session.ts";
 import { FeedSessions } from "./sessions.ts";
 
@@ -24,7 +25,11 @@ export type FeedOptions = FeedAddress &
     /** The lists of indicators, which outlive a connection. */
     readonly iocs?: Iocs | undefined;
     /** Judges files, once it is ready; undefined when none are to be judged. Must not reject. */
-    readonly scanner: Promise<FileScanner | undefined>;
+    readonly scanner: () => Promise<FileScanner | undefined>;
+    /** What the broker is to know of the rules, when a session begins. */
+    readonly told?: () => readonly Omit<ToldRules, "session">[];
+    /** A pack of rules that devices have. */
+    readonly carried?: SessionPorts["carried"];
     readonly log: SessionPorts["log"];
     readonly random: () => number;
     readonly signal: AbortSignal;
@@ -47,12 +52,16 @@ export type RunningFeed = {
   /** Resolves when it has ended after `signal`. */
   readonly ended: Promise<void>;
   status(): FeedStatus;
+  /** Begins a new session, from the broker's cursor: what the old one had not stored is judged again, by what holds now. */
+  again(why: string): void;
 };
 
 /** Starts following. Never rejects: what goes wrong is logged and tried again after 50 ms doubling to 12.8 s, until `signal`. */
 export function followFeed(options: FeedOptions): RunningFeed {
   const ready = Promise.withResolvers<void>();
   let session: FeedSession | undefined;
+  let connection: Connection | undefined;
+  let wanted: string | undefined;
   let why: string | undefined;
   const totals = { events: 0, refused: 0, alerts: 0 };
   const stored = (of: { events: number; refused: number; alerts: number }) => {
@@ -65,14 +74,22 @@ export function followFeed(options: FeedOptions): RunningFeed {
     let cursor = 0;
     while (!options.signal.aborted) {
       const reason = await follow(options, stored, (begun) => {
-        session = begun;
-        cursor = begun.committed;
+        session = begun.session;
+        connection = begun.connection;
+        if (wanted !== undefined) connection.close(wanted);
+        cursor = begun.session.committed;
         ready.resolve();
       });
       // A session that is accepted and then refused its first commit is a failure too, or it would begin again every 50 ms.
       if (session && session.committed > cursor) failures = 0;
       session = undefined;
+      connection = undefined;
       why = reason;
+      if (wanted !== undefined) {
+        options.log("info", "beginning a new session", { reason: wanted });
+        wanted = undefined;
+        continue;
+      }
       if (options.signal.aborted) return;
       const pauseMs = backoffMs(++failures, options.random);
       options.log("warn", "not connected to the broker", { reason, pauseMs });
@@ -81,6 +98,11 @@ export function followFeed(options: FeedOptions): RunningFeed {
   };
   return {
     ready: ready.promise,
+    again: (reason) => {
+      if (!connection) return;
+      wanted = reason;
+      connection.close(reason);
+    },
     ended: loop(),
     status: () => ({
       ...{ connected: session !== undefined, why: session ? undefined : why, committed: session?.committed ?? 0, totals },
@@ -95,7 +117,7 @@ const idle: Progress = { batches: 0, oldestMs: undefined, stalledMs: 0 };
 async function follow(
   options: FeedOptions,
   stored: NonNullable<SessionPorts["stored"]>,
-  onReady: (session: FeedSession) => void,
+  onReady: (begun: { readonly session: FeedSession; readonly connection: Connection }) => void,
 ): Promise<string> {
   const early: Uint8Array[] = [];
   let take = (payload: Uint8Array): void => {
@@ -124,6 +146,7 @@ async function follow(
       want: (want: Want) => void connection.publish(topic("want", options.site), JSON.stringify(want)).catch(cut),
       commit: (payload) => connection.publish(topic("commit", options.site), payload),
       stored,
+      ...(options.carried ? { carried: options.carried } : {}),
       cut,
       log: options.log,
     });
@@ -137,12 +160,16 @@ async function follow(
       }
       if (session.ready && !before) {
         options.log("info", "following the broker's log", { cursor: session.committed });
-        onReady(session);
+        onReady({ session, connection });
+        for (const part of options.told?.() ?? []) {
+          const told: Want = { ...part, session: session.id! };
+          void connection.publish(topic("want", options.site), JSON.stringify(told)).catch(cut);
+        }
       }
     };
     for (const payload of early) take(payload);
     sessions.hello();
-    void options.scanner.then((scanner) => session.scan(scanner));
+    void options.scanner().then((scanner) => session.scan(scanner));
     return await connection.closed;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);

@@ -44,6 +44,8 @@ export type SessionPorts = {
   readonly spent: (of: { device: string; ms: number; events: number }) => boolean;
   /** The broker has stored these decisions. */
   readonly stored?: (of: { events: number; refused: number; alerts: number }) => void;
+  /** A pack of rules that devices have. */
+  readonly carried?: (payload: unknown) => void;
   /** Ends the connection: what the broker sends cannot be followed. */
   readonly cut: (error: unknown) => void;
   /** A line for the log: what is odd, and when the detector has caught up. */
@@ -138,6 +140,11 @@ export class FeedSession {
   /** Ends it: nothing is judged or committed any more. */
   end(): void {
     this.#failed = true;
+  }
+
+  /** What the broker calls it; undefined before it has answered. */
+  get id(): string | undefined {
+    return this.#id;
   }
 
   /** Whether the state has come: the broker accepted this session. */
@@ -239,6 +246,7 @@ export class FeedSession {
     const data = decodeData(payload);
     if ("state" in data || "lanes" in data) throw new Error("the broker sent its state twice");
     if ("exceptions" in data) return this.#except(data.exceptions);
+    if ("carried" in data) return void this.#ports.carried?.(data.carried.payload);
     // Nobody's here: these go to whoever keeps the lists, not into the line.
     if ("ioc" in data) return undefined;
     if (!("header" in data)) return this.#file(data);
@@ -384,6 +392,7 @@ export class FeedSession {
     const { alerts, incidents, seen, correlated } = this.#ports.pipeline.take();
     // After files: those of them that are hidden are in it.
     const excepted = this.#ports.pipeline.exceptions.take();
+    const { matched, muted } = this.#ports.pipeline.noise.take();
     const canaries = [...this.#canaries].slice(0, MAX_CANARIES).map(([device, receivedMs]) => ({ device, receivedMs }));
     for (const { device } of canaries) this.#canaries.delete(device);
     const decided = {
@@ -403,6 +412,8 @@ export class FeedSession {
       ...(aside.length > 0 ? { aside } : {}),
       ...(past ? { past } : {}),
       ...(excepted.length > 0 ? { excepted } : {}),
+      ...(matched.length > 0 ? { matched } : {}),
+      ...(muted.length > 0 ? { muted } : {}),
       read: this.#read,
       refused: this.#refused,
     });

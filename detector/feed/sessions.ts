@@ -3,7 +3,7 @@ import { decodeData, MAX_LANES } from "@picket/protocol/feed";
 import { FeedSession, type SessionPorts } from "./session.ts";
 import { Turns } from "./turns.ts";
 
-export type SessionsPorts = Pick<SessionPorts, "want" | "commit" | "stored" | "cut" | "log" | "iocs"> & {
+export type SessionsPorts = Pick<SessionPorts, "want" | "commit" | "stored" | "carried" | "cut" | "log" | "iocs"> & {
   /** What one session has for itself: nothing of it is shared with another. */
   readonly createParts: (decided: () => void) => Pick<SessionPorts, "pipeline" | "judge" | "files">;
 };

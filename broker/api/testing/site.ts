@@ -8,6 +8,7 @@ import { Imports } from "../../ioc/imports.ts";
 import { iocLists } from "../../iocs.ts";
 import { createAuthority, createIdentity, readAuthority } from "../../pki/certificates.ts";
 import { Refused } from "../../refused.ts";
+import { SiteRules } from "../../rules.ts";
 import { alertCounts, getAlert, judgeAlert, listAlerts, recurrenceOf, upsertAlert } from "../../store/alerts.ts";
 import { Commands } from "../../store/commands.ts";
 import { Credentials } from "../../store/credentials.ts";
@@ -59,6 +60,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
   await keys.put(await signKeyList(keyring, { version: 1 }), "anna", nowMs());
   const commands = new Commands(store, { site: SITE, keys: () => keys.current()?.list });
   const packs = new Packs(store, { site: SITE, keys: () => keys.current()?.list, knows: (id) => getDevice(store, id) !== undefined });
+  const rules = new SiteRules(store, () => packs.list());
   const changes = new Changes();
   addDevice(store, "gw-014", nowMs());
   addCertificate(store, { serial: "1", role: "device", name: "gw-014", issuedMs: 0, notAfterMs: nowMs() + 30 * 86_400_000 });
@@ -117,6 +119,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
       ofDevice: (device) => commands.ofDevice(device),
     },
     keys: { put: (jws, operator) => keys.put(jws, operator, nowMs()) },
+    rules: { list: () => rules.list(nowMs()), findings: () => rules.findings(nowMs()) },
     packs: { list: () => packs.list(), put: (jws, operator) => packs.put(jws, operator, nowMs()) },
     exceptions: exceptionsOf({ site: SITE, store, changes, nowMs, changed: () => {} }),
     iocs: iocLists({ store, imports: new Imports({ store, nowMs, changed: () => {} }), loaded: () => new Set(), changed: () => {} }),
