@@ -32,8 +32,8 @@ export interface Processes {
   executed(head: Head, executed: Executed): Process;
   /** Forgets a process and describes it a last time. Undefined for kernel threads, and with `onlyKnown` for one already forgotten. */
   exited(head: Head, onlyKnown: boolean): { process: Process; durationMs: number } | undefined;
-  /** True while other threads of the process run. */
-  hasThreads(pid: number): boolean;
+  /** True while any thread of the process runs, one that is just ending too. */
+  isRunning(pid: number): boolean;
   /** The process a record is about, complete but for ancestors. */
   describe(head: Head): Process;
 

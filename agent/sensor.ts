@@ -12,7 +12,7 @@ import { callCollector } from "./collectors/call.ts";
 import type { Context, Handler } from "./collectors/collector.ts";
 import { dnsCollector } from "./collectors/dns.ts";
 import { execCollector } from "./collectors/exec.ts";
-import { onExit } from "./collectors/exit.ts";
+import { exitCollector } from "./collectors/exit.ts";
 import { fileCollector } from "./collectors/file.ts";
 import { onFork } from "./collectors/fork.ts";
 import { acceptCollector, listenCollector, onConnect } from "./collectors/net.ts";
@@ -64,6 +64,8 @@ const BUSY_MS = 10;
 const IDLE_MS = 50;
 const SLOW_DOWN = 1.4;
 const LOSS_CHECK_MS = 1_000;
+/** How often processes are looked at some of whose threads ended: there are few, seldom. */
+const SETTLE_MS = 500;
 /** Records taken before anything else in the process gets a turn: about 10 ms. */
 const TURN_RECORDS = 5_000;
 
@@ -109,8 +111,10 @@ class RunningSensor implements Sensor {
   readonly #onCaughtUp: SensorOptions["onCaughtUp"];
   readonly #tree: ProcessTree;
   readonly #handlers: Record<number, Handler>;
+  readonly #exit = exitCollector();
   #losses: Record<LossName, number>;
   #lossesCheckedMs = 0;
+  #settledMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -134,7 +138,7 @@ class RunningSensor implements Sensor {
       },
       namesInterpreter: kernel.namesInterpreter,
     });
-    this.#handlers = handlersFor(watch);
+    this.#handlers = handlersFor(watch, this.#exit.onExit);
     this.#tree.seed();
     for (const [collector, { level, why }] of kernel.health) {
       if (level !== "live") emit({ type: "sensor.state", timeMs: Date.now(), body: { collector, level, why: why.slice(0, 512) } });
@@ -182,7 +186,11 @@ class RunningSensor implements Sensor {
     const wallTime = wallTimeAt(nowNs, Date.now());
     const context: Context = { processes: this.#tree, wallTime, emit: this.#emit };
     const taken = this.#kernel.drain((record) => this.#handlers[record.getUint32(head.kind, true)]?.(record, context), TURN_RECORDS);
-    if (taken < TURN_RECORDS) this.#onCaughtUp?.(Number(nowNs / 1_000_000n));
+    if (taken === TURN_RECORDS) return taken;
+    const lookAgain = performance.now() - this.#settledMs >= SETTLE_MS;
+    if (lookAgain) this.#settledMs = performance.now();
+    this.#exit.settle(context, lookAgain);
+    this.#onCaughtUp?.(Number(nowNs / 1_000_000n));
     return taken;
   }
 
@@ -211,7 +219,7 @@ const lossName: Record<LossName, string> = {
   name: "file-names",
 };
 
-function handlersFor(watch: { read: readonly string[]; write: readonly string[] }): Record<number, Handler> {
+function handlersFor(watch: { read: readonly string[]; write: readonly string[] }, onExit: Handler): Record<number, Handler> {
   const ends = (pid: number, fd: number) => endsOf(pid, hostProc.link(pid, `fd/${fd}`));
   const exec = execCollector(connectedStdio(ends, (pid, fd) => hostProc.link(pid, `fd/${fd}`)));
   const file = fileCollector(watch);

@@ -7,7 +7,7 @@ test.each([
   ["plain", `42 (sh) ${tail}`, "sh"],
   ["a name with spaces and parentheses", `42 (a) b (c) ${tail}`, "a) b (c"],
 ])("stat: %s", (_, text, comm) => {
-  expect(parseStat(text)).toEqual({ ppid: 12, comm, kernelThread: false, startTicks: 987654 });
+  expect(parseStat(text)).toEqual({ ppid: 12, comm, kernelThread: false, dead: false, startTicks: 987654 });
 });
 
 test("a kernel thread is known by its flag", () => {

@@ -1,7 +1,13 @@
 // /proc(5), as far as the process tree needs it. Everything may vanish between two reads: absent is undefined, never an error.
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
-export type Stat = { readonly ppid: number; readonly comm: string; readonly kernelThread: boolean; readonly startTicks: number };
+export type Stat = {
+  readonly ppid: number;
+  readonly comm: string;
+  readonly kernelThread: boolean;
+  readonly dead: boolean;
+  readonly startTicks: number;
+};
 
 /** What enrichment reads about live processes. Tests pass their own. */
 export type Proc = {
@@ -54,7 +60,8 @@ export function parseStat(text: string | undefined): Stat | undefined {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const startTicks = Number(fields[19]);
   if (!Number.isInteger(startTicks)) return undefined;
-  return { ppid: Number(fields[1]), comm, kernelThread: (Number(fields[6]) & PF_KTHREAD) !== 0, startTicks };
+  const dead = fields[0] === "Z" || fields[0] === "X";
+  return { ppid: Number(fields[1]), comm, dead, kernelThread: (Number(fields[6]) & PF_KTHREAD) !== 0, startTicks };
 }
 
 function readOr(path: string): string | undefined {

@@ -25,7 +25,9 @@ function procOf(processes: Record<number, Fake>): Proc {
     pids: () => Object.keys(processes).map(Number),
     stat: (pid) => {
       const found = processes[pid];
-      return found && { ppid: found.ppid, comm: "comm", kernelThread: found.kernelThread ?? false, startTicks: found.startTicks };
+      return (
+        found && { ppid: found.ppid, comm: "comm", kernelThread: found.kernelThread ?? false, dead: false, startTicks: found.startTicks }
+      );
     },
     uid: () => 0,
     argv: (pid) => processes[pid]?.argv,

@@ -101,7 +101,9 @@ export class ProcessTree implements Processes {
   }
 
   exited(head: Head, onlyKnown: boolean): { process: Process; durationMs: number } | undefined {
-    if (onlyKnown && !this.#live.has(head.pid)) return undefined;
+    const known = this.#live.get(head.pid);
+    // Forgotten, or the pid is another process' by now.
+    if (onlyKnown && (!known || known.bornNs > head.bootNs)) return undefined;
     const node = this.#node(head);
     this.#live.delete(head.pid);
     if (node.kernelThread) return undefined;
@@ -109,8 +111,10 @@ export class ProcessTree implements Processes {
     return { process: this.#describe(node, head), durationMs };
   }
 
-  hasThreads(pid: number): boolean {
-    return this.#options.proc.threads(pid) > 1;
+  isRunning(pid: number): boolean {
+    const { proc } = this.#options;
+    // The first thread stays, as a zombie, until the others have ended.
+    return proc.threads(pid) > 1 || proc.stat(pid)?.dead === false;
   }
 
   describe(head: Head): Process {

@@ -11,7 +11,13 @@ function table(start: Record<number, One>) {
     stat: (pid) => {
       const one = running.get(pid);
       return (
-        one && { ppid: one.ppid ?? 1, comm: one.comm ?? "x", kernelThread: one.kernelThread ?? false, startTicks: one.startTicks ?? pid }
+        one && {
+          ppid: one.ppid ?? 1,
+          comm: one.comm ?? "x",
+          kernelThread: one.kernelThread ?? false,
+          dead: false,
+          startTicks: one.startTicks ?? pid,
+        }
       );
     },
     uid: () => 0,

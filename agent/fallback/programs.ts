@@ -66,7 +66,7 @@ export function createPrograms(options: ProgramOptions): Programs {
   };
   const threadEnded = (pid: number, tid: number, end: { status: number; bootNs: bigint }) => {
     if (pid !== tid && !ending.has(pid)) return; // Its first thread has not ended.
-    if (processes.hasThreads(pid)) ending.set(pid, end);
+    if (processes.isRunning(pid)) ending.set(pid, end);
     else exited(pid, end.bootNs, howOf(end.status));
   };
   return {
@@ -87,7 +87,7 @@ export function createPrograms(options: ProgramOptions): Programs {
       else processes.describe(headAt(pid, options.bootNowNs()));
     },
     settle() {
-      for (const [pid, { status, bootNs }] of ending) if (!processes.hasThreads(pid)) exited(pid, bootNs, howOf(status));
+      for (const [pid, { status, bootNs }] of ending) if (!processes.isRunning(pid)) exited(pid, bootNs, howOf(status));
     },
     sweep() {
       const running = new Set(proc.pids());

@@ -5,6 +5,9 @@ import { type Sensor, type SensorOptions, startSensor } from "../../sensor.ts";
 /** Why the kernel's part cannot be tested here, or "". */
 export const cannotRun = process.getuid?.() === 0 ? "" : " (skipped: needs root for bpf(2))";
 
+/** Far more than a busy machine needs. */
+const SEEN_MS = 60_000;
+
 export type Rig = Disposable & {
   readonly sensor: Sensor;
   readonly drafts: EventDraft[];
@@ -24,11 +27,13 @@ export function rig(options: Partial<SensorOptions>): Rig {
     drafts,
     all,
     async seen(type, matches) {
-      for (;;) {
+      for (const until = performance.now() + SEEN_MS; performance.now() < until; ) {
         const [found] = all(type, matches);
         if (found) return found;
         await Bun.sleep(5);
       }
+      const others = drafts.filter((draft) => draft.type === type || draft.type === "sensor.lost").slice(-5);
+      throw new Error(`no such ${type} within ${SEEN_MS / 1000} s; the last of its kind and of losses: ${JSON.stringify(others)}`);
     },
     [Symbol.dispose]: () => sensor[Symbol.dispose](),
   };
