@@ -25,9 +25,7 @@ export function saveCorrelated(store: Store, lane: number, rows: readonly Correl
     `INSERT INTO correlated VALUES ($lane, $device, $rule, $group, $n, $receivedMs, $body)
      ON CONFLICT DO UPDATE SET n = excluded.n, receivedMs = excluded.receivedMs, body = excluded.body`,
   );
-  const remove = store.db.query(
-    `DELETE FROM correlated WHERE lane = $lane AND device = $device AND rule = $rule AND "group" = $group`,
-  );
+  const remove = store.db.query(`DELETE FROM correlated WHERE lane = $lane AND device = $device AND rule = $rule AND "group" = $group`);
   for (const { device, rule, group, n, receivedMs, body } of rows) {
     if (body === "") remove.run({ lane, device, rule, group });
     else save.run({ lane, device, rule, group, n, receivedMs, body });
@@ -52,9 +50,7 @@ export const readCorrelated = (
 
 /** What a lane after an outage begins with: what was known at the cursor. */
 export const copyCorrelated = (store: Store, lane: number): void => {
-  store.db
-    .query(`INSERT INTO correlated SELECT ?, device, rule, "group", n, receivedMs, body FROM correlated WHERE lane = 0`)
-    .run(lane);
+  store.db.query(`INSERT INTO correlated SELECT ?, device, rule, "group", n, receivedMs, body FROM correlated WHERE lane = 0`).run(lane);
 };
 
 export const dropCorrelated = (store: Store, lane: number): void => {

@@ -3,7 +3,7 @@ import type { Correlated } from "@picket/protocol/feed";
 import type { Correlation } from "@picket/rules/correlation/correlation";
 import { AWAY_MS, decodeWindow, encodeWindow, newWindow, sizeOf, type Window } from "./part.ts";
 
-/** Entries kept of one device and correlation, of one device, and in all. */
+/** Entries kept of one device and correlation, of one device, and in all; a group counts as four more. */
 export const MAX_OF_RULE = 4000;
 export const MAX_OF_DEVICE = 10_000;
 export const MAX_IN_ALL = 100_000;
@@ -81,13 +81,12 @@ export class Memory {
 
   /** The group's part of a device; one that is over is empty again. `nowMs`: the broker's time. */
   open(active: Active, key: string, device: string, nowMs: number): Part {
-    const group = this.#groupOf(active, key);
-    for (const part of group.parts.values()) if (isIdle(part, nowMs)) this.#drop(part);
-    const known = group.parts.get(device);
-    if (known) return known;
+    const known = this.#groups.get(nameOf(active, key));
+    for (const part of known?.parts.values() ?? []) if (isIdle(part, nowMs)) this.#drop(part);
+    const group = known && known.parts.size > 0 ? known : this.#groupOf(active, key);
+    const mine = group.parts.get(device);
+    if (mine) return mine;
     const part: Part = { active, group, device, window: newWindow(), n: 0, touchedMs: nowMs, size: 0 };
-    // Emptied above, the group may be nobody's any more.
-    this.#groups.set(nameOf(active, key), group);
     group.parts.set(device, part);
     return part;
   }
@@ -169,7 +168,7 @@ export class Memory {
   }
 
   #shelve(part: Part): void {
-    const size = Math.max(1, sizeOf(part.window));
+    const size = sizeOf(part.window);
     const of = this.#devices.get(part.device) ?? { all: new Shelf(), rules: new Map<string, Shelf>() };
     this.#devices.set(part.device, of);
     const ofRule = of.rules.get(part.active.of.id) ?? new Shelf();
@@ -179,8 +178,11 @@ export class Memory {
   }
 
   #evict(shelf: Shelf, most: number, spared: Part): void {
+    if (shelf.size <= most) return;
+    // Some at once: the start of a set of which one after another was taken is long to find.
+    const left = most - (most >> 4);
     for (const part of shelf.parts) {
-      if (shelf.size <= most) return;
+      if (shelf.size <= left) return;
       if (part === spared) continue;
       this.noteEvicted(part.device);
       this.#drop(part);

@@ -59,8 +59,10 @@ export function roomOf(of: Correlation): number {
 
 export const newWindow = (): Window => ({ entries: [], tally: undefined, firedMs: undefined });
 
+/** Of a group with nothing in it, in entries. */
+export const OVERHEAD = 4;
 /** What it costs to keep, in entries. */
-export const sizeOf = ({ entries, tally }: Window): number => entries.length + (tally ? 1 + tally.values.size : 0);
+export const sizeOf = ({ entries, tally }: Window): number => OVERHEAD + entries.length + (tally ? tally.values.size : 0);
 
 /** Puts an event in its place. Returns it as it stands there now, undefined when it has none. `nowMs`: the broker's time. */
 export function put(window: Window, of: Correlation, entry: Entry, nowMs: number): Entry | undefined {
