@@ -2,8 +2,9 @@
 import { DERIVED_MS, isFresh } from "../freshness.ts";
 import { CHAIN_MS, type Found } from "./match.ts";
 import { lineage, type ProcessNode, type Step } from "./node.ts";
-import { discovery, isNoisyTool, isRoot, isShell } from "./programs.ts";
+import { discovery, isNoisyTool, isShell } from "./programs.ts";
 import { isStart } from "./steps.ts";
+import { traitsOf } from "./traits.ts";
 
 const BURST_MS = 10_000;
 const BURST = 5;
@@ -37,7 +38,7 @@ const isStartBy = (subject: ProcessNode, step: Step): boolean => isStart(step.ki
 
 /** A tool that runs programs as its work, or below one: a service of systemd is not below such a tool, though systemd is one. */
 export const isWorkOfTool = (subject: ProcessNode, nowMs: number): boolean =>
-  lineage(subject, nowMs).some((node, hop) => !(hop > 0 && isRoot(node.exe)) && isNoisyTool(node.exe, node.argv));
+  lineage(subject, nowMs).some((node, hop) => !(hop > 0 && traitsOf(node.exe).root) && isNoisyTool(node.exe, node.argv));
 
 /** Whether a rule matched near a shell. Chains do not count: what rests on a chain must not make another. */
 function isOdd(subject: ProcessNode, five: readonly Step[], nowMs: number): boolean {

@@ -7,13 +7,15 @@ import { BEATS, FILES, HOSTS } from "./counted.ts";
 import { secondsOf } from "./marks.ts";
 import { type Chain, finder, type Link, LONG_MS, type Scene, type Way } from "./match.ts";
 import { isWithin, lineage, type ProcessNode, type Step } from "./node.ts";
-import { isInMemory, isOddProgram } from "./places.ts";
-import { discovery, isInterpreter, isNoisyTool, isShell, isUsualPort } from "./programs.ts";
+import { isInMemory } from "./places.ts";
+import { discovery, isNoisyTool, isShell, isUsualPort } from "./programs.ts";
 import { devicesOf, ordinalOf, SITE_HABIT } from "./sightings.ts";
 import { isFetcher, isLogger, isRemoteTool, isSession, isUploader, isWebServer, mayBecomeRoot, scriptOf, stepsOut } from "./tools.ts";
+import { traitsOf } from "./traits.ts";
 
 const starts = ["shell", "exec"] as const;
-const isInterpreting = (node: ProcessNode): boolean => isShell(node.exe) || isInterpreter(baseName(node.exe));
+const isInterpreting = ({ exe }: ProcessNode): boolean => traitsOf(exe).shell || traitsOf(exe).interpreter;
+const isOddProgram = (exe: string): boolean => traitsOf(exe).odd;
 
 /** Somebody is logged in there from elsewhere. */
 const isInSession = (node: ProcessNode, nowMs: number): boolean =>
@@ -40,7 +42,8 @@ const isNobodysWork = (step: Step, { nowMs }: Scene): boolean => !isWorkOfTool(s
 /** Serves pages: by its name, or an interpreter that was connected to just before. */
 const serves = (node: ProcessNode, { nowMs }: Scene): boolean =>
   isWebServer(node.exe, node.argv) ||
-  (isInterpreter(baseName(node.exe)) &&
+  (traitsOf(node.exe).interpreter &&
+    node.deeds.length > 0 &&
     !isNoisyTool(node.exe, node.argv) &&
     node.deeds.some((deed) => deed.kind === "accept" && deed.node === node && isFresh(deed.receivedMs, nowMs, LONG_MS)));
 

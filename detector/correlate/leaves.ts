@@ -6,10 +6,11 @@ import { isWorkOfTool } from "./burst.ts";
 import type { Mark, MarkName } from "./marks.ts";
 import { CHAIN_MS } from "./match.ts";
 import type { ProcessNode, Step } from "./node.ts";
-import { isOddProgram, placeOf } from "./places.ts";
-import { isInterpreter, isNoisyTool } from "./programs.ts";
+import { placeOf } from "./places.ts";
+import { isNoisyTool } from "./programs.ts";
 import { isStart } from "./steps.ts";
 import { impairs, isEditor, isFetcher, isFilter, isPoolPort, isRansomNote, isWebServer, namesPool, stagedBy, stepsOut } from "./tools.ts";
+import { traitsOf } from "./traits.ts";
 
 export type Left = { readonly name: MarkName; readonly subject: string; readonly who: string };
 type Marked = (name: MarkName, subject: string) => Mark | undefined;
@@ -53,8 +54,7 @@ function isBrought(step: Step): boolean {
   const { exe, argv, node, parent, receivedMs } = step;
   if (step.noisy || isWorkOfTool(node, receivedMs)) return false;
   if (isFetcher(exe, argv)) return true;
-  if (isInterpreter(baseName(exe)))
-    return node.steps.some((one) => one.kind === "connect" && one.node === node && isNear(one, step, STEP_MS));
+  if (traitsOf(exe).interpreter) return node.steps.some((one) => one.kind === "connect" && one.node === node && isNear(one, step, STEP_MS));
   return (
     isFilter(exe) &&
     (parent?.steps ?? []).some(
@@ -67,7 +67,7 @@ function isBrought(step: Step): boolean {
 function ofConnection(step: Step, marked: Marked): Left[] {
   const { exe, argv, node, parent, port } = step;
   const left: Left[] = [];
-  const isScript = isInterpreter(baseName(exe));
+  const isScript = traitsOf(exe).interpreter;
   if ((isFetcher(exe, argv) || isScript) && !step.noisy) {
     const of = (above: ProcessNode, isIts: (deed: Step) => boolean) =>
       above.deeds.filter((deed) => deed.kind === "write" && (deed.place === "odd" || deed.place === "web") && isIts(deed));
@@ -78,7 +78,7 @@ function ofConnection(step: Step, marked: Marked): Left[] {
       for (const deed of [...own, ...beside].slice(-4))
         left.push({ name: "fetched", subject: deed.path, who: inWords(step, `connected to ${step.object} and wrote ${deed.path}`) });
   }
-  const isStrange = !step.noisy && (isOddProgram(exe) || marked("fetched", exe) !== undefined);
+  const isStrange = !step.noisy && (traitsOf(exe).odd || marked("fetched", exe) !== undefined);
   if (node.pid > 0 && ((isStrange && isPoolPort(port)) || namesPool(argv)))
     left.push({ name: "mining", subject: `${node.pid}:${exe}`, who: inWords(step, `connected to the pool ${step.object}`) });
   return left;

@@ -3,9 +3,9 @@ import { isFresh, STEP_MS } from "../freshness.ts";
 import type { ChainRule } from "./chain-rules.ts";
 import type { Mark, MarkName } from "./marks.ts";
 import { lineage, type ProcessNode, type Step, type StepKind } from "./node.ts";
-import { isRoot } from "./programs.ts";
 import type { Sighting } from "./sightings.ts";
-import { isDeed } from "./steps.ts";
+import { isDeed, kindBit } from "./steps.ts";
+import { traitsOf } from "./traits.ts";
 
 /** Longest time from the first to the last step of a chain, where it does not say otherwise. */
 export const CHAIN_MS = 30_000;
@@ -77,7 +77,8 @@ export function addStep(step: Step, marked: Scene["marked"], find: ReturnType<ty
   const nowMs = step.receivedMs;
   for (const subject of lineage(step.node, nowMs)) {
     // Sessions and services hang below these: what one does is no part of another's story.
-    if (subject !== step.node && isRoot(subject.exe)) break;
+    if (subject !== step.node && traitsOf(subject.exe).root) break;
+    subject.kinds |= kindBit[step.kind];
     if (insert(isDeed(step.kind) ? subject.deeds : subject.steps, step)) find({ subject, nowMs, marked }, step, completed);
   }
   return completed;
@@ -105,48 +106,63 @@ function insert(steps: Step[], step: Step): boolean {
 
 const isBefore = (a: Step, b: Step): boolean => a.timeMs < b.timeMs || (a.timeMs === b.timeMs && a.seq < b.seq);
 
+type Row = {
+  readonly chain: Chain;
+  readonly way: Way | undefined;
+  readonly isAlone: boolean;
+  readonly hasDeeds: boolean;
+  readonly needs: readonly number[];
+};
+
+const bitsOf = (kinds: readonly StepKind[]): number => kinds.reduce((bits, kind) => bits | kindBit[kind], 0);
+const rowOf = (chain: Chain, way: Way | undefined): Row => ({
+  chain,
+  way,
+  isAlone: way?.links.length === 1,
+  hasDeeds: way?.links.some(({ kinds }) => kinds.some(isDeed)) ?? false,
+  needs: way?.links.map(({ kinds }) => bitsOf(kinds)) ?? [],
+});
+
 /** Finds the chains of a table that a step completes below one process. */
 export function finder(table: readonly Chain[]) {
-  const byKind = new Map<StepKind, readonly (readonly [Chain, Way | undefined])[]>();
-  const rows = table.flatMap((chain) => (chain.ways ?? [undefined]).map((way) => [chain, way] as const));
+  const rows = table.flatMap((chain) => (chain.ways ?? [undefined]).map((way) => rowOf(chain, way)));
+  const byKind = new Map(
+    (Object.keys(kindBit) as StepKind[]).map((kind) => [
+      kind,
+      rows.filter(({ way, needs }) => !way || needs.some((bits) => bits & kindBit[kind])),
+    ]),
+  );
   return (scene: Scene, latest: Step, completed: Completed[]): void => {
-    let of = byKind.get(latest.kind);
-    if (!of) {
-      of = rows.filter(([, way]) => way === undefined || way.links.some(({ kinds }) => kinds.includes(latest.kind)));
-      byKind.set(latest.kind, of);
-    }
-    for (const [chain, way] of of) {
-      const found = way ? findWay(way, scene, latest) : chain.find?.(scene.subject, latest);
+    const { subject } = scene;
+    for (const row of byKind.get(latest.kind)!) {
+      if (row.isAlone ? latest.node !== subject : !hasAll(subject.kinds, row.needs)) continue;
+      const { chain, way } = row;
+      const found = !way ? chain.find?.(subject, latest) : row.isAlone ? findAlone(way, scene, latest) : findWay(row, way, scene, latest);
       if (!found || completed.some((done) => done.rule === chain.rule)) continue;
-      completed.push({
-        rule: chain.rule,
-        subject: scene.subject,
-        steps: found.steps,
-        ifRare: found.ifRare,
-        mark: found.mark,
-        group: found.group,
-      });
+      const { steps, ifRare, mark, group } = found;
+      completed.push({ rule: chain.rule, subject, steps, ifRare, mark, group });
     }
   };
 }
 
-function findWay(way: Way, scene: Scene, latest: Step): Found | undefined {
-  const { subject } = scene;
-  const [first] = way.links;
-  if (way.links.length === 1) {
-    if (latest.node !== subject) return undefined;
-    if (way.of && !way.of(subject, scene)) return undefined;
-    if (first!.is && !first!.is(latest, scene, [])) return undefined;
-    const mark = way.after?.(latest, scene);
-    return way.after && !mark ? undefined : { steps: [latest], mark, ifRare: way.ifRare?.([latest]), group: way.group?.(latest) };
-  }
-  const { steps, deeds } = subject;
-  if (steps.length + deeds.length < way.links.length || (way.of && !way.of(subject, scene))) return undefined;
-  if (deeds.length === 0 && way.links.some(({ kinds }) => kinds.every(isDeed))) return undefined;
-  const all =
-    deeds.length > 0 && way.links.some(({ kinds }) => kinds.some(isDeed))
-      ? [...steps, ...deeds].sort((a, b) => (isBefore(a, b) ? -1 : 1))
-      : steps;
+function hasAll(kinds: number, needs: readonly number[]): boolean {
+  for (const bits of needs) if ((kinds & bits) === 0) return false;
+  return true;
+}
+
+function findAlone(way: Way, scene: Scene, latest: Step): Found | undefined {
+  // What is remembered first: mostly nothing, and that is soon known.
+  const mark = way.after?.(latest, scene);
+  if (way.after && !mark) return undefined;
+  const { is } = way.links[0]!;
+  if (is && !is(latest, scene, [])) return undefined;
+  return { steps: [latest], mark, ifRare: way.ifRare?.([latest]), group: way.group?.(latest) };
+}
+
+function findWay({ hasDeeds }: Row, way: Way, scene: Scene, latest: Step): Found | undefined {
+  if (way.of && !way.of(scene.subject, scene)) return undefined;
+  const { steps, deeds } = scene.subject;
+  const all = hasDeeds && deeds.length > 0 ? [...steps, ...deeds].sort((a, b) => (isBefore(a, b) ? -1 : 1)) : steps;
   return walk(way, scene, latest, all, []);
 }
 

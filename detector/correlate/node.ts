@@ -113,6 +113,8 @@ export type ProcessNode = {
   made: string;
   madeMs: number;
   hits: ScoredHit[];
+  /** Bits of the kinds of all steps it ever had (`kindBit`): most chains are ruled out by them alone. */
+  kinds: number;
   /** Its own and its descendants' starts, connections and reads, by time. */
   steps: Step[];
   /** Its own and its descendants' other deeds, by time. Apart, so that files written do not push out what was started. */

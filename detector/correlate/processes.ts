@@ -183,6 +183,7 @@ export class Processes {
       made: "",
       madeMs: 0,
       hits: [],
+      kinds: 0,
       steps: [],
       deeds: [],
     };

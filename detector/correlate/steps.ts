@@ -41,6 +41,9 @@ export const verbs: { readonly [K in StepKind]: string } = {
   busy: "uses",
 };
 
+/** One bit a kind. */
+export const kindBit = Object.fromEntries(Object.keys(verbs).map((kind, at) => [kind, 1 << at])) as { readonly [K in StepKind]: number };
+
 const deeds: ReadonlySet<StepKind> = new Set<DeedKind>([
   "write",
   "rename",

@@ -1,6 +1,7 @@
 // What the longer chains ask of programs: who fetches, packs, sends, edits, serves, and what a command line asks for. Names are compared whole.
 import { baseName } from "../text.ts";
-import { isInterpreter, isShell, namesOf } from "./programs.ts";
+import { isShell, namesOf } from "./programs.ts";
+import { traitsOf } from "./traits.ts";
 
 const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/\s+/));
 
@@ -50,7 +51,8 @@ export const isWebServer = (exe: string, argv: readonly string[]): boolean =>
 
 /** The script that a shell or an interpreter was started to run. */
 export function scriptOf(exe: string, argv: readonly string[]): string | undefined {
-  if (!isShell(exe) && !isInterpreter(baseName(exe))) return undefined;
+  const { shell, interpreter } = traitsOf(exe);
+  if (!shell && !interpreter) return undefined;
   const first = argv.find((arg, at) => at > 0 && !arg.startsWith("-"));
   return first?.startsWith("/") ? first : undefined;
 }
