@@ -10,6 +10,7 @@ const benches: Record<string, () => Promise<{ default: Bench }>> = {
   growth: () => import("./growth.ts"),
   detector: () => import("./detector.ts"),
   yara: () => import("./yara.ts"),
+  ioc: () => import("./ioc.ts"),
   latency: () => import("./latency.ts"),
   kernel: () => import("./kernel.ts"),
   mesh: () => import("./mesh.ts"),

@@ -13,7 +13,7 @@ const FILE_ENDINGS = new Set(
 );
 
 /** Told of each host, and of each URL that names more than its host, in the form of `Indicator`. */
-export type Named = { host(name: string): void; url(canonical: string): void };
+export type Named = { host(name: string): void; url?: ((canonical: string) => void) | undefined };
 
 // What a host name or an address is made of: letters, digits, "-", ".", "_".
 const isWord = new Uint8Array(128);
@@ -57,6 +57,7 @@ function word(argument: string, start: number, at: number, end: number, named: N
   const isSaid = isAfterScheme || isOfUser || before === 47;
   if (!isSaid && (text.charCodeAt(0) === 46 || FILE_ENDINGS.has(ending))) return false;
   named.host(text);
+  if (!named.url) return true;
   if (isAfterScheme || (isOfUser && argument.lastIndexOf("://", start) >= 0)) url(argument, start, end, named);
   else if (at < end && (argument.charCodeAt(at) === 47 || argument.charCodeAt(at) === 58)) plainUrl(argument, start, end, named);
   return true;
@@ -85,7 +86,7 @@ function tell(text: string, named: Named): void {
   const cut = text.slice(0, 2048);
   const stop = cut.search(URL_END);
   const parsed = parseUrl((stop < 0 ? cut : cut.slice(0, stop)).replace(/[.,)\]]+$/, ""));
-  if (parsed && parsed.rest !== "") named.url(`${parsed.host}${parsed.port}${parsed.rest}`);
+  if (parsed && parsed.rest !== "") named.url?.(`${parsed.host}${parsed.port}${parsed.rest}`);
 }
 
 /** IPv6 addresses in brackets, as URLs and ssh write them. */
@@ -93,6 +94,6 @@ function bracketed(argument: string, named: Named): void {
   for (const [, address, after] of argument.matchAll(/\[([0-9a-f:.]{2,45})\]((?::\d{1,5})?\/\S+)?/gi)) {
     if (!address!.includes(":")) continue;
     named.host(address!);
-    if (after !== undefined) tell(`http://[${address}]${after}`, named);
+    if (after !== undefined && named.url) tell(`http://[${address}]${after}`, named);
   }
 }

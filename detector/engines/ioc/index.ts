@@ -18,6 +18,8 @@ export type Listed = { readonly kind: IndicatorKind; readonly value: string; rea
 export class IocIndex {
   #segments: readonly Segment[] = [];
   #filter = new Uint32Array(FILTER_BITS / 32);
+  /** Kinds that are on any list: of others nothing is asked. */
+  #kinds: ReadonlySet<number> = new Set();
   /** Lengths of prefixes, the longest first. */
   #v4: readonly number[] = [];
   #v6: readonly number[] = [];
@@ -48,12 +50,18 @@ export class IocIndex {
     const prefixes = [...new Set(segments.flatMap((segment) => [...segment.prefixes]))].sort((a, b) => b - a);
     this.#v4 = prefixes.filter((bits) => bits <= 32);
     this.#v6 = prefixes.filter((bits) => bits >= 128).map((bits) => bits - 128);
+    this.#kinds = new Set(segments.flatMap((segment) => [...segment.kinds]));
     this.#filter = filter;
     this.#segments = segments.toSorted((a, b) => (a.source < b.source ? -1 : 1));
   }
 
+  /** Whether any list holds such indicators. */
+  has(kind: IndicatorKind): boolean {
+    return this.#kinds.has(kindNumber[kind]);
+  }
+
   sha256(hex: string, asked: Asked): Listed | undefined {
-    return this.#segments.length === 0 || !putHash(hex)
+    return !this.#kinds.has(SHA256) || !putHash(hex)
       ? undefined
       : this.#find("sha256", hashOf(SHA256, scratch, 0, 32), 0, 32, asked, () => hex);
   }
@@ -75,7 +83,7 @@ export class IocIndex {
 
   /** The name itself, or the longest of its endings that is listed. */
   domain(name: string, asked: Asked): Listed | undefined {
-    if (this.#segments.length === 0) return undefined;
+    if (!this.#kinds.has(DOMAIN)) return undefined;
     const length = putDomain(name);
     let hash = begin(DOMAIN);
     let found: Listed | undefined;
@@ -91,7 +99,7 @@ export class IocIndex {
 
   /** A URL, path or file name, in its canonical form. */
   text(kind: "url" | "path" | "name", value: string, asked: Asked): Listed | undefined {
-    if (this.#segments.length === 0) return undefined;
+    if (!this.#kinds.has(kindNumber[kind])) return undefined;
     const length = putText(value);
     if (length === 0) return undefined;
     return this.#find(kind, hashOf(kindNumber[kind], scratch, 0, length), 0, length, asked, () => value);

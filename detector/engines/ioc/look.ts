@@ -69,14 +69,17 @@ function started(at: Lookup, { process, stdio }: Exec): void {
 }
 
 function named(at: Lookup, argv: readonly string[]): void {
+  const { index } = at;
   lookup = at;
-  namedIn(argv, hear);
+  if (index.has("url")) namedIn(argv, hear);
+  else if (index.has("domain") || index.has("address")) namedIn(argv, hearHosts);
 }
 
 // One listener for all events: none is made for each.
 let lookup: Lookup | undefined;
+const hearHosts: Named = { host: (name) => host(lookup!, name, "was given the host") };
 const hear: Named = {
-  host: (name) => host(lookup!, name, "was given the host"),
+  ...hearHosts,
   url: (url) => note(lookup!, lookup!.index.text("url", url, lookup!.asked), "was given the URL"),
 };
 
@@ -88,7 +91,8 @@ function host(at: Lookup, name: string, how: string | undefined): void {
 }
 
 function path(at: Lookup, value: string, how: string | undefined): void {
-  note(at, at.index.text("path", value, at.asked) ?? at.index.text("name", baseName(value), at.asked), how);
+  const { index, asked } = at;
+  note(at, index.text("path", value, asked) ?? (index.has("name") ? index.text("name", baseName(value), asked) : undefined), how);
 }
 
 /** An event names an indicator once. */

@@ -1,6 +1,5 @@
 // One list in memory: flat arrays and one open table, about 60 bytes an indicator, whatever garbage collection does.
 import type { StoredIoc } from "@picket/protocol/ioc";
-import { indicatorKinds } from "@picket/protocol/ioc-value";
 import { hashOf, kindNumber, putValue, scratch } from "./key.ts";
 
 const GROW_FROM = 1 << 16;
@@ -46,6 +45,8 @@ export class Segment {
   readonly hashes: Uint32Array;
   /** Lengths of prefixes that occur: of IPv4 0-32, of IPv6 with 128 added. */
   readonly prefixes = new Set<number>();
+  /** Numbers of the kinds that occur. */
+  readonly kinds = new Set<number>();
   size = 0;
   readonly #kinds: Uint8Array;
   readonly #confidences: Uint8Array;
@@ -96,6 +97,7 @@ export class Segment {
     this.#table[slot] = at + 1;
     this.hashes[at] = hash;
     this.#kinds[at] = kind;
+    this.kinds.add(kind);
     this.#confidences[at] = ioc.confidence;
     this.#expiries[at] = Math.min(ioc.expiresS, 0xffffffff);
     this.#added[at] = ioc.added;
@@ -129,10 +131,6 @@ export class Segment {
       expiresS: this.#expiries[at]!,
       label: decoder.decode(this.#heap.bytes.subarray(start, start + this.#labelLengths[at]!)),
     };
-  }
-
-  kindOf(at: number): (typeof indicatorKinds)[number] {
-    return indicatorKinds[this.#kinds[at]!]!;
   }
 
   /** Where it is, or would be. */
