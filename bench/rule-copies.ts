@@ -20,6 +20,11 @@ export function withCopies(rules: readonly Rule[], times: number, sample: readon
   return all;
 }
 
+/** Fields in which an audit rule names a program. */
+const auditPrograms: ReadonlySet<string> = new Set(["a0", "comm", "exe"]);
+/** Fields that say what kind of event is meant: another word would make a rule that never fires. */
+const ofKind: ReadonlySet<string> = new Set(["Initiated", "type", "SYSCALL", "syscall", "nametype", "key", "Source"]);
+
 function copyOf(rule: Rule, at: number, turn: number, keepNames: boolean): Rule {
   const condition = turned(rule.detection.condition, turn, keepNames);
   return { ...rule, id: `copy-${turn}-${at}`, title: `${rule.title} (${turn})`, detection: { ...rule.detection, condition } };
@@ -35,7 +40,8 @@ function turned(of: Condition, turn: number, keepNames: boolean): Condition {
     case "not":
       return { op: "not", of: turned(of.of, turn, keepNames) };
     case "field":
-      if ((keepNames && of.field.endsWith("Image")) || of.field === "Initiated") return of;
+      if (keepNames && (of.field.endsWith("Image") || auditPrograms.has(of.field))) return of;
+      if (ofKind.has(of.field)) return of;
       return { ...of, tests: of.tests.map((test) => turnedTest(test, turn)) };
     case "keyword":
       return { ...of, test: turnedTest(of.test, turn) };

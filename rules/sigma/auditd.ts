@@ -4,10 +4,12 @@ import { type EventType, processOf, type SensorEvent } from "@picket/protocol/ev
 import { MAX_ARGS } from "@picket/protocol/limits";
 import type { Getter, Value } from "./fields.ts";
 
-/** A field of a record: one of several fixed values, the name of one of the event's own fields, or read from the event. */
+/** A field of a record: one of several fixed values, one of the event's own fields or the last segment of it, or read from the event. */
 export type RecordField =
   | { readonly kind: "fixed"; readonly values: readonly string[] }
-  | { readonly kind: "same"; readonly as: string }
+  /** `link`: another field of the record, which may have it instead. */
+  | { readonly kind: "same"; readonly as: string; readonly link?: string }
+  | { readonly kind: "segment"; readonly as: string; readonly get: Getter }
   /** `oneOf`: all that it can be. */
   | { readonly kind: "read"; readonly get: Getter; readonly oneOf?: readonly string[] };
 
@@ -15,7 +17,13 @@ export type RecordField =
 export type AuditRecord = { readonly type: string; readonly fields: ReadonlyMap<string, RecordField>; readonly text: readonly string[] };
 
 /** Texts name a field of the event; lists are fixed values. */
-type Column = string | readonly string[] | Getter | { readonly oneOf: readonly string[]; readonly get: Getter };
+type Column =
+  | string
+  | readonly string[]
+  | Getter
+  | { readonly oneOf: readonly string[]; readonly get: Getter }
+  | { readonly as: string; readonly link: string }
+  | { readonly segmentOf: string; readonly get: Getter };
 type Row = { readonly type: string; readonly text: readonly string[]; readonly fields: Readonly<Record<string, Column>> };
 type Rows = { readonly [T in EventType]?: readonly Row[] };
 
@@ -35,13 +43,14 @@ const comm = (event: SensorEvent): Value => {
   const path = exeOf(event);
   return path === undefined ? undefined : nameOf(path).slice(0, 15);
 };
-const exe = (event: SensorEvent): Value => {
-  const path = exeOf(event);
-  return path !== undefined && kmod.test(path) ? [path, "/usr/bin/kmod"] : path;
-};
+const kmodPath = "/usr/bin/kmod";
+const linkTarget = (event: SensorEvent): Value => (kmod.test(exeOf(event) ?? "") ? kmodPath : undefined);
 
 const who = {
-  ...{ exe, comm, pid: "ProcessId", ppid: "ParentProcessId" },
+  exe: { as: "Image", link: "exe of link" },
+  "exe of link": { oneOf: [kmodPath], get: linkTarget },
+  comm: { segmentOf: "Image", get: comm },
+  ...{ pid: "ProcessId", ppid: "ParentProcessId" },
   ...{ uid: "UserId", euid: "UserId", suid: "UserId", fsuid: "UserId", UID: "User", EUID: "User", SUID: "User", FSUID: "User" },
 } as const;
 
@@ -134,7 +143,9 @@ function recordOf(row: Row): AuditRecord {
   const field = (column: Column): RecordField => {
     if (typeof column === "string") return { kind: "same", as: column };
     if (typeof column === "function") return { kind: "read", get: column };
-    if ("get" in column) return { kind: "read", get: column.get, oneOf: column.oneOf };
+    if ("as" in column) return { kind: "same", ...column };
+    if ("segmentOf" in column) return { kind: "segment", as: column.segmentOf, get: column.get };
+    if ("get" in column) return { kind: "read", ...column };
     return { kind: "fixed", values: column };
   };
   const fields = Object.entries({ type: [row.type], ...row.fields }).map(([name, column]): [string, RecordField] => [name, field(column)]);
@@ -164,7 +175,7 @@ const readFields = new Map<EventType, ReadonlyMap<string, Getter>>(
       list.flatMap((record) =>
         [...record.fields].flatMap(([name, field]): [string, Getter][] => {
           if (field.kind === "same") return [];
-          return [[recordFieldName(record, name), field.kind === "read" ? field.get : () => field.values]];
+          return [[recordFieldName(record, name), field.kind === "fixed" ? () => field.values : field.get]];
         }),
       ),
     ),

@@ -8,13 +8,19 @@ export type Needs = {
   readonly atLeast: number;
 };
 
-const MAX_CHOICES = 32;
+const MAX_CHOICES = 256;
 const MAX_LENGTH = 64;
 const MAX_LEAST = 1 << 16;
 const MAX_CLASS = 8;
 
 /** What is known of a piece of a pattern: all texts it matches, where they are few, and lists of which one each must be there. */
-type Piece = { readonly exact?: readonly string[] | undefined; readonly lists: readonly (readonly string[])[]; readonly atLeast: number };
+type Piece = {
+  readonly exact?: readonly string[] | undefined;
+  /** Where `exact` is not known: with one of these each of its texts begins. */
+  readonly heads?: readonly string[] | undefined;
+  readonly lists: readonly (readonly string[])[];
+  readonly atLeast: number;
+};
 const unknown: Piece = { lists: [], atLeast: 1 };
 const nowhere: Piece = { exact: [""], lists: [], atLeast: 0 };
 
@@ -57,6 +63,7 @@ class Reader {
     const either = union(all.map(({ lists }) => lists.toSorted((a, b) => worth(b) - worth(a))[0]));
     return {
       exact: union(all.map(({ exact }) => exact)),
+      heads: union(all.map(({ exact, heads }) => exact ?? heads)),
       lists: either ? [least(either)] : [],
       atLeast: Math.min(...all.map((piece) => piece.atLeast)),
     };
@@ -69,6 +76,7 @@ class Reader {
     /** All that can stand just before the reader, since it last lost count; `whole` while that is the start. */
     let run: readonly string[] = [""];
     let whole = true;
+    let heads: readonly string[] | undefined;
     let atLeast = 0;
     while (!this.done && this.#pattern[this.#at] !== "|" && this.#pattern[this.#at] !== ")") {
       const piece = this.#atom();
@@ -79,6 +87,9 @@ class Reader {
       best = better(best, longer);
       if (longer && most === 1) run = longer;
       else {
+        const begun = least > 0 && !piece.exact && piece.heads ? cross(run, piece.heads) : undefined;
+        best = better(best, begun);
+        if (whole) heads = begun ?? run;
         whole = false;
         if (best) lists.push(best);
         if (least > 0) lists.push(...piece.lists);
@@ -88,7 +99,7 @@ class Reader {
       }
     }
     if (best) lists.push(best);
-    return { exact: whole ? run : undefined, lists, atLeast };
+    return { exact: whole ? run : undefined, heads, lists, atLeast };
   }
 
   #atom(): Piece {
@@ -144,7 +155,8 @@ class Reader {
   #escape(): Piece {
     const char = this.#pattern[this.#at++];
     if (char === undefined) throw new GiveUp();
-    if (char === "s") return { exact: [" "], lists: [], atLeast: 1 };
+    // White space is folded to a space.
+    if (/[sntrf]/.test(char)) return { exact: [" "], lists: [], atLeast: 1 };
     if (/[bBAz]/.test(char)) return nowhere;
     if (/[SdDwW]/.test(char)) return unknown;
     if (char === "x" && /^[0-9a-fA-F]{2}/.test(this.#pattern.slice(this.#at))) {

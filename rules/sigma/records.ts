@@ -79,9 +79,31 @@ function onField({ field, tests }: Extract<Condition, { op: "field" }>, record: 
     const value = usable.some((test) => (isText(test) ? passesAny(test, of.values) : test.kind === "exists" && test.wanted));
     return { op: "constant", value };
   }
+  if (of.kind === "segment") return onSegment(usable, of.as, recordFieldName(record, field));
   const possible = usable.filter((test) => canPass(test, of));
   if (possible.length === 0) return { op: "constant", value: false };
-  return { op: "field", field: nameOf(record, field, of), tests: possible };
+  const own: Condition = { op: "field", field: nameOf(record, field, of), tests: possible };
+  const link =
+    of.kind === "same" && of.link !== undefined
+      ? onField({ op: "field", field: of.link, tests: possible.filter(isText) }, record)
+      : undefined;
+  return link ? simplified({ op: "or", of: [own, link] }) : own;
+}
+
+/** The kernel's short names end here. */
+const MAX_SEGMENT = 15;
+
+/** That the last segment is a text is the same as that the whole ends with it, which other rules ask of the same field. */
+function onSegment(tests: readonly FieldTest[], whole: string, own: string): Condition {
+  const simple = (test: FieldTest) => test.kind === "equals" && !test.cased && test.text.length < MAX_SEGMENT && !test.text.includes("/");
+  const ends = tests
+    .filter(simple)
+    .flatMap((test) => (test.kind === "equals" ? [test, { ...test, kind: "endswith" as const, text: `/${test.text}` }] : []));
+  const others = tests.filter((test) => !simple(test));
+  const parts: Condition[] = [];
+  if (ends.length > 0) parts.push({ op: "field", field: whole, tests: ends });
+  if (others.length > 0) parts.push({ op: "field", field: own, tests: others });
+  return simplified({ op: "or", of: parts });
 }
 
 const nameOf = (record: AuditRecord, field: string, of: RecordField) => (of.kind === "same" ? of.as : recordFieldName(record, field));

@@ -8,6 +8,7 @@ import type { View } from "./view.ts";
 
 /** Of a value that half of all events have. */
 const EVERY_DAY = 100;
+const everyDay: ReadonlySet<string> = new Set(["true", "false", "network_connect_4", "network_connect_6"]);
 
 const costOfLength = [EVERY_DAY, 60, 30, 10, 3, 1.5, 1];
 
@@ -109,7 +110,7 @@ function eachClue(condition: Condition, fields: ReadonlySet<string>, see: (clue:
 }
 
 function costOfKind({ at, text }: Clue): number {
-  if (at === "segment") return text === "true" || text === "false" ? EVERY_DAY : 2;
+  if (at === "segment") return everyDay.has(text) ? EVERY_DAY : 2;
   const cost = costOfLength[Math.min(text.length, costOfLength.length - 1)]!;
   // Endings that are not whole names are those of kinds of files.
   return at === "end" ? 2 * cost : cost;

@@ -30,6 +30,10 @@ const recordsOf = (event: SensorEvent): Subject[] =>
     const values = new Map<string, Value>();
     for (const [name, field] of fields)
       values.set(name, field.kind === "fixed" ? field.values : field.kind === "same" ? fieldValue(field.as, event) : field.get(event));
+    // A link stands for two paths.
+    for (const [name, field] of fields)
+      if (field.kind === "same" && field.link !== undefined)
+        values.set(name, [...textsOf(values.get(name)), ...textsOf(values.get(field.link))]);
     const fixed = [...fields.values()].flatMap((field) => (field.kind === "fixed" ? field.values : []));
     return { valueOf: (field) => values.get(field), searched: [fixed, ...text.map((field) => fieldValue(field, event))] };
   });
