@@ -14,6 +14,7 @@ type Options = {
   readonly status?: AlertStatus;
   readonly technique?: string;
   readonly device?: string;
+  readonly rule?: string;
   readonly origin?: "own" | "mesh";
   readonly since?: number;
   readonly limit: number;
@@ -29,6 +30,7 @@ export function addAlerts(program: Command): void {
     .addOption(new Option("--status <status>", "only these").choices(statuses))
     .option("--technique <id>", "only this ATT&CK technique, such as T1059", technique)
     .option("--device <id>", "only of this device", device)
+    .option("--rule <id>", "only of this rule")
     .addOption(new Option("--origin <origin>", "only of this site, or only of others in the mesh").choices(["own", "mesh"]))
     .option("--since <time>", "only since then: 30m, 24h, 7d, or a date", since)
     .option("--limit <n>", "at most so many, 1 to 1000", whole(1, 1000), 200)
@@ -51,9 +53,12 @@ export function addAlerts(program: Command): void {
     });
 }
 
-async function read(site: SiteClient, { severity, status, technique, device, origin, since, limit }: Options): Promise<readonly Alert[]> {
+async function read(
+  site: SiteClient,
+  { severity, status, technique, device, rule, origin, since, limit }: Options,
+): Promise<readonly Alert[]> {
   const query = Object.fromEntries(
-    Object.entries({ severity, status, technique, device, origin, sinceMs: since, limit }).filter(([, value]) => value !== undefined),
+    Object.entries({ severity, status, technique, device, rule, origin, sinceMs: since, limit }).filter(([, value]) => value !== undefined),
   );
   return (await site.call("alerts", { query })).alerts;
 }
@@ -75,7 +80,7 @@ const row = (alert: Alert): string[] => [
 async function followAlerts(site: SiteClient, options: Options): Promise<void> {
   const printed = new Map<string, string>();
   const print = (alert: Alert) => {
-    const state = `${alert.revision} ${alert.status} ${alert.assignee} ${alert.notes.length}`;
+    const state = `${alert.revision} ${alert.status} ${alert.verdict} ${alert.assignee} ${alert.notes.length}`;
     if (!matches(alert, options) || printed.get(alert.id) === state) return;
     printed.delete(alert.id);
     printed.set(alert.id, state);
@@ -98,12 +103,13 @@ async function followAlerts(site: SiteClient, options: Options): Promise<void> {
   );
 }
 
-function matches(alert: Alert, { severity, status, technique, device, origin, since }: Options): boolean {
+function matches(alert: Alert, { severity, status, technique, device, rule, origin, since }: Options): boolean {
   return (
     (origin === undefined || (alert.origin === undefined) === (origin === "own")) &&
     (severity === undefined || alert.severity === severity) &&
     (status === undefined || alert.status === status) &&
     (device === undefined || alert.device === device) &&
+    (rule === undefined || alert.rule.id === rule) &&
     (since === undefined || alert.lastMs >= since) &&
     (technique === undefined || alert.attack.techniques.includes(technique))
   );
