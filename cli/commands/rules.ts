@@ -7,6 +7,7 @@ import type { Command } from "commander";
 import { collect } from "../arguments.ts";
 import { plural } from "../output.ts";
 import { type RecordedProblem, readRecorded } from "../recorded-events.ts";
+import { addRulesList } from "./rules-list.ts";
 import { addRulePacks } from "./rules-pack.ts";
 import { addScan } from "./rules-scan.ts";
 
@@ -37,6 +38,7 @@ export function addRules(program: Command): void {
     .action(match);
   addScan(rules);
   addRulePacks(rules);
+  addRulesList(rules);
 }
 
 async function check(paths: readonly string[], json: boolean): Promise<void> {
