@@ -86,8 +86,22 @@ async function read(file: string): Promise<string | RuleProblem> {
   // Before reading: a rule folder may hold anything.
   if (content.size > MAX_FILE) return { file, line: 1, message: `the file is larger than ${MAX_FILE >> 20} MiB: split it` };
   try {
-    return await content.text();
+    return decode(file, await content.bytes());
   } catch (error) {
     return { file, line: 1, message: `cannot be read: ${error instanceof Error ? error.message : String(error)}` };
+  }
+}
+
+/** Sigma files are UTF-8. Anything else would be read as other text than its author wrote. */
+function decode(file: string, bytes: Uint8Array): string | RuleProblem {
+  const [first, second] = bytes;
+  if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff))
+    return { file, line: 1, message: "the file is UTF-16: save it as UTF-8" };
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    const replaced = new TextDecoder().decode(bytes);
+    const line = replaced.slice(0, replaced.indexOf("\uFFFD")).split("\n").length;
+    return { file, line, message: "the file is not UTF-8 (Latin-1, perhaps): save it as UTF-8" };
   }
 }

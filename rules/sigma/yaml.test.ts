@@ -36,6 +36,16 @@ test("an alias stands for its anchor", () => {
   expect(get(read("a: &x [1, 2]\nb: *x\n"), "b")).toMatchObject({ kind: "list", items: [{ text: "1" }, { text: "2" }] });
 });
 
+test("merge keys give what the map itself does not say", () => {
+  const map = read("base: &b { x: 1, y: 2 }\nother: &o { y: 3, z: 4 }\nall: { <<: [*b, *o], x: 5 }\n");
+  const all = get(map, "all");
+  expect(all?.kind === "map" && all.entries.map(({ key, value }) => [key, value.kind === "scalar" && value.text])).toEqual([
+    ["x", "5"],
+    ["y", "2"],
+    ["z", "4"],
+  ]);
+});
+
 const bomb = (levels: number) =>
   ["a0: &a0 [x]", ...Array.from({ length: levels }, (_, n) => `a${n + 1}: &a${n + 1} [${Array(9).fill(`*a${n}`).join(", ")}]`)].join("\n");
 
@@ -48,6 +58,9 @@ test.each([
   ["a huge document", `a: ${"x".repeat(MAX_DOCUMENT)}`, /larger than/],
   ["a key twice", "a: 1\nb: 2\na: 3", /"a" occurs twice \(first at line 1\)/],
   ["a key that is a list", "? [a]\n: 1", /a key must be plain text/],
+  ["a tag of another language", "a: !!python/object:os.system x", /tag .*is not used in rules/],
+  ["a binary", "a: !!binary aGk=", /tag .*is not used in rules/],
+  ["a merge of a text", "a: { <<: x }", /merges maps/],
   ["bad syntax", "a: 'x", /not valid YAML/],
   ["bad indentation", "a:\n  b: 1\n c: 2", /not valid YAML/],
 ])("%s is an error", (_, text, message) => {

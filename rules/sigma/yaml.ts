@@ -98,6 +98,8 @@ function reader(lineOf: (node: Node | null | undefined) => number) {
       return read(target, depth + 1, line);
     }
     if ((isScalar(node) || isMap(node) || isSeq(node)) && node.anchor) anchors.set(node.anchor, node);
+    if ((isScalar(node) || isMap(node) || isSeq(node)) && node.tag && !plainTags.has(node.tag))
+      throw new RuleError(line, `tag ${node.tag.slice(0, 60)} is not used in rules: remove it`);
     if (isScalar(node)) return scalar(node.value, node.source, line);
     if (isSeq(node)) return { kind: "list", line, items: node.items.map((item) => read(item, depth + 1, line)) };
     if (isMap(node)) return { kind: "map", line, entries: entries(node.items, read, depth, lineOf, line) };
@@ -105,11 +107,15 @@ function reader(lineOf: (node: Node | null | undefined) => number) {
   };
 }
 
+const plainTags: ReadonlySet<string> = new Set(
+  ["str", "int", "float", "bool", "null", "map", "seq"].map((name) => `tag:yaml.org,2002:${name}`),
+);
+
 type Read = (node: unknown, depth: number, parentLine: number) => Yaml;
 
 function entries(pairs: readonly Pair[], read: Read, depth: number, lineOf: (node: Node) => number, mapLine: number): Entry[] {
   const seen = new Map<string, number>();
-  return pairs.map((pair) => {
+  const own = pairs.map((pair): Entry => {
     const key = read(pair.key, depth + 1, mapLine);
     if (key.kind !== "scalar") throw new RuleError(key.line, "a key must be plain text");
     const line = lineOf(pair.key as Node);
@@ -118,6 +124,18 @@ function entries(pairs: readonly Pair[], read: Read, depth: number, lineOf: (nod
     seen.set(key.text, line);
     return { key: key.text, line, value: read(pair.value, depth + 1, line) };
   });
+  const merged = own.find(({ key }) => key === "<<");
+  return merged ? withMerged(own, merged) : own;
+}
+
+/** YAML 1.1's merge key, which rule authors' tools know: keys of the maps it names, where the map itself has none of that name. */
+function withMerged(own: readonly Entry[], { line, value }: Entry): Entry[] {
+  const entries = new Map(own.flatMap((entry) => (entry.key === "<<" ? [] : [[entry.key, entry] as const])));
+  for (const map of value.kind === "list" ? value.items : [value]) {
+    if (map.kind !== "map") throw new RuleError(line, '"<<" merges maps: write an alias of one, such as *name');
+    for (const entry of map.entries) if (!entries.has(entry.key)) entries.set(entry.key, entry);
+  }
+  return [...entries.values()];
 }
 
 function scalar(value: unknown, source: string | undefined, line: number): Yaml {
