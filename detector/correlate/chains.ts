@@ -10,7 +10,18 @@ import { isWithin, lineage, type ProcessNode, type Step } from "./node.ts";
 import { isInMemory } from "./places.ts";
 import { discovery, isNoisyTool, isShell, isUsualPort } from "./programs.ts";
 import { devicesOf, ordinalOf, SITE_HABIT } from "./sightings.ts";
-import { isFetcher, isLogger, isRemoteTool, isSession, isUploader, isWebServer, mayBecomeRoot, scriptOf, stepsOut } from "./tools.ts";
+import {
+  impairs,
+  isFetcher,
+  isLogger,
+  isRemoteTool,
+  isSession,
+  isUploader,
+  isWebServer,
+  mayBecomeRoot,
+  scriptOf,
+  stepsOut,
+} from "./tools.ts";
 import { traitsOf } from "./traits.ts";
 
 const starts = ["shell", "exec"] as const;
@@ -273,12 +284,16 @@ const table: readonly Chain[] = [
     rule: rules.impairment,
     ways: [
       {
+        of: isInterpreting,
         links: [
-          {
-            kinds: starts,
-            is: (step, scene) => (isOddProgram(step.exe) || fetched(step, scene) !== undefined) && isNobodysWork(step, scene),
-          },
+          { kinds: starts, is: (step, scene) => impairs(step.program, step.argv) && isNobodysWork(step, scene) },
+          { kinds: starts, is: (step, scene) => isOddProgram(step.exe) && isNobodysWork(step, scene) },
         ],
+        withinMs: LONG_MS,
+      },
+      {
+        // By anybody on the device: then the program must have been brought.
+        links: [{ kinds: starts, is: (step, scene) => fetched(step, scene) !== undefined && isNobodysWork(step, scene) }],
         after: (_, { marked }) => marked("impaired", ""),
       },
     ],

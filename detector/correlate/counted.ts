@@ -42,7 +42,9 @@ export class Counts {
       case "file.delete": {
         // Written anew under a longer name, and the old one removed.
         const { path } = event.body.file;
-        return isFresh(node.madeMs, arrival.receivedMs, STEP_MS) ? this.#ofRename(path, node.made, event, node, arrival) : undefined;
+        return isFresh(node.madeMs, arrival.receivedMs, STEP_MS) && node.made.startsWith(`${path}.`)
+          ? this.#ofRename(path, node.made, event, node, arrival)
+          : undefined;
       }
       case "file.rename":
         return this.#ofRename(event.body.file.path, event.body.file.to, event, node, arrival);

@@ -460,11 +460,22 @@ rows("ransomware", [
   ["each in its own way", times(40, (at) => renames(at, locker, `/srv/${at}`, `/srv/${at}.v${at}x`)), false],
   ["a tool that renames the photographs", times(40, (at) => renames(at, locker, `/srv/IMG_${at}.jpg`, `/srv/2026-${at}.jpg`)), false],
   ["over a day", times(40, (at) => renames(at * 30 * MINUTE, locker, `/srv/${at}.pdf`, `/srv/${at}.pdf.l0cked`)), false],
+  [
+    "SQLite's own files come and go",
+    times(30, (at) => [writes(at * 20, locker, `/srv/${at}.db-shm`), removes(at * 20 + 5, locker, `/srv/${at}.db`)]),
+    false,
+  ],
   ["a package tool", locks(40, "l0cked", apt), false],
 ]);
 
 const stops = run(1300, "/usr/bin/systemctl", shell, ["systemctl", "stop", "auditd"]);
 rows("impairment-payload", [
+  [
+    "an hour before, by somebody else; nobody fetched it",
+    [exec(0, stops), exec(30 * MINUTE, run(1301, "/tmp/m1", from(1310, "/usr/bin/bash", cron)))],
+    false,
+  ],
+  ["a program of a checkout", [exec(0, stops), exec(900, run(1301, "/work/x/node_modules/.bin/vitest"))], false],
   ["auditd is stopped, a program in /tmp run", [exec(0, stops), exec(30_000, run(1301, "/tmp/payload"))]],
   [
     "the firewall is emptied, something fetched is run",

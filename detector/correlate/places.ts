@@ -87,9 +87,11 @@ function inHome(path: string): Place | undefined {
   return ofUser.test(path) && !passing.test(path) ? "start" : undefined;
 }
 
+/** A hidden program, or one in a hidden folder of the system's; in a home or a checkout those are daily (.venv, .cargo, .bin). */
+const hidden = /\/\.[^./][^/]*$|^\/(?:usr|var|etc|dev|run|boot|bin|sbin|lib)\/(?:[^/]+\/)*\.[^./]/;
+
 /** Whether a program file lies where programs do not belong, or nowhere at all: a file in memory. */
-export const isOddProgram = (exe: string): boolean =>
-  isInMemory(exe) || placeOf(exe) === "odd" || exe.startsWith("./") || /\/\.[^./][^/]*(?:\/[^/]*)?$/.test(exe);
+export const isOddProgram = (exe: string): boolean => isInMemory(exe) || placeOf(exe) === "odd" || hidden.test(exe);
 
 /** A program without a file: made with memfd_create(2), or run by a descriptor that nobody could follow. */
 export const isInMemory = (exe: string): boolean =>

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { alertsOf, child, connects, exec, feed, pipelineOf, proc, T0, testRules } from "../testing/events.ts";
-import { alertScore, bandOf, decay, rarityPoints } from "./score.ts";
+import { alertScore, bandOf, decay, pairPoints, rarityPoints } from "./score.ts";
 
 const rules = testRules("low low", "low meh", "low third", "medium medium", "high high");
 const root = proc(300, "/opt/app/server");
@@ -157,4 +157,48 @@ test("a device that invents programs gets no rarity and no memory for them", () 
   const low = child(9000, "/usr/bin/low", root);
   feed(pipeline, [exec(15_000_000, low), connects(15_000_001, low)]);
   expect(pipeline.take().alerts).toEqual([]);
+});
+
+test.each([
+  // sighting on this device, devices of the site that have the pair, devices of the site: points
+  [1, 1, 1, 25],
+  [1, 1, 2, 25],
+  [1, 1, 3, 35],
+  [2, 1, 3, 25],
+  [4, 1, 3, 8],
+  [1, 2, 3, 25],
+  [1, 3, 3, 0],
+  [2, 40, 90, 0],
+  [7, 1, 90, 0],
+])("sighting no. %i of a pair that %i of %i devices have adds %i %i", (ordinal, on, devices, points) => {
+  expect(pairPoints(ordinal, on, devices)).toBe(points);
+});
+
+const onSite = (devices: readonly string[], kind: string, key: string) => devices.map((device) => ({ device, kind, key, count: 1 }));
+const scoreAfter = (seen: ReturnType<typeof onSite>): string => {
+  const pipeline = pipelineOf(rules);
+  pipeline.seed({ open: [], seen });
+  const low = child(412, "/usr/bin/low", root);
+  feed(pipeline, [exec(0, low), connects(1, low)]);
+  return pipeline
+    .take()
+    .alerts.map(({ detection }) => /score (\d+):/.exec(detection.summary)?.[1])
+    .join();
+};
+
+test.each([
+  ["alone on its site: 15, 25 for the pair, 15 for the connection", [], "55"],
+  ["two others have the pair: none for it", onSite(["gw-2", "gw-3", "gw-4"], "pair", "/opt/app/server\n/usr/bin/low"), ""],
+  ["one other has it", onSite(["gw-2"], "pair", "/opt/app/server\n/usr/bin/low"), "55"],
+  ["three devices, none of which has it: 10 more", onSite(["gw-2", "gw-3"], "exec", "all"), "65"],
+  ["the program connects elsewhere on the site: none for that", onSite(["gw-2", "gw-3"], "connect", "/usr/bin/low"), ""],
+  ["others of the site connect there: none for that", onSite(["gw-2", "gw-3"], "far", "198.51.100:4444"), ""],
+])("%s", (_, seen, score) => expect(scoreAfter(seen)).toBe(score));
+
+test("what one device invents makes nothing a habit of the site", () => {
+  const pipeline = pipelineOf(rules);
+  for (let at = 0; at < 9; at++) feed(pipeline, [exec(at, child(500 + at, "/usr/bin/low", root), { device: "gw-2" })]);
+  const low = child(412, "/usr/bin/low", root);
+  feed(pipeline, [exec(0, low), connects(1, low)]);
+  expect(pipeline.take().alerts.map(({ detection }) => detection.device)).toContain("gw-1");
 });

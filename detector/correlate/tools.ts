@@ -120,7 +120,7 @@ const noteName =
 export const isRansomNote = (path: string): boolean => noteName.test(baseName(path));
 
 const usualSuffix =
-  /^(?:[0-9]+|gz|xz|bz2|zst|lz4|zip|old|bak|backup|orig|save|saved|tmp|temp|new|part|partial|swp|lock|log|pid|done|dist|rpm\w+|dpkg-\w+|ucf-\w+|disabled|off|jpe?g|png|gif|webp|mp[34]|pdf|txt|html?|csv|json|xml|ya?ml|conf|cfg|ini|js|mjs|cjs|ts|map|css|py|pyc|pyo|so|o|a|d|lo|c|h|cpp|rs|go|sh|md|db|crt|pem|key|rst)$/i;
+  /^(?:[0-9]+|gz|xz|bz2|zst|lz4|zip|old|bak|backup|orig|save|saved|tmp|temp|new|part|partial|swp|lock|log|pid|done|dist|rpm\w+|dpkg-\w+|ucf-\w+|disabled|off|jpe?g|png|gif|webp|mp[34]|pdf|txt|html?|csv|json|xml|ya?ml|conf|cfg|ini|js|mjs|cjs|ts|map|css|py|pyc|pyo|so|o|a|d|lo|c|h|cpp|rs|go|sh|md|db(?:-\w+)?|sqlite\d?(?:-\w+)?|crt|pem|key|rst)$/i;
 /** The suffix that a rename gave a file and that says nothing of what is in it, or undefined. */
 export function oddSuffix(from: string, to: string): string | undefined {
   const dot = to.lastIndexOf(".");
