@@ -70,6 +70,7 @@ type Change = {
   health?: Partial<DoctorFacts["health"]>;
   clockMs?: number;
   exceptions?: DoctorFacts["exceptions"];
+  iocs?: DoctorFacts["iocs"];
   lastDay?: { stored: number; lost: number };
 };
 const facts = (change: Change): DoctorFacts => ({
@@ -88,6 +89,7 @@ const facts = (change: Change): DoctorFacts => ({
   },
   peers: [{ ...peer, ...change.peer }],
   exceptions: change.exceptions ?? [],
+  iocs: change.iocs ?? [],
   health: {
     ...{ nowMs, startedMs: nowMs - DAY_MS, version: "1.0.0", certificateExpiresMs: nowMs + DAY_MS, outage: undefined },
     ...{ online: 1, storedMs: nowMs, canaryS: 60, ...change.health },
@@ -308,4 +310,23 @@ test("a disk that takes no events is said once", () => {
   const outage = { sinceMs: 0, why: "only 3 MiB are free" };
   const disk = { freeBytes: 3 << 20, totalBytes: 2 ** 36 };
   expect(diagnose(facts({ intake: { outage }, host: { disk }, health: { outage, storedMs: 0 } }))).toHaveLength(1);
+});
+
+const listed = (change: Partial<DoctorFacts["iocs"][number]>): DoctorFacts["iocs"][number] => ({
+  ...{ source: "feed-a", kind: "list", generation: 3, importedMs: nowMs - DAY_MS, by: "ann", format: "text", indicators: 9 },
+  ...{ byKind: { address: 9 }, refused: 0, active: true, met: { indicators: 0, devices: 0 } },
+  ...change,
+});
+
+test.each<[string, DoctorFacts["iocs"][number], RegExp | undefined]>([
+  ["a list as it should be", listed({}), undefined],
+  ["one that expired", listed({ expiresMs: nowMs - 1 }), /All of the list of indicators "feed-a" has expired/],
+  ["one that is old", listed({ importedMs: nowMs - 31 * DAY_MS }), /"feed-a" is 31 days old/],
+  ["an old one that another site shares", listed({ kind: "mesh", importedMs: nowMs - 31 * DAY_MS }), undefined],
+  ["one whose import failed", listed({ failure: { atMs: nowMs, why: "it stopped in the middle" } }), /failed: it stopped in the middle/],
+  ["one the detector never took", listed({ active: false }), /does not match with the list/],
+])("indicators: %s", (_, list, words) => {
+  const findings = diagnose(facts({ iocs: [list] })).filter(({ level }) => level !== "ok");
+  if (words) expect(findings).toMatchObject([{ level: "warning", what: expect.stringMatching(words) }]);
+  else expect(findings).toEqual([]);
 });

@@ -1,11 +1,13 @@
 // What is wrong with a site, in plain words with what to do. Pure: facts in, findings out, worst first.
 import type { Exception } from "@picket/protocol/exception";
+import type { IocSource } from "@picket/protocol/ioc";
 import type { MeshPeer } from "@picket/protocol/mesh";
 import type { Finding, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { HealthFacts, SiteFacts } from "./deps.ts";
 import { type DeviceFacts, deviceFindings } from "./doctor-devices.ts";
 import { exceptionFindings } from "./doctor-exceptions.ts";
 import { intakeFindings } from "./doctor-intake.ts";
+import { iocFindings } from "./doctor-iocs.ts";
 import { brokerHealth } from "./health.ts";
 
 const DAY_MS = 24 * 3600_000;
@@ -21,10 +23,11 @@ const PEER_AWAY_MS = 12 * 3600_000;
 const DISK_WARN = { ratio: 0.1, bytes: 1 << 30 };
 const DISK_ERROR_BYTES = 200 << 20;
 
-export type DoctorFacts = SiteFacts & { readonly health: HealthFacts; readonly exceptions: readonly Exception[] } & Pick<
-    DeviceFacts,
-    "lastDay" | "clocks"
-  >;
+export type DoctorFacts = SiteFacts & {
+  readonly health: HealthFacts;
+  readonly exceptions: readonly Exception[];
+  readonly iocs: readonly IocSource[];
+} & Pick<DeviceFacts, "lastDay" | "clocks">;
 
 /** At least one finding, the worst first: what keeps events out, then what keeps alerts away, then single devices. A single "ok" when nothing is wrong. */
 export function diagnose(facts: DoctorFacts): Finding[] {
@@ -39,6 +42,7 @@ export function diagnose(facts: DoctorFacts): Finding[] {
     ...keyFindings(site),
     ...deviceFindings(enrolled, { nowMs, siteVersion: site.version, keysVersion: site.keysVersion, lastDay, clocks }),
     ...sampleFindings(site),
+    ...iocFindings(facts.iocs, nowMs, site.detector.connected),
     ...exceptionFindings(facts.exceptions, nowMs),
     ...facts.peers.flatMap((peer) => peerFindings(peer, nowMs)),
   ];

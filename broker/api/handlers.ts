@@ -55,6 +55,7 @@ export function handlers(deps: ApiDeps): Handlers {
           ...diagnose({
           ...{ nowMs, site: deps.siteStatus(), devices, host: await deps.hostFacts(), intake: deps.intake(), health: deps.health() },
           exceptions: deps.exceptions.list(false),
+          iocs: deps.iocs.list().sources,
           ...{ peers: deps.mesh.status().peers, clocks: deps.devices.clocks(), lastDay: lastDay(deps, devices, nowMs) },
           }),
           ...deps.rules.findings(),

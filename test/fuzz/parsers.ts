@@ -4,6 +4,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { packetGuard } from "../../agent/uplink/guard.ts";
 import { trimBatch } from "../../broker/ingest/trim.ts";
 import { PacketLimit } from "../../broker/mqtt/packet-limit.ts";
+import { readList } from "../../cli/ioc/read.ts";
+import { NoList } from "../../cli/ioc/row.ts";
 import { BadBatch, BatchHeader, countLines, decodeBatch, encodeBatch, firstTime, inflateBatch, openBatch } from "../../protocol/batch.ts";
 import { Pack } from "../../protocol/command.ts";
 import { parseToken } from "../../protocol/enroll.ts";
@@ -79,7 +81,26 @@ const peers = [
   { role: "site" as const, name: "other", site: "lab" },
 ];
 
+const lists = [
+  "# list\n203[.]0[.]113[.]9 # x\nhxxp://evil[.]example/a\n2001:db8::/33\n/tmp/.x/y\n",
+  '"ioc_value","ioc_type","tags"\n"203.0.113.9:1","ip:port","a,b"\n',
+  '{"type":"bundle","objects":[{"type":"indicator","id":"i","pattern":"[(ipv4-addr:value IN (\'203.0.113.9\') OR url:value = \'http://a.example/x\') AND file:size = 3]"}]}',
+  '{"response":[{"Event":{"info":"e","Attribute":[{"type":"domain|ip","value":"a.example|203.0.113.9","to_ids":true}],"Object":[]}}]}',
+].map((text) => Buffer.from(text));
+
 export const parsers: readonly Target[] = [
+  {
+    name: "ioc list",
+    seeds: lists,
+    make: (random) => mutateBytes(random, pick(random, lists), lists),
+    run: (bytes) => {
+      try {
+        for (const _ of readList(bytes, "auto").rows);
+      } catch (error) {
+        if (!(error instanceof NoList)) throw error;
+      }
+    },
+  },
   {
     name: "batch",
     seeds: [batch],
