@@ -89,7 +89,7 @@ class Reader {
       else {
         const begun = least > 0 && !piece.exact && piece.heads ? cross(run, piece.heads) : undefined;
         best = better(best, begun);
-        if (whole) heads = begun ?? run;
+        if (whole) heads = begun ?? longer ?? run;
         whole = false;
         if (best) lists.push(best);
         if (least > 0) lists.push(...piece.lists);
