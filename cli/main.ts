@@ -11,6 +11,8 @@ type Add = (program: Command) => void;
 const commands: Record<string, () => Promise<Add>> = {
   up: async () => (await import("./commands/up.ts")).addUp,
   tui: async () => (await import("./commands/tui.ts")).addTui,
+  incidents: async () => (await import("./commands/incidents.ts")).addIncidents,
+  incident: async () => (await import("./commands/incidents.ts")).addIncident,
   alerts: async () => (await import("./commands/alerts.ts")).addAlerts,
   alert: async () => (await import("./commands/alert.ts")).addAlert,
   exceptions: async () => (await import("./commands/exceptions.ts")).addExceptions,

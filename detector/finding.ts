@@ -9,6 +9,8 @@ export type RuleFacts = {
   readonly title: string;
   readonly level: Level;
   readonly author?: string;
+  /** What an operator should do. */
+  readonly todo?: string;
   readonly attack: { readonly tactics: readonly string[]; readonly techniques: readonly string[] };
   /** Points for the process. */
   readonly score: number;

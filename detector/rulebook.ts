@@ -56,7 +56,8 @@ export async function openRulebook(config: Paths, log: Log, nowMs: () => number 
         if (ended) return;
         current = next;
         tell(next, log);
-        if (next.version === before.version && next.yaraSignature === before.yaraSignature) return;
+        const wrong = ({ troubles }: RuleSet) => JSON.stringify(troubles);
+        if (next.version === before.version && next.yaraSignature === before.yaraSignature && wrong(next) === wrong(before)) return;
         log("info", "the rules have changed", { version: next.version, rules: next.rules.length, before: before.version });
         changed(next, before);
       };

@@ -58,6 +58,8 @@ export const Detection = z.object({
     engine: z.enum(engines),
     /** The rule's author: Sigma's Detection Rule License asks to name them when a rule fires. */
     author: z.string().max(256).optional(),
+    /** What its author says an operator should do. */
+    todo: z.string().max(500).optional(),
   }),
   severity: Severity,
   /** 0-100; a process' score counts half, at most 100. */

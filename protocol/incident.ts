@@ -90,6 +90,8 @@ export const Incident = z.object({
   tree: z.array(TreeNode).max(64),
   /** Incidents of other devices of the site that share an address or a file with it. */
   linked: z.array(z.object({ id: z.uuid(), device: deviceId })).max(16),
+  /** Ids it had before it was found that they are one: whoever knew those knows this. */
+  merged: z.array(z.uuid()).max(64).optional(),
   revision: z.int().nonnegative(),
   status: AlertStatus,
   /** Of a closed one, where the operator said it. */

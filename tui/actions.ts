@@ -1,7 +1,7 @@
 // What keys set in motion: the only effects of the console besides drawing.
 import type { Act, Action } from "@picket/protocol/command";
 import type { ExceptionPreview, ExceptionRequest } from "@picket/protocol/exception";
-import type { BodyOf } from "@picket/protocol/rest";
+import type { BodyOf, StreamItem } from "@picket/protocol/rest";
 import type { SiteClient } from "./client/client.ts";
 import { followOrder, type Sign, sendOrder } from "./client/order.ts";
 import type { PreviewOutcome } from "./state/state.ts";
@@ -27,6 +27,9 @@ export type Actions = {
   readonly readHistory: (device: string) => void;
   /** Tells the site what the operator decided. `said` is shown when it agreed. */
   readonly judge: (alert: string, decision: BodyOf<"judge">, said: string) => void;
+  readonly judgeIncident: (incident: string, decision: BodyOf<"judgeIncident">, said: string) => void;
+  /** Reads an incident with all its alerts. */
+  readonly readIncident: (incident: string) => void;
   /** Whether it can be told what an exception would have hidden. */
   readonly canPreview: boolean;
   /** Looks at what an exception would have hidden, for the dialog about this alert. A second one ends the first. */
@@ -91,6 +94,7 @@ export function createActions(needs: Needs): Actions {
         },
         (error: unknown) => say("bad", wordsOf(error)),
       ),
+    ...incidentActions(needs, say),
     ...exceptionActions(needs, say),
     order: (act, device, reason) => void order(needs, act, device, reason),
     demoAttack: demoAttack ? once(demoAttack, say) : undefined,
@@ -98,6 +102,26 @@ export function createActions(needs: Needs): Actions {
 }
 
 type Say = (tone: "good" | "bad" | "plain", text: string) => void;
+
+function incidentActions({ store, client, now }: Needs, say: Say): Pick<Actions, "judgeIncident" | "readIncident"> {
+  const arrived = (items: readonly StreamItem[]) => store.dispatch({ kind: "items", items, nowMs: now() });
+  return {
+    judgeIncident: (incident, decision, said) =>
+      void client.call("judgeIncident", { params: { id: incident }, body: decision }).then(
+        (answer) => {
+          arrived([{ kind: "incident", incident: answer.incident }]);
+          say("good", said);
+        },
+        (error: unknown) => say("bad", wordsOf(error)),
+      ),
+    readIncident: (id) =>
+      void client.call("incident", { params: { id } }).then(
+        ({ incident, alerts }) =>
+          arrived([{ kind: "incident", incident }, ...alerts.map((alert): StreamItem => ({ kind: "alert", alert }))]),
+        (error: unknown) => say("bad", wordsOf(error)),
+      ),
+  };
+}
 
 function exceptionActions(
   { store, client, lookAhead, now, signal }: Needs,

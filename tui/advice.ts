@@ -1,4 +1,5 @@
-import type { Alert } from "@picket/protocol/alert";
+import { type Alert, severities } from "@picket/protocol/alert";
+import type { Incident } from "@picket/protocol/incident";
 import type { Device } from "@picket/protocol/rest";
 import { isDark, isolationOf } from "./words.ts";
 
@@ -33,19 +34,51 @@ const commands = ({ id, device }: Alert): Means => ({
   dismiss: `Known and harmless? picket alert ${id.slice(0, 8)} close --false-positive --note WHY; so that the like does not alert: except instead of close`,
 });
 
+/** What the authors of the rules say, and what isolation does not undo. */
+const MAX_TODOS = 4;
+
+/** About an incident, from all its alerts: what the rules of the worst ones ask for first. */
+export function incidentAdvice(
+  incident: Pick<Incident, "id" | "device" | "severity" | "status" | "attack">,
+  alerts: readonly Alert[],
+  device: Device | undefined,
+  on: "console" | "command line",
+): Advice {
+  const worst = alerts.toSorted((a, b) => severities.indexOf(b.severity) - severities.indexOf(a.severity) || b.score - a.score);
+  if (worst.length > 0 && worst.every(({ rule }) => rule.engine === "broker")) return advice(worst[0]!, device, on);
+  const means = on === "console" ? keys : incidentCommands(incident);
+  const todos = [...new Set(worst.flatMap(({ rule }) => rule.todo ?? []))].slice(0, MAX_TODOS);
+  return adviceOf(incident, device, means, todos);
+}
+
+const incidentCommands = ({ id, device }: Pick<Incident, "id" | "device">): Means => ({
+  isolate: `Not expected? Isolate the device now: picket isolate ${device}`,
+  release: `The device is isolated. Investigate, then: picket release ${device}`,
+  dismiss: `Known and harmless? picket incident ${id.slice(0, 8)} note WHY, then picket incident ${id.slice(0, 8)} close`,
+});
+
 /** `device` is as last known. `on` says whether the reader has the console's keys or a command line. */
 export function advice(alert: Alert, device: Device | undefined, on: "console" | "command line"): Advice {
   if (alert.origin) return { now: elsewhere(alert.origin.site, on), later: [] };
   if (alert.rule.engine === "broker") return { now: aboutWatching(alert, device, on), later: [] };
-  const means = on === "console" ? keys : commands(alert);
+  return adviceOf(alert, device, on === "console" ? keys : commands(alert), alert.rule.todo === undefined ? [] : [alert.rule.todo]);
+}
+
+function adviceOf(
+  { severity, status, attack }: Pick<Alert, "severity" | "status" | "attack">,
+  device: Device | undefined,
+  means: Means,
+  todos: readonly string[],
+): Advice {
   const isolation = device ? isolationOf(device) : "no";
-  const urgent = alert.severity === "critical" || alert.severity === "high";
+  const urgent = severity === "critical" || severity === "high";
   const now: string[] = [];
   if (isolation === "isolated") now.push(means.release);
   else if (isolation === "isolating") now.push("Isolation is ordered and not confirmed yet.");
-  else if (urgent && alert.status !== "closed") now.push(means.isolate);
-  if (alert.status === "open") now.push(means.dismiss);
-  const later = new Set(alert.attack.techniques.map((id) => byTechnique[id.split(".", 1)[0]!]));
+  else if (urgent && status !== "closed") now.push(means.isolate);
+  now.push(...todos);
+  if (status === "open") now.push(means.dismiss);
+  const later = new Set(attack.techniques.map((id) => byTechnique[id.split(".", 1)[0]!]));
   return { now, later: [...later].filter((step) => step !== undefined) };
 }
 

@@ -39,7 +39,7 @@ const devices = [
 ];
 const site = madeSite({ alerts: { open: 41, low: 0, medium: 40, high: 0, critical: 1 } });
 const full = { kind: "snapshot", site, devices, alerts, nowMs } as const satisfies Step;
-const state = (...steps: Step[]) => steps.reduce(reduce, initialState(nowMs));
+const state = (...steps: Step[]) => steps.reduce(reduce, { ...initialState(nowMs), views: [{ kind: "alerts" }] });
 const id = madeAlert("critical").id;
 const evidence: Step = { kind: "evidence", alert: id, evidence: { events: madeEvents(), revision: 0 } };
 const history: Step & { kind: "history" } = {
@@ -72,7 +72,7 @@ const lost: Step = {
 const screens: [string, ConsoleState, RegExp[]][] = [
   ["before the first data", state(), [/Waiting for the site/]],
   ["an empty site", state({ ...full, alerts: [], devices: [] }), [/picket token create --out TOKEN/, /no devices/]],
-  ["a quiet site", state({ ...full, alerts: [], site: madeSite() }), [/No open alerts\. All quiet/, /no open critical or high alert/]],
+  ["a quiet site", state({ ...full, alerts: [], site: madeSite() }), [/No open alerts\. All quiet/, /no open critical or high incident/]],
   [
     "alerts",
     state(full),

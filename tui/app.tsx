@@ -11,12 +11,21 @@ import { alertScreen } from "./screens/alert.tsx";
 import { alertsScreen } from "./screens/alerts.tsx";
 import { deviceScreen } from "./screens/device.tsx";
 import { devicesScreen } from "./screens/devices.tsx";
+import { incidentScreen } from "./screens/incident.tsx";
+import { incidentsScreen } from "./screens/incidents.tsx";
 import { promptScreen } from "./screens/prompt.tsx";
 import type { Screen, ScreenContext } from "./screens/screen.ts";
 import { type ConsoleState, type View, viewOf } from "./state/state.ts";
 import type { Store } from "./store.ts";
 
-const screens: Record<View["kind"], Screen> = { alerts: alertsScreen, alert: alertScreen, devices: devicesScreen, device: deviceScreen };
+const screens: Record<View["kind"], Screen> = {
+  incidents: incidentsScreen,
+  incident: incidentScreen,
+  alerts: alertsScreen,
+  alert: alertScreen,
+  devices: devicesScreen,
+  device: deviceScreen,
+};
 
 /** More characters than this in one read of the terminal are a paste, and no list key. */
 const PASTE = 16;

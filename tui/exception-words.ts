@@ -67,7 +67,7 @@ export function previewWords(preview: ExceptionPreview, nowMs: number): { readon
 export const verdictWords = (verdict: Alert["verdict"]): string => (verdict === undefined ? "" : ` as a ${verdict.replace("_", " ")}`);
 
 /** "closed as a false positive, taken by anna". */
-export const statusWords = ({ status, verdict, assignee }: Alert): string =>
+export const statusWords = ({ status, verdict, assignee }: Pick<Alert, "status" | "verdict" | "assignee">): string =>
   `${status}${verdictWords(verdict)}${assignee === undefined || assignee === "" ? "" : `, taken by ${assignee}`}`;
 
 /** One decision: "2026-03-01 03:12:01 anna closed it as a false positive (seen 12 times by then)". */

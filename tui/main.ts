@@ -2,7 +2,7 @@ import { DEAD_MAN_DEFAULT_MS } from "@picket/protocol/command";
 import type { StreamItem } from "@picket/protocol/rest";
 import { render } from "ink";
 import { createElement } from "react";
-import { createActions, type LookAhead } from "./actions.ts";
+import { type Actions, createActions, type LookAhead } from "./actions.ts";
 import { App } from "./app.tsx";
 import type { SiteClient } from "./client/client.ts";
 import { follow } from "./client/follow.ts";
@@ -56,7 +56,7 @@ export async function runConsole(options: ConsoleOptions): Promise<void> {
   if (options.signal?.aborted) close();
   options.signal?.addEventListener("abort", close, { once: true });
   const tick = setInterval(() => store.dispatch({ kind: "tick", nowMs: Date.now() }), 1000);
-  const following = followSite(options.client, store, act.readEvidence, act.readHistory, stop.signal);
+  const following = followSite(options.client, store, act, stop.signal);
   try {
     await screen.waitUntilExit();
   } finally {
@@ -70,8 +70,7 @@ export async function runConsole(options: ConsoleOptions): Promise<void> {
 async function followSite(
   client: SiteClient,
   store: Store,
-  readEvidence: (alert: string) => void,
-  readHistory: (device: string) => void,
+  { readEvidence, readHistory, readIncident }: Pick<Actions, "readEvidence" | "readHistory" | "readIncident">,
   signal: AbortSignal,
 ): Promise<void> {
   let waiting: StreamItem[] = [];
@@ -93,6 +92,7 @@ async function followSite(
         store.dispatch({ kind: "snapshot", ...(await snapshot(client)), nowMs: Date.now() });
         const view = viewOf(store.get());
         if (view.kind === "alert") readEvidence(view.id);
+        if (view.kind === "incident") readIncident(view.id);
         if (view.kind === "device") readHistory(view.id);
       },
       item(item) {

@@ -231,6 +231,10 @@ function toIncident(store: Store, site: string, row: Row): Incident {
     changedMs: _c,
     ...rest
   } = row;
+  const merged = store.db
+    .query<{ id: string }, [string]>(`SELECT id FROM incident_merged WHERE "into" = ? LIMIT 64`)
+    .all(row.id)
+    .map(({ id }) => id);
   return {
     ...rest,
     site,
@@ -239,6 +243,7 @@ function toIncident(store: Store, site: string, row: Row): Incident {
     story: JSON.parse(story) as string[],
     tree: JSON.parse(tree) as Incident["tree"],
     linked: linkedTo(store, row.id),
+    ...(merged.length > 0 ? { merged } : {}),
     ...judgedOf(row),
   };
 }

@@ -99,13 +99,13 @@ function factLines({ alert, device, nowMs, evidence, columns }: Of): Line[] {
 }
 
 /** "2026-03-01 03:12:01 to 03:14:07", with the date again where it is another day. */
-function periodWords({ firstMs, lastMs }: Alert): string {
+export function periodWords({ firstMs, lastMs }: Pick<Alert, "firstMs" | "lastMs">): string {
   const [first, last] = [dateWords(firstMs), dateWords(lastMs)];
   if (first === last) return first;
   return `${first} to ${first.slice(0, 10) === last.slice(0, 10) ? clockWords(lastMs) : last}`;
 }
 
-const deviceWords = (device: Device, nowMs: number) => {
+export const deviceWords = (device: Device, nowMs: number) => {
   const isolation = isolationOf(device);
   return `${presenceWords(device, nowMs)}${isolation === "no" ? "" : `, ${isolationWords[isolation]}`}`;
 };
@@ -118,10 +118,10 @@ function ruleLines({ rule, attack }: Alert, columns: number): Line[] {
   );
 }
 
-const section = (title: string, lines: readonly Line[]): Line[] =>
+export const section = (title: string, lines: readonly Line[]): Line[] =>
   lines.length > 0 ? [blank, line(span(` ${title}`, "title")), ...lines] : [];
 
-const stepLines = (mark: string, text: string, columns: number) =>
+export const stepLines = (mark: string, text: string, columns: number) =>
   wrap(text, columns - mark.length - 3).map((row, index) => line("  ", index === 0 ? mark : " ".repeat(mark.length), row));
 
 function treeLines(alert: Alert, columns: number, wrapped: boolean): Line[] {
@@ -136,7 +136,7 @@ function treeLines(alert: Alert, columns: number, wrapped: boolean): Line[] {
   ];
 }
 
-function nodeLines(node: TreeNode, title: string, level: number, columns: number, wrapped: boolean): Line[] {
+export function nodeLines(node: TreeNode, title: string, level: number, columns: number, wrapped: boolean): Line[] {
   // Deep trees keep room for the command: what matters is the order, which the rows keep.
   const depth = Math.min(level, 12);
   const branch = depth === 0 ? "  " : `  ${"  ".repeat(depth - 1)}└ `;

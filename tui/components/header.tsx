@@ -35,15 +35,16 @@ function headerLine(state: ConsoleState, columns: number): Line {
 function factsOf(state: ConsoleState, wide: boolean): Span[] {
   if (!state.site && state.dataMs === undefined) return [];
   const opened = [...state.alerts.values()].filter((one) => one.status === "open");
-  const open = (severity: string) => opened.filter((one) => !one.origin && one.severity === severity).length;
+  const open = (severity: string) =>
+    [...state.incidents.values()].filter((one) => one.status === "open" && one.severity === severity).length;
   // The site counts all of them; the list may hold less. While a count is on its way, the higher of the two is the safe one.
-  const critical = Math.max(open("critical"), state.site?.alerts.critical ?? 0);
-  const high = Math.max(open("high"), state.site?.alerts.high ?? 0);
+  const critical = Math.max(open("critical"), counts?.critical ?? 0);
+  const high = Math.max(open("high"), counts?.high ?? 0);
   const devices = [...state.devices.values()].filter((device) => device.trust === "enrolled");
   const facts: Span[] = [];
   if (critical > 0) facts.push(span(`${critical} CRITICAL`, "critical"));
   if (high > 0) facts.push(span(`${high} HIGH`, "high"));
-  if (critical + high === 0) facts.push(span("no open critical or high alert", "good"));
+  if (critical + high === 0) facts.push(span("no open critical or high incident", "good"));
   const elsewhere = opened.filter((one) => one.origin).length;
   if (elsewhere > 0) facts.push(span(`${elsewhere} at other sites`));
   const dark = devices.filter(isDark).length;

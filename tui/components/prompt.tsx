@@ -24,7 +24,9 @@ export function Prompt({ prompt, device, deadManMs, nowMs, columns, rows }: Prop
 function linesOf({ prompt, device, deadManMs, nowMs, columns }: Omit<Props, "rows">): Line[] {
   switch (prompt.kind) {
     case "note":
-      return noteLines(prompt.typed, columns);
+      return noteLines(prompt.typed, ["Note", ` for this ${prompt.incident ? "incident" : "alert"}; other operators see it`], columns);
+    case "find":
+      return noteLines(prompt.typed, ["Find", " in the incidents: title, device, story, technique, who has it; empty shows all"], columns);
     case "close":
       return closeLines(prompt, columns);
     case "exception":
@@ -105,11 +107,11 @@ function orderLines(
   ];
 }
 
-function noteLines(typed: string, columns: number): Line[] {
+function noteLines(typed: string, [title, about]: readonly [string, string], columns: number): Line[] {
   const rows = wrap(typed, columns - 5);
   return [
     blank,
-    line("  ", span("Note", "title"), " for this alert; other operators see it"),
+    line("  ", span(title, "title"), about),
     blank,
     ...rows.map((row, index) => line("  ", row, ...(index === rows.length - 1 ? [span("▏", "key")] : []))),
   ];

@@ -1,6 +1,6 @@
 import { line, type Span, span } from "../line.ts";
-import { listedAlerts } from "../state/order.ts";
-import { type ConsoleState, viewOf } from "../state/state.ts";
+import { listedAlerts, listedRows } from "../state/order.ts";
+import { type ConsoleState, type ListName, viewOf } from "../state/state.ts";
 import { Lines } from "./lines.tsx";
 
 type Props = { readonly state: ConsoleState; readonly columns: number };
@@ -8,11 +8,19 @@ type Props = { readonly state: ConsoleState; readonly columns: number };
 /** Where the operator is. Brackets mark it too, for eyes and terminals without color. */
 export function Tabs({ state, columns }: Props) {
   const view = viewOf(state);
-  const root = state.views[0]?.kind === "devices" ? "devices" : "alerts";
-  const tab = (name: "alerts" | "devices", text: string): Span => (root === name ? span(`[${text}]`, "title") : span(` ${text} `, "faint"));
-  const parts = [span(" "), tab("alerts", `Alerts ${alertCount(state)}`), span(" "), tab("devices", `Devices ${state.devices.size}`)];
-  const crumbs = state.views.slice(1).map((step) => span(` › ${step.kind === "alert" ? "alert" : "id" in step ? step.id : ""}`));
-  const rest = state.showClosed && view.kind === "alerts" ? [span("  closed ones shown", "faint")] : [];
+  const root = state.views[0]?.kind ?? "incidents";
+  const tab = (name: ListName, text: string): Span => (root === name ? span(`[${text}]`, "title") : span(` ${text} `, "faint"));
+  const parts = [
+    span(" "),
+    tab("incidents", `Incidents ${listedRows(state).length}`),
+    span(" "),
+    tab("devices", `Devices ${state.devices.size}`),
+    span(" "),
+    tab("alerts", `Alerts ${alertCount(state)}`),
+  ];
+  const crumbs = state.views.slice(1).map((step) => span(` › ${step.kind === "device" ? step.id : step.kind}`));
+  const isList = view.kind === "alerts" || view.kind === "incidents";
+  const rest = state.showClosed && isList ? [span("  closed ones shown", "faint")] : [];
   return <Lines lines={[line(...parts, ...crumbs, ...rest)]} columns={columns} />;
 }
 

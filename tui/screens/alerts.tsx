@@ -11,7 +11,7 @@ export const alertsScreen: Screen = {
     ...judgingHints(selected(at)),
     ["f", at.state.showClosed ? "hide closed" : "show closed"],
     ...(hasMesh(at) ? [["m", at.state.hideMesh ? "other sites" : "this site only"] as const] : []),
-    ["Tab", "devices"],
+    ["Tab", "incidents"],
     ...commonHints(at, false),
   ],
   press(key, at) {

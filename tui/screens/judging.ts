@@ -1,37 +1,59 @@
 import type { Alert } from "@picket/protocol/alert";
+import type { Incident } from "@picket/protocol/incident";
 import type { KeyHint } from "../components/footer.tsx";
 import type { KeyPress } from "../key-press.ts";
 import { askOrder, type ScreenContext } from "./screen.ts";
 
+/** What is judged: an alert, or an incident with all its alerts. */
+type Subject = Pick<Alert, "id" | "device" | "status" | "origin"> & { readonly title: string; readonly incident?: true };
+const ofAlert = ({ id, device, status, origin, rule }: Alert): Subject => ({
+  id,
+  device,
+  status,
+  ...(origin ? { origin } : {}),
+  title: rule.title,
+});
+
 /** Keys that decide about one alert: the same on the list and on its page. True when it was one. */
-export function pressJudging(key: KeyPress, alert: Alert | undefined, at: ScreenContext): boolean {
+export const pressJudging = (key: KeyPress, alert: Alert | undefined, at: ScreenContext): boolean =>
+  press(key, alert && ofAlert(alert), at);
+
+/** The same for an incident. */
+export const pressIncident = (key: KeyPress, incident: Incident | undefined, at: ScreenContext): boolean =>
+  press(key, incident && { ...incident, incident: true }, at);
+
+function press(key: KeyPress, subject: Subject | undefined, at: ScreenContext): boolean {
   if (key.char === undefined || !"acotnir".includes(key.char)) return false;
-  if (!alert) {
+  if (!subject) {
     at.dispatch({ kind: "say", message: { tone: "plain", text: "nothing is selected: choose a row with the arrow keys first" } });
     return true;
   }
   const { act, dispatch } = at;
+  const { id, title, device, origin } = subject;
+  const what = subject.incident ? "incident" : "alert";
+  const mark = subject.incident ? { incident: true as const } : {};
+  const judge = subject.incident ? act.judgeIncident : act.judge;
   switch (key.char) {
     case "a":
-      act.judge(alert.id, { status: "acknowledged" }, `acknowledged: ${alert.rule.title}`);
+      judge(id, { status: "acknowledged" }, `acknowledged: ${title}`);
       break;
     case "c":
-      dispatch({ kind: "ask", prompt: { kind: "close", alert: alert.id, title: alert.rule.title, verdict: undefined, typed: "" } });
+      dispatch({ kind: "ask", prompt: { kind: "close", alert: id, ...mark, title, verdict: undefined, typed: "" } });
       break;
     case "o":
-      act.judge(alert.id, { status: "open" }, `open again: ${alert.rule.title}`);
+      judge(id, { status: "open" }, `open again: ${title}`);
       break;
     case "t":
-      act.judge(alert.id, { assignee: act.operator }, `assigned to ${act.operator}: ${alert.rule.title}`);
+      judge(id, { assignee: act.operator }, `assigned to ${act.operator}: ${title}`);
       break;
     case "n":
-      dispatch({ kind: "ask", prompt: { kind: "note", alert: alert.id, typed: "" } });
+      dispatch({ kind: "ask", prompt: { kind: "note", alert: id, ...mark, typed: "" } });
       break;
     case "i":
     case "r":
-      if (alert.origin) refuseOrder(alert.origin.site, at);
-      else if (key.char === "r") askOrder("release", alert.device, `after alert: ${alert.rule.title}`, at);
-      else askOrder("isolate", alert.device, `alert: ${alert.rule.title}`, at);
+      if (origin) refuseOrder(origin.site, at);
+      else if (key.char === "r") askOrder("release", device, `after ${what}: ${title}`, at);
+      else askOrder("isolate", device, `${what}: ${title}`, at);
       break;
   }
   return true;
@@ -43,7 +65,7 @@ function refuseOrder(site: string, { dispatch }: ScreenContext): void {
 }
 
 /** What those keys do to this alert now. */
-export function judgingHints(alert: Alert | undefined): KeyHint[] {
+export function judgingHints(alert: Pick<Alert, "status" | "origin"> | undefined): KeyHint[] {
   if (!alert) return [];
   return [
     ...(alert.status === "open" ? [["a", "ack"] as const] : [["o", "reopen"] as const]),

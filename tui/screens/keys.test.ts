@@ -18,7 +18,7 @@ const start: Step = { kind: "snapshot", site: madeSite(), devices, alerts, nowMs
 /** A console with two alerts on which keys and arrivals happen in order. */
 function consoleOf(first: Step = start) {
   const { act, asked } = fakeActions();
-  let state: ConsoleState = reduce(initialState(0), first);
+  let state: ConsoleState = reduce({ ...initialState(0), views: [{ kind: "alerts" }] }, first);
   const dispatch = (step: Step) => {
     state = reduce(state, step);
   };
@@ -79,8 +79,8 @@ test.each([
   ["q", "quit"],
   ["d", "demo"],
   ["2j<enter>", "history gw-014"],
-  ["<tab>jjigw-015<enter>", "isolate gw-015: ordered in the console"],
-  ["<tab>rshut<enter>", "release shut: ordered in the console"],
+  ["2jjigw-015<enter>", "isolate gw-015: ordered in the console"],
+  ["2rshut<enter>", "release shut: ordered in the console"],
   ["2j<enter>igw-014<enter>", "isolate gw-014: ordered in the console"],
 ])("keys %s ask for: %s", (keys, expected) => {
   const { press, asked } = consoleOf();

@@ -30,7 +30,7 @@ export const promptScreen: Screen = {
             ["Esc", "cancel"],
           ];
     return [
-      ["↵", "save the note"],
+      ["↵", prompt?.kind === "find" ? "show what matches" : "save the note"],
       ["Esc", "cancel"],
     ];
   },
@@ -64,18 +64,21 @@ function answer(prompt: Question, { dispatch, act }: ScreenContext): void {
   if (prompt.kind === "note") {
     dispatch({ kind: "cancel" });
     const note = prompt.typed.trim();
-    if (note) act.judge(prompt.alert, { note }, "note saved");
+    const judge = prompt.incident ? act.judgeIncident : act.judge;
+    if (note) judge(prompt.alert, { note }, "note saved");
+    return;
+  }
+  if (prompt.kind === "find") {
+    dispatch({ kind: "cancel" });
+    dispatch({ kind: "find", text: prompt.typed });
     return;
   }
   if (prompt.kind === "close") {
     dispatch({ kind: "cancel" });
     const note = prompt.typed.trim();
     const { alert, verdict, title } = prompt;
-    act.judge(
-      alert,
-      { status: "closed", verdict, ...(note ? { note } : {}) },
-      `closed${verdictWords(verdict)}: ${title} (o opens it again)`,
-    );
+    const judge = prompt.incident ? act.judgeIncident : act.judge;
+    judge(alert, { status: "closed", verdict, ...(note ? { note } : {}) }, `closed${verdictWords(verdict)}: ${title} (o opens it again)`);
     return;
   }
   if (prompt.kind === "exception" || prompt.typed !== prompt.device) return;

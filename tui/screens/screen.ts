@@ -24,14 +24,20 @@ export type Screen = {
 /** Keys that work on every screen but a prompt. True when it was one. */
 export function pressCommon(key: KeyPress, { state, dispatch, act }: ScreenContext): boolean {
   if (key.char === "q") act.quit();
-  else if (key.char === "1") dispatch({ kind: "list", list: "alerts" });
+  else if (key.char === "1") dispatch({ kind: "list", list: "incidents" });
   else if (key.char === "2") dispatch({ kind: "list", list: "devices" });
-  else if (key.name === "tab") dispatch({ kind: "list", list: state.views[0]?.kind === "devices" ? "alerts" : "devices" });
+  else if (key.char === "3") dispatch({ kind: "list", list: "alerts" });
+  else if (key.name === "tab") dispatch({ kind: "list", list: nextList(state) });
   else if (key.char === "d" && act.demoAttack) act.demoAttack();
   else if (key.name === "escape") dispatch({ kind: state.views.length > 1 ? "back" : "dismiss" });
   else return false;
   return true;
 }
+
+const lists = ["incidents", "devices", "alerts"] as const;
+
+/** The list after the one that is shown, or that the page was opened from. */
+export const nextList = ({ views }: ConsoleState) => lists[(lists.findIndex((name) => name === views[0]?.kind) + 1) % lists.length]!;
 
 export const commonHints = ({ act }: ScreenContext, back: boolean): KeyHint[] => [
   ...(act.demoAttack ? [["d", "demo attack"] as const] : []),

@@ -1,5 +1,6 @@
 // What stands where in the lists: the worst thing first.
 import type { Alert, AlertStatus, Severity } from "@picket/protocol/alert";
+import { type Incident, tellingOf } from "@picket/protocol/incident";
 import type { Device } from "@picket/protocol/rest";
 import { isDark, isolationOf } from "../words.ts";
 import type { ConsoleState } from "./state.ts";
@@ -7,14 +8,6 @@ import type { ConsoleState } from "./state.ts";
 const bySeverity: Record<Severity, number> = { critical: 0, high: 1, medium: 2, low: 3 };
 const byStatus: Record<AlertStatus, number> = { open: 0, acknowledged: 1, closed: 2 };
 
-/** What a title says by itself. Two chains name what happened; a burst, and more so a sum of signs, only that something did. */
-const telling: Record<string, number> = {
-  "picket-chain-reverse-shell": 0,
-  "picket-chain-credential-access": 1,
-  "picket-chain-burst": 3,
-  "picket-process-score": 4,
-};
-const byTelling = ({ rule }: Alert) => telling[rule.id] ?? 2;
 const MINUTE_MS = 60_000;
 
 /**
@@ -27,11 +20,82 @@ export function worstAlertFirst(a: Alert, b: Alert): number {
     bySeverity[a.severity] - bySeverity[b.severity] ||
     Number(a.origin !== undefined) - Number(b.origin !== undefined) ||
     Math.floor(b.lastMs / MINUTE_MS) - Math.floor(a.lastMs / MINUTE_MS) ||
-    byTelling(a) - byTelling(b) ||
+    tellingOf(a.rule.id) - tellingOf(b.rule.id) ||
     b.lastMs - a.lastMs ||
     a.id.localeCompare(b.id)
   );
 }
+
+/** Open before acknowledged before closed, then severity, then the latest. The id makes it total, so rows never swap for nothing. */
+export const worstIncidentFirst = (a: Ranked, b: Ranked): number =>
+  byStatus[a.status] - byStatus[b.status] ||
+  bySeverity[a.severity] - bySeverity[b.severity] ||
+  Math.floor(b.lastMs / MINUTE_MS) - Math.floor(a.lastMs / MINUTE_MS) ||
+  b.score - a.score ||
+  b.lastMs - a.lastMs ||
+  a.id.localeCompare(b.id);
+type Ranked = Pick<Incident, "id" | "status" | "severity" | "score" | "lastMs">;
+
+/** A row of the list of incidents. Those of other sites come as alerts: the worst of each stands for it. */
+export type Row = { readonly id: string } & (
+  | { readonly incident: Incident; readonly alert?: undefined }
+  | { readonly alert: Alert; readonly incident?: undefined }
+);
+
+type ListState = Pick<ConsoleState, "incidents" | "alerts" | "showClosed" | "hideMesh" | "selectedIncident" | "find">;
+
+/** The incidents on the list, worst first, those of other sites last among their like. The selected one stays until the operator moves on, even when it was closed meanwhile. */
+export function listedRows(state: ListState): Row[] {
+  const own = [...state.incidents.values()].map((incident): Row => ({ id: incident.id, incident }));
+  const rows = [...own, ...(state.hideMesh ? [] : ofOtherSites(state))];
+  return rows
+    .filter(
+      (row) => (state.showClosed || rankedOf(row).status !== "closed" || row.id === state.selectedIncident) && matches(row, state.find),
+    )
+    .sort(
+      (a, b) =>
+        byStatus[rankedOf(a).status] - byStatus[rankedOf(b).status] ||
+        bySeverity[rankedOf(a).severity] - bySeverity[rankedOf(b).severity] ||
+        Number(a.alert !== undefined) - Number(b.alert !== undefined) ||
+        worstIncidentFirst(rankedOf(a), rankedOf(b)),
+    );
+}
+
+export const rankedOf = (row: Row): Ranked => row.incident ?? row.alert;
+
+function ofOtherSites({ alerts }: ListState): Row[] {
+  const groups = Map.groupBy(
+    [...alerts.values()].filter(({ origin }) => origin !== undefined),
+    ({ origin, incident, id }) => `${origin!.site} ${incident ?? id}`,
+  );
+  return [...groups.values()].map((group): Row => {
+    const worst = group.sort(worstAlertFirst)[0]!;
+    return { id: worst.id, alert: worst };
+  });
+}
+
+function matches({ incident, alert }: Row, find: string): boolean {
+  if (find === "") return true;
+  const words = incident
+    ? [
+        incident.id,
+        incident.title,
+        incident.device,
+        incident.assignee,
+        incident.severity,
+        ...incident.attack.tactics,
+        ...incident.attack.techniques,
+        ...incident.story,
+      ]
+    : [alert.id, alert.rule.title, alert.device, alert.origin?.site, alert.severity, ...alert.attack.techniques, alert.summary];
+  return words.join("\n").toLowerCase().includes(find.toLowerCase());
+}
+
+/** In the order of time. */
+export const alertsOfIncident = (alerts: ReadonlyMap<string, Alert>, incident: string): Alert[] =>
+  [...alerts.values()]
+    .filter((alert) => alert.incident === incident && !alert.origin)
+    .sort((a, b) => a.firstMs - b.firstMs || a.id.localeCompare(b.id));
 
 const trouble = (device: Device) =>
   device.trust === "revoked"

@@ -4,7 +4,7 @@ import { firstRow, listedAlerts, listedDevices } from "./order.ts";
 import { reduce } from "./reduce.ts";
 import { type ConsoleState, initialState, type Step, viewOf } from "./state.ts";
 
-const after = (...steps: Step[]): ConsoleState => steps.reduce(reduce, initialState(0));
+const after = (...steps: Step[]): ConsoleState => steps.reduce(reduce, { ...initialState(0), views: [{ kind: "alerts" }] });
 const snapshot = (alerts = [madeAlert("a"), madeAlert("b", { severity: "low" })], devices = [madeDevice("gw-014")]): Step => ({
   kind: "snapshot",
   site: madeSite(),

@@ -1,12 +1,14 @@
 import type { Alert } from "@picket/protocol/alert";
+import type { Incident } from "@picket/protocol/incident";
 import type { CommandRecord, Device, StreamItem } from "@picket/protocol/rest";
-import { listedAlerts, listedDevices, worstAlertFirst } from "./order.ts";
-import { type ConsoleState, type Happened, type Job, type Prompt, type Step, viewOf } from "./state.ts";
+import { alertsOfIncident, listedAlerts, listedDevices, listedRows, worstAlertFirst, worstIncidentFirst } from "./order.ts";
+import { type ConsoleState, type Happened, type Job, type Prompt, type Step, type View, viewOf } from "./state.ts";
 
 /** Longest text an operator can type into a prompt; notes are capped by the protocol. */
 const MAX_TYPED = 2000;
 /** Alerts kept. Beyond it the least urgent go; a console may run for months. */
 const MAX_ALERTS = 6000;
+const MAX_INCIDENTS = 3000;
 const MAX_JOBS = 20;
 /** How long the row above the keys says that an order is done. Why one failed stays until somebody dismisses it. */
 const DONE_SHOWN_MS = 60_000;
@@ -27,11 +29,15 @@ export function reduce(state: ConsoleState, step: Step): ConsoleState {
     case "list":
       return { ...state, views: [{ kind: step.list }], scroll: 0, message: undefined };
     case "open":
-      return { ...state, views: [...state.views, step.view].slice(-8), scroll: 0, message: undefined };
+      return { ...state, views: [...state.views, step.view].slice(-8), scroll: 0, message: undefined, ...chosenIn(state, step.view) };
     case "back":
       return state.views.length > 1 ? { ...state, views: state.views.slice(0, -1), scroll: 0 } : state;
     case "move":
       return moved(state, step.by, step.last ?? 0);
+    case "choose":
+      return { ...state, selectedOfIncident: step.alert, scroll: step.scroll, message: undefined };
+    case "find":
+      return narrowed({ ...state, find: step.text.trim() });
     case "toggle-closed":
       return { ...state, showClosed: !state.showClosed };
     case "toggle-mesh":
@@ -56,7 +62,8 @@ function happened(state: ConsoleState, step: Happened): ConsoleState {
     case "snapshot": {
       const alerts = new Map(step.alerts.map((alert) => [alert.id, alert]));
       const devices = new Map(step.devices.map((device) => [device.id, device]));
-      return { ...state, alerts, devices, site: step.site, ...fresh(step.nowMs) };
+      const incidents = new Map((step.incidents ?? []).map((incident) => [incident.id, incident]));
+      return { ...state, incidents, alerts, devices, site: step.site, ...fresh(step.nowMs) };
     }
     case "items":
       return { ...withItems(state, step.items), ...fresh(step.nowMs) };
@@ -95,6 +102,8 @@ const fresh = (nowMs: number) => ({ connection: { state: "live" }, dataMs: nowMs
 /** Copies each table once for the whole batch: a flood of items must not cost a copy of thousands of alerts each. */
 function withItems(state: ConsoleState, items: readonly StreamItem[]): ConsoleState {
   const alerts = new Map(state.alerts);
+  const incidents = new Map(state.incidents);
+  const became = new Map<string, string>();
   const devices = new Map(state.devices);
   const history = new Map(state.history);
   let site = state.site;
@@ -102,6 +111,10 @@ function withItems(state: ConsoleState, items: readonly StreamItem[]): ConsoleSt
     switch (item.kind) {
       case "alert":
         alerts.set(item.alert.id, item.alert);
+        break;
+      case "incident":
+        incidents.set(item.incident.id, item.incident);
+        for (const gone of item.incident.merged ?? []) if (incidents.delete(gone)) became.set(gone, item.incident.id);
         break;
       case "device":
         devices.set(item.device.id, item.device);
@@ -115,7 +128,16 @@ function withItems(state: ConsoleState, items: readonly StreamItem[]): ConsoleSt
       }
     }
   }
-  return { ...state, alerts: pruned(alerts, state.selectedAlert), devices, history, site, jobs: stillTrue(state.jobs, devices) };
+  const moved = following(state, became);
+  return {
+    ...moved,
+    incidents: fewer(incidents, moved),
+    alerts: pruned(alerts, state.selectedAlert),
+    devices,
+    history,
+    site,
+    jobs: stillTrue(state.jobs, devices),
+  };
 }
 
 /** Without the news that an order is done which somebody has ordered otherwise since. */
@@ -136,9 +158,13 @@ function withCommand(before: readonly CommandRecord[], command: CommandRecord): 
  */
 function settle(before: ConsoleState, state: ConsoleState): ConsoleState {
   const selectedAlert = before.alerts.size === 0 ? listedAlerts(state)[0]?.id : state.selectedAlert;
+  const rows = listedRows(state);
+  const first = before.incidents.size + before.alerts.size === 0 ? rows[0]?.id : state.selectedIncident;
+  const selectedIncident = first !== undefined && (state.incidents.has(first) || state.alerts.has(first)) ? first : undefined;
   const selectedDevice = before.devices.size === 0 ? listedDevices(state)[0]?.id : state.selectedDevice;
   return {
     ...state,
+    selectedIncident,
     selectedAlert: selectedAlert !== undefined && state.alerts.has(selectedAlert) ? selectedAlert : undefined,
     selectedDevice: selectedDevice !== undefined && state.devices.has(selectedDevice) ? selectedDevice : undefined,
   };
@@ -152,6 +178,10 @@ function moved(state: ConsoleState, by: number, last: number): ConsoleState {
     return ids[Math.min(Math.max(index + by, 0), ids.length - 1)];
   };
   switch (view.kind) {
+    case "incidents": {
+      const ids = listedRows(state).map(({ id }) => id);
+      return { ...state, selectedIncident: step(ids, state.selectedIncident), message: undefined };
+    }
     case "alerts": {
       const ids = listedAlerts(state).map((alert) => alert.id);
       return { ...state, selectedAlert: step(ids, state.selectedAlert), message: undefined };
@@ -160,10 +190,41 @@ function moved(state: ConsoleState, by: number, last: number): ConsoleState {
       const ids = listedDevices(state).map((device) => device.id);
       return { ...state, selectedDevice: step(ids, state.selectedDevice), message: undefined };
     }
+    case "incident":
     case "alert":
     case "device":
       return { ...state, scroll: Math.min(Math.max(0, Math.min(state.scroll, last) + by), last) };
   }
+}
+
+/** The first alert of an incident whose page opens. */
+function chosenIn({ alerts }: ConsoleState, view: View): Pick<ConsoleState, "selectedOfIncident"> | undefined {
+  if (view.kind !== "incident") return undefined;
+  return { selectedOfIncident: alertsOfIncident(alerts, view.id)[0]?.id };
+}
+
+/** Selects the first row that is left, where the selected one is not. */
+function narrowed(state: ConsoleState): ConsoleState {
+  const rows = listedRows({ ...state, selectedIncident: undefined });
+  return rows.some(({ id }) => id === state.selectedIncident) ? state : { ...state, selectedIncident: rows[0]?.id };
+}
+
+/** What was looked at goes on under its new name. */
+function following(state: ConsoleState, became: ReadonlyMap<string, string>): ConsoleState {
+  if (became.size === 0) return state;
+  return {
+    ...state,
+    selectedIncident: became.get(state.selectedIncident ?? "") ?? state.selectedIncident,
+    views: state.views.map((view) => (view.kind === "incident" ? { ...view, id: became.get(view.id) ?? view.id } : view)),
+  };
+}
+
+function fewer(incidents: Map<string, Incident>, { selectedIncident, views }: ConsoleState): Map<string, Incident> {
+  if (incidents.size <= MAX_INCIDENTS) return incidents;
+  const kept = new Set([selectedIncident, ...views.map((view) => ("id" in view ? view.id : undefined))]);
+  const spare = [...incidents.values()].sort(worstIncidentFirst).slice(MAX_INCIDENTS - 300);
+  for (const { id } of spare) if (!kept.has(id)) incidents.delete(id);
+  return incidents;
 }
 
 function typed(state: ConsoleState, change: (before: string) => string): ConsoleState {

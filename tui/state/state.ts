@@ -3,6 +3,7 @@ import type { Alert, AlertRecurrence, AlertVerdict } from "@picket/protocol/aler
 import type { Act } from "@picket/protocol/command";
 import type { SensorEvent } from "@picket/protocol/event";
 import type { ExceptionPreview, ExceptionRequest, Where } from "@picket/protocol/exception";
+import type { Incident } from "@picket/protocol/incident";
 import type { Ledger } from "@picket/protocol/ledger";
 import type { CommandRecord, Device, SiteStatus, StreamItem } from "@picket/protocol/rest";
 import type { CommandOutcome } from "../words.ts";
@@ -12,7 +13,10 @@ export type Connection =
   | { readonly state: "live" }
   | { readonly state: "lost"; readonly sinceMs: number; readonly why: string; readonly hint: string | undefined };
 
+export type ListName = "incidents" | "devices" | "alerts";
 export type View =
+  | { readonly kind: "incidents" }
+  | { readonly kind: "incident"; readonly id: string }
   | { readonly kind: "alerts" }
   | { readonly kind: "devices" }
   | { readonly kind: "alert"; readonly id: string }
@@ -21,11 +25,15 @@ export type View =
 /** A question that takes all keys until it is answered. What it acts on was fixed when it was asked. */
 export type Prompt =
   | { readonly kind: "order"; readonly act: Act; readonly device: string; readonly reason: string; readonly typed: string }
-  | { readonly kind: "note"; readonly alert: string; readonly typed: string }
+  /** `incident`: what is judged is one, and `alert` its id. */
+  | { readonly kind: "note"; readonly alert: string; readonly incident?: true; readonly typed: string }
+  /** Text to look for in the list of incidents. */
+  | { readonly kind: "find"; readonly typed: string }
   /** What the alert was; `typed` is a note about it. Nothing is closed before a verdict was chosen. */
   | {
       readonly kind: "close";
       readonly alert: string;
+      readonly incident?: true;
       readonly title: string;
       readonly verdict: AlertVerdict | undefined;
       readonly typed: string;
@@ -90,10 +98,17 @@ export type ConsoleState = {
   /** When the site last said anything. */
   readonly dataMs: number | undefined;
   readonly site: SiteStatus | undefined;
+  readonly incidents: ReadonlyMap<string, Incident>;
   readonly alerts: ReadonlyMap<string, Alert>;
   readonly devices: ReadonlyMap<string, Device>;
   /** The top one is shown. Never empty. */
   readonly views: readonly View[];
+  /** A row of the list of incidents: an incident, or an alert of another site. */
+  readonly selectedIncident: string | undefined;
+  /** On the page of an incident. */
+  readonly selectedOfIncident: string | undefined;
+  /** What the list of incidents is narrowed to; "" for nothing. */
+  readonly find: string;
   readonly selectedAlert: string | undefined;
   readonly selectedDevice: string | undefined;
   readonly showClosed: boolean;
@@ -115,6 +130,7 @@ export type Happened =
       readonly kind: "snapshot";
       readonly site: SiteStatus;
       readonly devices: readonly Device[];
+      readonly incidents?: readonly Incident[];
       readonly alerts: readonly Alert[];
       readonly nowMs: number;
     }
@@ -128,11 +144,14 @@ export type Happened =
   | { readonly kind: "say"; readonly message: Message };
 
 export type Asked =
-  | { readonly kind: "list"; readonly list: "alerts" | "devices" }
+  | { readonly kind: "list"; readonly list: ListName }
   | { readonly kind: "open"; readonly view: View }
   | { readonly kind: "back" }
   /** In a list: the selection, by rows. In a detail view: the text. `last` is the highest first row there. */
   | { readonly kind: "move"; readonly by: number; readonly last?: number }
+  /** Selects an alert on the page of an incident, which then shows from row `scroll` on. */
+  | { readonly kind: "choose"; readonly alert: string; readonly scroll: number }
+  | { readonly kind: "find"; readonly text: string }
   | { readonly kind: "toggle-closed" }
   | { readonly kind: "toggle-mesh" }
   | { readonly kind: "toggle-wrap" }
@@ -150,9 +169,13 @@ export function initialState(nowMs: number): ConsoleState {
     connection: { state: "connecting" },
     dataMs: undefined,
     site: undefined,
+    incidents: new Map(),
     alerts: new Map(),
     devices: new Map(),
-    views: [{ kind: "alerts" }],
+    views: [{ kind: "incidents" }],
+    selectedIncident: undefined,
+    selectedOfIncident: undefined,
+    find: "",
     selectedAlert: undefined,
     selectedDevice: undefined,
     showClosed: false,
@@ -168,4 +191,4 @@ export function initialState(nowMs: number): ConsoleState {
   };
 }
 
-export const viewOf = (state: ConsoleState): View => state.views.at(-1) ?? { kind: "alerts" };
+export const viewOf = (state: ConsoleState): View => state.views.at(-1) ?? { kind: "incidents" };

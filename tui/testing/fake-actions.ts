@@ -9,6 +9,8 @@ export function fakeActions(): { act: Actions; asked: string[] } {
     readEvidence: (alert) => void asked.push(`evidence ${alert}`),
     readHistory: (device) => void asked.push(`history ${device}`),
     judge: (alert, decision) => void asked.push(`judge ${alert} ${JSON.stringify(decision)}`),
+    judgeIncident: (incident, decision) => void asked.push(`judge incident ${incident} ${JSON.stringify(decision)}`),
+    readIncident: (incident) => void asked.push(`incident ${incident}`),
     canPreview: true,
     preview: (alert, draft) => void asked.push(`preview ${alert} ${JSON.stringify(draft)}`),
     stopPreview: () => void asked.push("stop looking"),

@@ -1,11 +1,12 @@
 // A small real HTTPS server that speaks protocol/rest.ts from memory: what the console and the command line are tested against.
 import type { Alert } from "@picket/protocol/alert";
 import type { SensorEvent } from "@picket/protocol/event";
+import type { Incident } from "@picket/protocol/incident";
 import type { Ledger } from "@picket/protocol/ledger";
 import type { CommandRecord, Device, Problem, SinkStatus, SiteStatus, StreamItem } from "@picket/protocol/rest";
 import type { SiteAccess } from "../client/access.ts";
 import { testCertificate } from "./certificate.ts";
-import { madeCommand, madeEvents, madeSite } from "./made-up.ts";
+import { madeCommand, madeEvents, madeIncident, madeSite } from "./made-up.ts";
 
 export type FakeSite = {
   readonly access: SiteAccess;
@@ -84,7 +85,9 @@ export async function startFakeSite(
       if (item.kind === "device") fake.devices.set(item.device.id, item.device);
       if (item.kind === "command") update(fake.commands, item.command);
       if (item.kind === "site") fake.site = item.site;
-      for (const one of streams) one.enqueue(encode(item));
+      const items: StreamItem[] = [item];
+      if (item.kind === "alert" && !item.alert.origin) items.push({ kind: "incident", incident: incidentOf(item.alert) });
+      for (const one of streams) for (const each of items) one.enqueue(encode(each));
     },
     cut() {
       for (const one of streams) one.close();
@@ -131,6 +134,19 @@ function answer(fake: FakeSite, method: string, url: URL, body: unknown): Respon
       return Response.json({ device: fake.devices.get(id) });
     case "POST devices/:id/commands":
       return device ? order(fake, id, given.jws ?? "") : noSuch("device", id);
+    case "GET incidents":
+      return Response.json({
+        incidents: [...fake.alerts.values()]
+          .filter((one) => !one.origin)
+          .map(incidentOf)
+          .filter((one) => (["status", "severity", "device"] as const).every((key) => query(key) === null || query(key) === one[key])),
+      });
+    case "GET incidents/:id":
+      return alert ? Response.json({ incident: incidentOf(alert), alerts: [alert] }) : noSuch("incident", id);
+    case "PATCH incidents/:id":
+      if (!alert) return noSuch("incident", id);
+      judge(fake, alert, given);
+      return Response.json({ incident: incidentOf(fake.alerts.get(id)!) });
     case "GET alerts":
       return Response.json({
         alerts: [...fake.alerts.values()]
@@ -161,6 +177,9 @@ function answer(fake: FakeSite, method: string, url: URL, body: unknown): Respon
       return problem(404, "no such route", `${method} ${url.pathname}`);
   }
 }
+
+/** Each alert is an incident of its own here. */
+const incidentOf = (alert: Alert): Incident => madeIncident(alert.id, [alert]);
 
 function judge(fake: FakeSite, alert: Alert, given: Record<string, string | undefined>): Response {
   const { status, assignee, note } = given;

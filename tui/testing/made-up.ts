@@ -1,6 +1,7 @@
 // Data in the shape of the protocol, for tests: alerts, devices, events of an invented site.
 import type { Alert } from "@picket/protocol/alert";
 import type { SensorEvent } from "@picket/protocol/event";
+import type { Incident } from "@picket/protocol/incident";
 import type { Ledger } from "@picket/protocol/ledger";
 import type { CommandRecord, Device, SiteStatus } from "@picket/protocol/rest";
 import type { OnlineStatus } from "@picket/protocol/status";
@@ -39,6 +40,18 @@ export function madeAlert(name: string, over: Partial<Alert> = {}): Alert {
     revision: 0,
     status: "open",
     notes: [],
+    ...over,
+  };
+}
+
+/** An incident of these alerts, the first of which says what it is called. */
+export function madeIncident(id: string, alerts: readonly Alert[], over: Partial<Incident> = {}): Incident {
+  const first = alerts[0]!;
+  const { site, device, severity, score, attack, firstMs, lastMs, tree, summary, status, assignee, notes } = first;
+  return {
+    ...{ id, site, device, title: first.rule.title, severity, score, attack, firstMs, lastMs, tree, status, notes },
+    ...{ alerts: alerts.length, events: alerts.reduce((sum, { count }) => sum + count, 0), story: [summary], linked: [], revision: 0 },
+    ...(assignee === undefined ? {} : { assignee }),
     ...over,
   };
 }
