@@ -61,13 +61,20 @@ function addImport(ioc: Command): void {
       if (options.dryRun) return printRead(file, options, dryRun(list.rows, problems), problems);
       const site = siteOf(command);
       using line = progress(process.stderr);
+      let toldMs = performance.now();
+      const tell = (read: number) => {
+        // Elsewhere than on a terminal each time is a line.
+        if (performance.now() - toldMs < (process.stderr.isTTY ? 200 : 5000)) return;
+        toldMs = performance.now();
+        line.say(`${read} indicators of ${file}`);
+      };
       const done = await upload(site, list.rows, {
         source: options.source ?? nameOf(file),
         format: list.format,
         confidence: options.confidence,
         expiresMs: options.expires === undefined ? undefined : Date.now() + options.expires,
         problem: (one) => void problems.push(one),
-        told: (read) => line.say(`${read} indicators of ${file}`),
+        told: tell,
       });
       line[Symbol.dispose]();
       printRead(file, options, done, problems, done.source);

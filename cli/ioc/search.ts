@@ -39,6 +39,7 @@ export async function followSearch(site: SiteClient, of: IocSource): Promise<voi
 function foundWords({ met, past }: IocSource): string {
   const who = met.devices === 0 ? "No device met any of these" : `${plural(met.devices, "device")} met ${met.indicators} of these`;
   if (!past) return `${who}. Nothing in the list is new: the stored log was searched for all of it before.`;
+  if (past.events === 0) return `${who}. Nothing is stored that it could be searched for.`;
   const log = `The stored log was searched from ${dateWords(past.sinceMs ?? 0)} on (${plural(past.events, "event")})`;
   const more = past.left > 0 ? `, and ${past.left} more than one device's share, which were only counted` : "";
   return `${who}. ${log}: ${plural(past.alerts, "alert")}${more}.${met.devices > 0 ? " `picket alerts` shows them." : ""}`;
