@@ -35,8 +35,10 @@ function headerLine(state: ConsoleState, columns: number): Line {
 function factsOf(state: ConsoleState, wide: boolean): Span[] {
   if (!state.site && state.dataMs === undefined) return [];
   const opened = [...state.alerts.values()].filter((one) => one.status === "open");
-  const open = (severity: string) =>
-    [...state.incidents.values()].filter((one) => one.status === "open" && one.severity === severity).length;
+  // A site older than this knows no incidents.
+  const counts = state.site?.incidents ?? (state.incidents.size > 0 ? undefined : state.site?.alerts);
+  const counted = state.site?.incidents || state.incidents.size > 0 ? [...state.incidents.values()] : opened.filter((one) => !one.origin);
+  const open = (severity: string) => counted.filter((one) => one.status === "open" && one.severity === severity).length;
   // The site counts all of them; the list may hold less. While a count is on its way, the higher of the two is the safe one.
   const critical = Math.max(open("critical"), counts?.critical ?? 0);
   const high = Math.max(open("high"), counts?.high ?? 0);
