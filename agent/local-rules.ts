@@ -1,6 +1,6 @@
 // The rules this device matches itself: those it was shipped with, and what packs of its operators add, replace or switch off.
 import type { Hit, SensorEvent } from "@picket/protocol/event";
-import { openRules, type RulePack } from "@picket/protocol/rule-pack";
+import { MAX_PACK_RULES, openRules, type RulePack } from "@picket/protocol/rule-pack";
 import type { Capability } from "@picket/protocol/status";
 import { builtinRules } from "@picket/rules/builtin";
 import { compileRules, type Matcher, type Rule } from "@picket/rules/matcher";
@@ -98,6 +98,8 @@ function join({ site, device }: InForce) {
   const disabled = new Set([...ofSite.disable, ...own.disable]);
   const ownIds = new Set(own.rules.map(({ id }) => id));
   const given = [...ofSite.rules.filter(({ id }) => !ownIds.has(id)), ...own.rules];
+  if (given.length > MAX_PACK_RULES)
+    throw new Error(`with the other pack of this device it brings ${given.length} rules; ${MAX_PACK_RULES} are allowed`);
   const givenIds = new Set(given.map(({ id }) => id));
   const off = shipped.filter(({ id }) => disabled.has(id) && !givenIds.has(id));
   const replaced = shipped.filter(({ id }) => givenIds.has(id)).length;

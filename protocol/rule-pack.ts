@@ -4,8 +4,8 @@ import { SensorEvent } from "./event.ts";
 import { tryParse } from "./try-parse.ts";
 import { BadFrame, readFrame } from "./zstd-frame.ts";
 
-/** Most rules in one pack: what a device takes of them is measured in docs/rule-packs.md. */
-export const MAX_PACK_RULES = 1000;
+/** Most rules that packs bring to one device: what it takes of them is measured in docs/rule-packs.md. */
+export const MAX_PACK_RULES = 500;
 /** What a pack may unfold into, bytes. */
 export const MAX_RULES_BYTES = 2 << 20;
 /** Shipped rules that one pack may switch off. */

@@ -3,7 +3,7 @@ import { DetectorConfig } from "../config.ts";
 import { jsonLog } from "../log.ts";
 import { detectorOptions, startDetector } from "../main.ts";
 
-const [dir, port] = process.argv.slice(2);
+const [dir, port, rules] = process.argv.slice(2);
 const log = jsonLog((line) => process.stderr.write(line), Date.now);
 const detector = await startDetector(
   await detectorOptions(
@@ -13,6 +13,7 @@ const detector = await startDetector(
       port: Number(port),
       warmUpExecs: 20,
       scan: false,
+      rules: rules === undefined ? [] : [rules],
       models: { cmdline: false, behaviour: false },
     }),
     log,
