@@ -3,7 +3,7 @@ import { DERIVED_MS, isFresh } from "../freshness.ts";
 import { baseName } from "../text.ts";
 import { findBurst, isWorkOfTool } from "./burst.ts";
 import * as rules from "./chain-rules.ts";
-import { BEATS, FILES, HOSTS } from "./counted.ts";
+import { BEATS, FILES } from "./counted.ts";
 import { secondsOf } from "./marks.ts";
 import { type Chain, finder, type Link, LONG_MS, type Scene, type Way } from "./match.ts";
 import { isWithin, lineage, type ProcessNode, type Step } from "./node.ts";
@@ -317,5 +317,3 @@ const table: readonly Chain[] = [
 export const chains: readonly rules.ChainRule[] = table.map(({ rule }) => rule);
 /** What a step completes. */
 export const findChains = finder(table);
-/** For the words of docs and tests. */
-export const limits = { hosts: HOSTS, files: FILES, beats: BEATS, sshHosts: SSH_HOSTS } as const;
