@@ -118,7 +118,7 @@ describe("arm64 kernel without BTF: the sensor", () => {
     const lost = reported("lost").map((line): SensorEvent => JSON.parse(line));
     const counted = lost.map((event) => (event.type === "sensor.lost" ? event.body.count : 0)).reduce((sum, count) => sum + count, 0);
     const opens = Number(reported("opens")[0]);
-    expect(opens + counted, reported("lost").join("\n")).toBe(1500);
+    expect(opens + counted, [...reported("lost"), ...reported("types")].join("\n")).toBe(1500);
     // The ring of 64 KiB has room for some 200.
     expect(opens).toBeGreaterThan(500);
   });
@@ -169,14 +169,13 @@ describe("arm64 kernel without BTF: the models and isolation", () => {
   test.skipIf(why)(`isolated, it still reaches its broker, and its events arrive${why}`, () => {
     expect(reported("broker-isolated")).toEqual(["yes"]);
     // Those that look for it bear its name, too.
-    const [event] = reported("event")
-      .filter((line) => line.includes('"bash"'))
-      .map((line): SensorEvent => JSON.parse(line));
-    expect(event).toMatchObject({
-      device: "arm",
-      type: "process.exec",
-      body: { process: { argv: ["bash", "-c", ":", "marked-isolated"] } },
-    });
+    expect(reported("event").map((line): SensorEvent => JSON.parse(line))).toContainEqual(
+      expect.objectContaining({
+        device: "arm",
+        type: "process.exec",
+        body: { process: expect.objectContaining({ argv: ["bash", "-c", ":", "marked-isolated"] }) },
+      }),
+    );
   });
 
   test.skipIf(why)(`a signed release gives everything back and leaves no rule${why}`, () => {

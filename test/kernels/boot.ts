@@ -104,7 +104,7 @@ export async function machineFor(guest: Guest, folder: string): Promise<string[]
     ...[machine.qemu, ...machine.args, ...size],
     ...["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"],
     ...["-kernel", join(root, "boot", image), "-initrd", initrd],
-    ...["-append", `console=${machine.console} panic=-1 loglevel=4 TERM=dumb`],
+    ...["-append", `console=${machine.console} panic=-1 loglevel=1 TERM=dumb`],
   ];
 }
 

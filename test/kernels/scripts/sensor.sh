@@ -56,6 +56,7 @@ until_true 120 accounted
 grep VmRSS /proc/$agent/status | tr -dc 0-9 | report rss-after-kb
 unwatch tracepoints
 opens | report opens
+grep -o '"type":"[a-z.]*"' $events | sort | uniq -c | report types
 grep '"type":"sensor.lost"' $events | report lost
 
 # As Raspberry Pi OS before April 2025.
