@@ -164,6 +164,18 @@ test("a shipped rule can be switched off on devices, and whoever looks sees it",
   expect((await picket("rules", "status")).out).toContain(`switched off on devices: ${first!.id}`);
 }, 60_000);
 
+test("the rules of packs are listed, and one is shown with who can see it", async () => {
+  const listed = await picket("rules", "list");
+  expect(listed, listed.err).toMatchObject({ code: 0 });
+  expect(listed.out).toMatch(/The detector has not said yet/);
+  expect(listed.out).toMatch(new RegExp(`${A}\\s+high\\s+sigma\\s+pack\\s+0\\s+0\\s+in a pack\\s+A mark was called`));
+  expect(JSON.parse((await picket("rules", "list", "--level", "low", "--json")).out)).toMatchObject({ rules: [], troubles: [] });
+  const shown = await picket("rules", "show", A.slice(0, 8));
+  expect(shown.out).toMatch(/devices\s+\d see all it needs, \d a part, \d nothing/);
+  expect(shown.out).toMatch(/to do\s+Look who called it\./);
+  expect(await picket("rules", "show", "ffff")).toMatchObject({ code: 1, err: expect.stringContaining("this site has no rule") });
+}, 30_000);
+
 test.each<[string, () => string[], RegExp]>([
   ["a rule with an error", () => ["push", file("broken.yml", "title: x\ndetection: 5\n")], /error.* in the rules/],
   ["the id of no shipped rule", () => ["push", "mine", "--disable", "nonsense"], /is the id of no shipped rule/],
