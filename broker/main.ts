@@ -130,7 +130,17 @@ async function assemble(given: Given) {
   const judged = (verdicts: readonly SampleVerdict[], atMs: number) => shareVerdicts(store, site.site, verdicts, atMs);
   const rules = new SiteRules(store, () => packs.list());
   const iocs = startIocs(given, report);
-  const feed = new Feed({ iocs: iocs.detector, rules, store, changes, files, judged, nowMs, newSession: () => crypto.randomUUID(), report });
+  const feed = new Feed({
+    iocs: iocs.detector,
+    rules,
+    store,
+    changes,
+    files,
+    judged,
+    nowMs,
+    newSession: () => crypto.randomUUID(),
+    report,
+  });
   const exceptions = exceptionsOf({ site: site.site, store, changes, nowMs, changed: () => feed.wake() });
   const vitals = new Vitals();
   store.onCommit = (seconds) => vitals.committed(seconds);

@@ -69,7 +69,8 @@ export async function startDetector(options: DetectorOptions): Promise<Detector>
     carried: carried.learn,
     name: nameOf(options.cert),
     iocs,
-    createPipeline: () => createPipeline({ site, rules: set.rules, correlations: set.correlations, matcher, warmUpExecs, named: carried.named }),
+    createPipeline: () =>
+      createPipeline({ site, rules: set.rules, correlations: set.correlations, matcher, warmUpExecs, named: carried.named }),
     createJudge: () => {
       const engines = [...(options.createEngines?.() ?? []), iocEngine(iocs.index)];
       const problem = (engine: string, error: unknown) =>

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { type Format, readList } from "./read.ts";
 import { indicatorsOf } from "./stix-pattern.ts";
 
-const HASH = "ab".repeat(31) + "cd";
+const HASH = `${"ab".repeat(31)}cd`;
 const MD5 = "d41d8cd98f00b204e9800998ecf8427f";
 /** Each as "kind value", or why it cannot be used, with its place. */
 function all(text: string, format: Format = "auto"): string[] {

@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SensorEvent } from "@picket/protocol/event";
 import type { Want } from "@picket/protocol/feed";
-import type { ToldRules } from "@picket/protocol/rule-list";
 import { clientId } from "@picket/protocol/names";
+import type { ToldRules } from "@picket/protocol/rule-list";
 import { topic } from "@picket/protocol/topics";
 import { type FileScanner, Files } from "../files.ts";
 import type { Iocs } from "../iocs.ts";

@@ -9,7 +9,7 @@ import { IocIndex } from "./index.ts";
 import { look } from "./look.ts";
 import { Segment } from "./segment.ts";
 
-const HASH = "ab".repeat(31) + "cd";
+const HASH = `${"ab".repeat(31)}cd`;
 const ioc = (kind: StoredIoc["kind"], value: string, more: Partial<StoredIoc> = {}): StoredIoc => ({
   ...{ kind, value, confidence: 80, expiresS: 0, label: "", tags: [], added: 1 },
   ...more,
