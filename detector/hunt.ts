@@ -31,7 +31,7 @@ const MAX_PENDING = 5000;
 type Reading = { events: number; refused: number };
 
 /** Hunts for single events. Hits that devices reported for these rules count, as they do at a site. */
-export function huntEvents(rules: readonly Rule[]): Hunt {
+function huntEvents(rules: readonly Rule[]): Hunt {
   const matcher = compileRules(rules);
   const known = new Map(rules.map((rule) => [rule.id, rule]));
   const reading: Reading = { events: 0, refused: 0 };

@@ -9,7 +9,7 @@ const MAX_SHOWN = 120;
 /** Of a value that is counted: longer ones are told apart by their hash. */
 const MAX_COUNTED = 64;
 
-export type Values = readonly string[];
+type Values = readonly string[];
 
 /** What a rule, or a correlation that others refer to, said of an event. */
 export type Said = {

@@ -83,7 +83,7 @@ const groupWords = ({ groupBy }: Correlation, shown: readonly string[]): string 
   groupBy.map(({ name }, at) => ` ${joined[name] ?? clean(name, MAX_TITLE)} ${shown[at] ?? ""}`).join("");
 
 /** "5 minutes"; what is less than a second is one. */
-export function span(ms: number): string {
+function span(ms: number): string {
   const units: readonly [string, number][] = [
     ["day", 86_400_000],
     ["hour", 3_600_000],

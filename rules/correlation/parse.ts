@@ -14,7 +14,7 @@ import {
 
 export type Reference = { readonly text: string; readonly line: number };
 /** `of`: field by rule, as the author named it. */
-export type Alias = { readonly name: string; readonly line: number; readonly of: readonly { rule: Reference; field: string }[] };
+type Alias = { readonly name: string; readonly line: number; readonly of: readonly { rule: Reference; field: string }[] };
 
 /** A correlation whose references are still texts. */
 export type Draft = Pick<Correlation, "type" | "timespanMs" | "bounds"> & {
@@ -34,8 +34,8 @@ const MAX_FIELDS = 4;
 /** Longest window: what is in it is kept at the site. Days. */
 const MAX_DAYS = 30;
 /** Events or different values one group may need before it fires: all of them are kept. */
-export const MAX_EVENTS = 100_000;
-export const MAX_VALUES = 1000;
+const MAX_EVENTS = 100_000;
+const MAX_VALUES = 1000;
 
 const keys = ["type", "rules", "aliases", "group-by", "timespan", "condition", "generate"];
 
