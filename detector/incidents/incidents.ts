@@ -51,6 +51,12 @@ export class Incidents {
     if (detection.incident !== undefined && !known) return detection.incident;
     const names = handlesOf(about);
     const sharing = list.filter(({ handles }) => names.some((name) => handles.has(name)));
+    // The same thing in another session only counts up: the sessions stay apart.
+    if (known && names.length > 0 && !sharing.includes(known)) {
+      known.seenMs = about.receivedMs;
+      known.dirty = true;
+      return known.id;
+    }
     const seeks = about.seeks.map(boundHandle);
     const found = sharing[0] ?? list.find(({ handles }) => seeks.some((name) => handles.has(name)));
     const incident = this.#oneOf(known ?? found ?? this.#make(detection, about), sharing);

@@ -32,7 +32,7 @@ export function incidentPage(of: Of): IncidentLine[] {
   return [
     line(" ", severitySpan(incident.severity, 9), span(incident.title, "title")),
     ...factLines(of),
-    ...section("What happened", storyLines(incident.story, columns)),
+    ...section("What happened", storyLines(of)),
     ...section("What to do", steps(now)),
     ...section(
       `Alerts (${incident.alerts})`,
@@ -76,8 +76,20 @@ function factLines({ incident, device, nowMs, columns }: Of): Line[] {
   ];
 }
 
-const storyLines = (story: readonly string[], columns: number): Line[] =>
-  story.flatMap((sentence) => wrap(sentence, columns - 6).map((row, at) => line(at === 0 ? "  · " : "    ", row)));
+/** What the first screen has room for: what to do stands below it. */
+const SENTENCES = 4;
+const SENTENCE_ROWS = 2;
+
+function storyLines({ incident: { story }, columns, wrapped }: Of): Line[] {
+  const shown = wrapped ? story : story.slice(0, SENTENCES);
+  const left = story.length - shown.length;
+  const lines = shown.flatMap((sentence) => {
+    const rows = wrap(sentence, columns - 7);
+    const kept = wrapped ? rows : rows.slice(0, SENTENCE_ROWS);
+    return kept.map((row, at) => line(at === 0 ? "  · " : "    ", row, at === kept.length - 1 && kept.length < rows.length ? " …" : ""));
+  });
+  return left > 0 ? [...lines, line(span(`    … ${left} more (w shows all)`, "faint"))] : lines;
+}
 
 function alertLine(alert: Alert, { selectedId, columns }: Of): IncidentLine {
   const selected = alert.id === selectedId;
