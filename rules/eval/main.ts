@@ -14,7 +14,7 @@ const help = `bun run eval:rules [options]: how much of the labelled command lin
   --data FOLDER     the labelled data (../shared/data)
   --rules PATH      rule file or folder to add; may be repeated
   --no-builtin      leave the shipped rules out
-  --trace FILE      program starts of honest work: { argv, exe, parent? } a line (rules/eval/trace.ndjson)
+  --trace FILE      program starts of honest work, { argv, exe, parent? } a line, in place of those recorded for this; may be repeated
   --json            everything measured as one JSON object
   --markdown        writes the tables between the marks of docs/detection.md
   --show KIND       prints lines of half A instead: missed, false (with the rules that alert) or dual
@@ -28,13 +28,16 @@ Examples:
   bun run eval:rules --no-builtin --rules ../shared/data/sigma-linux/rules
   bun run eval:rules --show missed --source gtfobins`;
 
+/** Program starts of package work, services, builds and scripts, recorded by an agent. */
+const traces = ["./trace.ndjson", "../../models/train/cmdline-trace.ndjson"].map((path) => new URL(path, import.meta.url).pathname);
+
 const { values: options } = parseArgs({
   allowNegative: true,
   options: {
     data: { type: "string", default: new URL("../../../shared/data", import.meta.url).pathname },
     rules: { type: "string", multiple: true, default: [] },
     builtin: { type: "boolean", default: true },
-    trace: { type: "string", default: new URL("trace.ndjson", import.meta.url).pathname },
+    trace: { type: "string", multiple: true, default: traces },
     json: { type: "boolean", default: false },
     markdown: { type: "boolean", default: false },
     show: { type: "string" },
@@ -54,7 +57,7 @@ else {
     lines: readLines(options.data),
     atomic: readAtomic(options.data),
     renumbered: readRenumbering(options.data),
-    ...(existsSync(options.trace) && { trace: readTrace(options.trace) }),
+    trace: options.trace.flatMap((path) => readTrace(path)),
   };
   if (options.show !== undefined) show(options.show, input, rules);
   else {

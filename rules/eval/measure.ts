@@ -19,7 +19,7 @@ export type Measured = {
   readonly evasions: readonly { readonly name: string; readonly share: Share }[];
   readonly rules: readonly RuleUse[];
   readonly techniques: Techniques;
-  readonly trace?: Share;
+  readonly trace: Share;
 };
 export type RuleUse = {
   readonly rule: Rule;
@@ -42,7 +42,7 @@ export type Techniques = {
 export type Input = {
   readonly lines: readonly Line[];
   readonly atomic: readonly AtomicTest[];
-  readonly trace?: readonly Exec[];
+  readonly trace: readonly Exec[];
   readonly renumbered: ReadonlyMap<string, readonly string[]>;
 };
 
@@ -71,7 +71,7 @@ export function measure(matcher: Matcher, rules: readonly Rule[], { lines, atomi
     both: where(of, wanted),
   });
   const pairs = [...new Set(lines.map(({ kind, source }) => `${kind} ${source}`))].sort();
-  const seen = (trace ?? []).map(({ argv, exe, parent }) => verdictOn(matcher, [programStart(argv, exe, parent ?? "/usr/bin/dash")]));
+  const seen = trace.map(({ argv, exe, parent }) => verdictOn(matcher, [programStart(argv, exe, parent ?? "/usr/bin/dash")]));
   return {
     kinds: Object.fromEntries(
       Object.entries(verdicts).map(([form, of]) => [
@@ -91,7 +91,7 @@ export function measure(matcher: Matcher, rules: readonly Rule[], { lines, atomi
     evasions: Object.entries(evasions).map(([name, evasion]) => ({ name, share: underEvasion(matcher, lines, evasion) })),
     rules: rules.map((rule) => useOf(rule, lines, main, seen)),
     techniques: techniquesOf(matcher, lines, main, atomic, renumbered),
-    ...(trace && { trace: shareOf(seen) }),
+    trace: shareOf(seen),
   };
 }
 
