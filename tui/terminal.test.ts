@@ -163,13 +163,13 @@ terminalTest("what is pasted is text in a question and no keys anywhere else, wh
     await keys("Down", "Up");
   }
   await keys("n");
-  await shows(/Note for this alert/);
+  await shows(/Note for this incident/);
   await tmux("paste-buffer", "-p");
   await shows(/first line two isolate lines▏/);
   await keys("Escape");
   await shows(/▸ CRITICAL/);
   await keys("n");
-  await shows(/Note for this alert[^▏]*\n {2}▏/);
+  await shows(/Note for this incident[^▏]*\n {2}▏/);
   // Unmarked, its line end saves the note; what follows presses nothing.
   await tmux("paste-buffer");
   expect(await shows(/note saved/)).not.toMatch(/ISOLATE|assigned to/);

@@ -1,7 +1,7 @@
 // The whole loop, with real processes, kernels, certificates and commands: a device, a site and an attacker, each a host of its own.
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Alert } from "../../protocol/alert.ts";
+import type { Incident } from "../../protocol/incident.ts";
 import { createNetwork, type Network } from "./network.ts";
 import { eventually, type Program, run, start } from "./program.ts";
 import { createSite, DEVICE, type Site } from "./site.ts";
@@ -69,10 +69,12 @@ test.skipIf(!root)(
     const detail = JSON.parse(await site.picket("alert", chain.id, "--json"));
     expect(detail.events.map((event: { type: string }) => event.type)).toEqual(expect.arrayContaining(["process.exec", "net.connect"]));
 
-    const delivered = await receiver.line(new RegExp(chain.id));
-    const message: { type: string; data: Alert } = JSON.parse(delivered);
-    expect(message.type).toBe("alert.created");
-    expect(message.data.device).toBe(DEVICE);
+    const { incident } = JSON.parse(await site.picket("incident", chain.incident!, "--json")) as { incident: Incident };
+    expect(incident.story.join(" ")).toContain(network.address.attacker.v4);
+    const delivered = await receiver.line(new RegExp(`"incident":\\{"id":"${incident.id}"`));
+    const message: { type: string; data: { incident: Incident } } = JSON.parse(delivered);
+    expect(message.type).toMatch(/^incident\.(created|updated)$/);
+    expect(message.data.incident.device).toBe(DEVICE);
     expect(receiver.lines.filter((line) => line.startsWith("REFUSED"))).toEqual([]);
   },
 );
