@@ -1,18 +1,6 @@
 // Labelled command lines from outside, and their two halves: rules are written while looking at one, and measured on the other.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import * as z from "zod";
-
-const Row = z.object({
-  cmd: z.string(),
-  label: z.union([z.literal(0), z.literal(1)]),
-  source: z.string(),
-  unit: z.enum(["line", "script", "session", "exec"]),
-  group: z.string(),
-  tier: z.enum(["overt", "dual_use"]).optional(),
-  technique: z.union([z.string(), z.array(z.string())]).nullish(),
-  parent: z.string().optional(),
-});
 
 export type Half = "A" | "B";
 export type Line = {
@@ -29,50 +17,82 @@ export type Line = {
 
 /** cmdline-dev.ndjson of a data folder. Throws with the line that cannot be read. */
 export function readLines(folder: string): Line[] {
-  return records(join(folder, "cmdline-dev.ndjson"), Row).map(({ cmd, label, source, unit, group, tier, technique, parent }) => ({
-    text: cmd,
-    kind: label === 0 ? "benign" : (tier ?? "overt"),
-    source: source.replace(/^(ci|dockerfile|scripts):.*/, "$1"),
-    exec: unit === "exec",
-    half: halfOf(group),
-    techniques: [technique ?? []].flat(),
-    ...(parent === undefined ? {} : { parent }),
-  }));
+  return records(join(folder, "cmdline-dev.ndjson"), (row) => {
+    const tier = row.optional("tier");
+    const { technique } = row.all;
+    const parent = row.optional("parent");
+    return {
+      text: row.text("cmd"),
+      kind: row.all.label === 0 ? "benign" : tier === "dual_use" ? "dual_use" : "overt",
+      source: row.text("source").replace(/^(ci|dockerfile|scripts):.*/, "$1"),
+      exec: row.text("unit") === "exec",
+      half: halfOf(row.text("group")),
+      techniques: [technique].flat().filter((id) => typeof id === "string"),
+      ...(parent === undefined ? {} : { parent }),
+    };
+  });
 }
 
-const Atomic = z.object({ technique: z.string(), name: z.string(), guid: z.string(), command: z.string().nullable() });
-export type AtomicTest = { readonly technique: string; readonly name: string; readonly text: string; readonly half: Half };
+export type AtomicTest = { readonly technique: string; readonly text: string; readonly half: Half };
 
-/** atomic-linux.dev.ndjson: whole tests, of which some are also among the lines. */
+/** atomic-linux.dev.ndjson: whole tests, of which some are also among the lines. Those without a command are left out. */
 export function readAtomic(folder: string): AtomicTest[] {
-  return records(join(folder, "atomic-linux.dev.ndjson"), Atomic).flatMap(({ technique, name, guid, command }) =>
-    command === null ? [] : [{ technique, name, text: command, half: halfOf(guid) }],
-  );
+  return records(join(folder, "atomic-linux.dev.ndjson"), (row) => ({
+    technique: row.text("technique"),
+    text: row.optional("command") ?? "",
+    half: halfOf(row.text("guid")),
+  })).filter(({ text }) => text !== "");
 }
 
-const Exec = z.object({ argv: z.array(z.string()).min(1), exe: z.string(), parent: z.string().optional() });
-export type Exec = z.infer<typeof Exec>;
+export type Exec = { readonly argv: readonly string[]; readonly exe: string; readonly parent?: string };
 
-/** Program starts of honest work, one a line: `{ argv, exe, parent? }`. */
-export const readTrace = (path: string): Exec[] => records(path, Exec);
-
-const Renumbered = z.record(z.string(), z.record(z.string(), z.number()));
+/** Program starts of honest work, one a line: `{ argv, exe, parent? }`. Throws with the line that cannot be read. */
+export function readTrace(path: string): Exec[] {
+  return records(path, (row) => {
+    const { argv } = row.all;
+    if (!Array.isArray(argv) || !argv.every((word) => typeof word === "string")) throw new Error('"argv" must be a list of texts');
+    const parent = row.optional("parent");
+    return { argv, exe: row.text("exe"), ...(parent === undefined ? {} : { parent }) };
+  });
+}
 
 /** Techniques by their number in ATT&CK v18, and what they are called in v19. */
 export function readRenumbering(folder: string): ReadonlyMap<string, readonly string[]> {
-  const read = Renumbered.parse(JSON.parse(readFileSync(join(folder, "attack-id-renumbering.json"), "utf8")));
-  return new Map(Object.entries(read).map(([old, now]) => [old, Object.keys(now)]));
+  const read: unknown = JSON.parse(readFileSync(join(folder, "attack-id-renumbering.json"), "utf8"));
+  return new Map(Object.entries(read as object).map(([old, now]) => [old, Object.keys(now as object)]));
 }
 
-function records<T>(path: string, schema: z.ZodType<T>): T[] {
+/** One JSON object of a file, asked for its fields. */
+type Row = {
+  readonly all: Readonly<Record<string, unknown>>;
+  /** Throws when the field is no text. */
+  text(name: string): string;
+  optional(name: string): string | undefined;
+};
+
+function records<T>(path: string, read: (row: Row) => T): T[] {
   return readFileSync(path, "utf8")
     .split("\n")
-    .flatMap((text, at) => {
-      if (text === "") return [];
-      const row = schema.safeParse(JSON.parse(text));
-      if (!row.success) throw new Error(`${path}:${at + 1}: ${z.prettifyError(row.error)}`);
-      return [row.data];
+    .flatMap((line, at) => {
+      if (line === "") return [];
+      try {
+        return [read(rowOf(JSON.parse(line)))];
+      } catch (error) {
+        throw new Error(`${path}:${at + 1}: ${error instanceof Error ? error.message : String(error)}`);
+      }
     });
+}
+
+function rowOf(json: unknown): Row {
+  if (typeof json !== "object" || json === null) throw new Error("not a JSON object");
+  const all = json as Record<string, unknown>;
+  const optional = (name: string) => (typeof all[name] === "string" ? all[name] : undefined);
+  const text = (name: string) => {
+    const found = optional(name);
+    if (found === undefined) throw new Error(`"${name}" must be a text`);
+    return found;
+  };
+  return { all, text, optional };
 }
 
 /** FNV-1a (isthe.com/chongo/tech/comp/fnv) of the group's name: near-duplicates are on one side. */

@@ -14,7 +14,8 @@ export type Share = { readonly lines: number; readonly alerts: number; readonly 
 export type Measured = {
   /** By form; then lines of a kind, in one half or in both. */
   readonly kinds: Readonly<Record<Form, Readonly<Record<Line["kind"] | "benign exec", Readonly<Record<Half | "both", Share>>>>>>;
-  readonly sources: readonly { readonly kind: Line["kind"]; readonly source: string; readonly share: Share }[];
+  /** `known`: how many alert by a rule that also alerts on overt lines of another source, and so would be there without this one. */
+  readonly sources: readonly { readonly kind: Line["kind"]; readonly source: string; readonly share: Share; readonly known: number }[];
   /** Overt lines of half B, disguised. */
   readonly evasions: readonly { readonly name: string; readonly share: Share }[];
   readonly rules: readonly RuleUse[];
@@ -86,7 +87,8 @@ export function measure(matcher: Matcher, rules: readonly Rule[], { lines, atomi
     ) as Measured["kinds"],
     sources: pairs.map((pair) => {
       const [kind = "", source = ""] = pair.split(" ");
-      return { kind: kind as Line["kind"], source, share: where(main, (line) => line.kind === kind && line.source === source) };
+      const share = where(main, (line) => line.kind === kind && line.source === source);
+      return { kind: kind as Line["kind"], source, share, known: knownElsewhere(lines, main, source, kind) };
     }),
     evasions: Object.entries(evasions).map(([name, evasion]) => ({ name, share: underEvasion(matcher, lines, evasion) })),
     rules: rules.map((rule) => useOf(rule, lines, main, seen)),
@@ -100,6 +102,14 @@ const shareOf = (of: readonly Verdict[]): Share => ({
   alerts: of.filter(({ alerts }) => alerts).length,
   any: of.filter(({ any }) => any).length,
 });
+
+function knownElsewhere(lines: readonly Line[], verdicts: readonly Verdict[], source: string, kind: string): number {
+  const others = new Set<Rule>();
+  for (const [at, { rules }] of verdicts.entries())
+    if (lines[at]!.kind === "overt" && lines[at]!.source !== source) for (const rule of rules) if (rule.alerts) others.add(rule);
+  const of = verdicts.filter((_, at) => lines[at]!.kind === kind && lines[at]!.source === source);
+  return of.filter(({ rules }) => rules.some((rule) => others.has(rule))).length;
+}
 
 function underEvasion(matcher: Matcher, lines: readonly Line[], evasion: Evasion): Share {
   const overt = lines.filter(({ kind, half }) => kind === "overt" && half === "B");

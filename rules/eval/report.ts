@@ -36,6 +36,12 @@ export function summary(measured: Measured): string {
       ],
     ),
     table(
+      ["overt lines by source", "lines", "alert", "alert by a rule that is also right about another source"],
+      measured.sources
+        .filter(({ kind }) => kind === "overt")
+        .map(({ source, share, known }) => [source, String(share.lines), caught(share), percent(known, share.lines)]),
+    ),
+    table(
       ["overt lines of half B, disguised", "alert"],
       measured.evasions.map(({ name, share }) => [name, caught(share)]),
     ),
