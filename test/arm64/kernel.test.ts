@@ -168,14 +168,11 @@ describe("arm64 kernel without BTF: the models and isolation", () => {
 
   test.skipIf(why)(`isolated, it still reaches its broker, and its events arrive${why}`, () => {
     expect(reported("broker-isolated")).toEqual(["yes"]);
-    // Those that look for it bear its name, too.
-    expect(reported("event").map((line): SensorEvent => JSON.parse(line))).toContainEqual(
-      expect.objectContaining({
-        device: "arm",
-        type: "process.exec",
-        body: { process: expect.objectContaining({ argv: ["bash", "-c", ":", "marked-isolated"] }) },
-      }),
-    );
+    expect(JSON.parse(reported("event")[0] ?? "null")).toMatchObject({
+      device: "arm",
+      type: "process.exec",
+      body: { process: { argv: ["bash", "-c", ":", "marked-isolated"] } },
+    });
   });
 
   test.skipIf(why)(`a signed release gives everything back and leaves no rule${why}`, () => {

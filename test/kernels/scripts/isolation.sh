@@ -1,6 +1,8 @@
 # A site on this kernel and a device in a network namespace of its own: the operator isolates it and takes it back.
 # /site holds the operator's keys and the site, made before.
 export PICKET_HOME=/site/operator
+# Emulated, the agent takes a multiple of its share of a core, and would let go of events.
+export PICKET_OWN_CPU_PERCENT=1600
 hostname kernel-test
 echo 'root:*:20000:0:99999:7:::' > /etc/shadow
 echo 'root:x:0:0:root:/root:/bin/bash' > /etc/passwd
@@ -56,8 +58,10 @@ on_device nft list counters | grep -A1 dropped_output | grep packets | report dr
 
 # What happens on the device now still gets to the site.
 bash -c : marked-isolated
-until_line $events marked-isolated /run/events.ndjson || exit 8
-grep marked-isolated /run/events.ndjson | report event
+# In the arguments of what looks for it, the quotes are escaped.
+marked='"argv":."bash","-c",":","marked-isolated"'
+until_line $events "$marked" /run/events.ndjson || exit 8
+grep "$marked" /run/events.ndjson | report event
 kill $events
 
 picket release arm --json | report release
