@@ -6,7 +6,7 @@ import { bootNowMs } from "./clock.ts";
 import type { AgentConfig } from "./config.ts";
 import { type Identity, readIdentity } from "./enroll/files.ts";
 import { expiresMs, renewInMs } from "./enroll/validity.ts";
-import { startFiles } from "./files.ts";
+import { type Files, startFiles } from "./files.ts";
 import { startInventory } from "./host/inventory.ts";
 import { startMetrics } from "./host/metrics.ts";
 import { tablesOf } from "./host/tables.ts";
@@ -69,7 +69,7 @@ export async function startAgent(config: AgentConfig, explicit: Local, log: Log)
     },
   });
   const settings = openSettings({ state: config.state, identity, local: localOf(explicit, config.inventory), turn, rules, log });
-  const response = await openResponse(config, { identity, hosts, packs: settings, emit, log });
+  const response = await openResponse(config, { identity, hosts, packs: settings, scan: files.scan, emit, log });
   let own: ReturnType<typeof keepSmall> | undefined;
   const report = startReport({
     config,
@@ -202,11 +202,12 @@ async function openResponse(
     readonly identity: Identity;
     readonly hosts: readonly string[];
     readonly packs: SiteSettings | undefined;
+    readonly scan: Files["scan"];
     readonly emit: (draft: EventDraft) => void;
     readonly log: Log;
   },
 ): Promise<Response | undefined> {
-  const { identity, hosts, packs, emit, log } = of;
+  const { identity, hosts, packs, scan, emit, log } = of;
   try {
     return await createResponse({
       stateDir: config.state,
@@ -216,6 +217,7 @@ async function openResponse(
       broker: { hosts, mqttPort: splitHostPort(identity.mqtt).port, httpsPort: splitHostPort(identity.https).port },
       keys: identity.keys,
       packs,
+      scan,
       now: Date.now,
       uptimeMs: bootNowMs,
       emit,

@@ -93,6 +93,7 @@ export async function startBroker(config: BrokerConfig, options: BrokerOptions =
   stack.use(every(SWEEP_MS, log, () => parts.presence.sweepCanaries()));
   stack.use(every(SWEEP_MS, log, () => parts.outbox.expire()));
   stack.use(every(SWEEP_MS, log, async () => parts.samples.sweep()));
+  stack.use(every(SWEEP_MS, log, () => parts.samples.forgetMemory()));
   stack.use(every(DISK_MS, log, () => parts.intake.disk.check()));
   stack.use(every(FLOOD_MS, log, () => parts.intake.sweepFloods()));
   stack.use(every(TRIM_MS, log, () => trim(store, config, nowMs())));

@@ -24,6 +24,7 @@ import type { Keys } from "./store/keys.ts";
 import { ledgerClocks, ledgerHours, ledgerTotals } from "./store/ledger.ts";
 import { batchesWith, logLetGo, logRange, offsetSince, readBatches, readBatchesOf } from "./store/log.ts";
 import type { Packs } from "./store/packs.ts";
+import { shownSample } from "./store/samples.ts";
 import type { Vitals } from "./vitals.ts";
 import type { Intake } from "./wire-ingest.ts";
 
@@ -151,6 +152,7 @@ export function apiDeps({ config, site, store, nowMs }: Given, parts: ApiParts):
     },
     exceptions,
     iocs,
+    samples: { shown: (sha256) => shownSample(store, sha256) },
     rules,
     sinks: { status: () => sinks.status(), test: (name) => sinks.test(name) },
     mesh,

@@ -20,6 +20,7 @@ const commands: Record<string, () => Promise<Add>> = {
   device: async () => (await import("./commands/device.ts")).addDevice,
   isolate: async () => (await import("./commands/isolate.ts")).addIsolate,
   release: async () => (await import("./commands/release.ts")).addRelease,
+  scan: async () => (await import("./commands/scan.ts")).addScan,
   settings: async () => (await import("./commands/settings.ts")).addSettings,
   events: async () => (await import("./commands/events.ts")).addEvents,
   ioc: async () => (await import("./commands/ioc.ts")).addIoc,

@@ -1,4 +1,4 @@
-// `picket isolate` and `picket release` are one thing with two actions: sign, hand over, wait, say how it went.
+// Orders are one thing with several actions: sign, hand over, wait, say how it went.
 import type { Action } from "@picket/protocol/command";
 import type { CommandRecord } from "@picket/protocol/rest";
 import { followOrder, sendOrder } from "@picket/tui/client/order";
@@ -11,29 +11,35 @@ import { printJson, printLine, progress } from "./output.ts";
 
 export type OrderOptions = { readonly json?: boolean; readonly wait: boolean; readonly valid: number };
 
-/** Orders `action` and waits for the device's answer. Throws `Failure` when it refused, rolled back or never fetched it. */
-export async function order(device: string, action: Action, options: OrderOptions, command: Command): Promise<void> {
+/** Orders `action` and, unless told not to, waits for the device's answer. Returns the order as it is then. */
+export async function sendAndFollow(device: string, action: Action, options: OrderOptions, command: Command): Promise<CommandRecord> {
   const client = siteOf(command);
-  let last: CommandRecord;
-  {
-    using line = progress(process.stderr);
-    line.say(`signing the order to ${action.act} ${device}`);
-    last = await sendOrder(client, signerOf(homeOf(command), options.valid), device, action);
-    if (options.wait) {
-      for await (const step of followOrder(client, last)) {
-        last = step.command;
-        line.say(commandView(last, step.device, Date.now()).words);
-      }
-    }
+  using line = progress(process.stderr);
+  line.say(`signing the order to ${action.act} ${device}`);
+  let last = await sendOrder(client, signerOf(homeOf(command), options.valid), device, action);
+  if (!options.wait) return last;
+  for await (const step of followOrder(client, last)) {
+    last = step.command;
+    line.say(commandView(last, step.device, Date.now()).words);
   }
+  return last;
+}
+
+/** The same, and says how it went. Throws `Failure` when the device refused, rolled back or never fetched it. */
+export async function order(device: string, action: Action, options: OrderOptions, command: Command): Promise<void> {
+  const last = await sendAndFollow(device, action, options, command);
   const view = commandView(last, undefined, Date.now());
   if (options.json) printJson({ command: last });
-  if (view.outcome === "failed") throw new Failure(view.words, hints[last.result?.code ?? last.state]);
+  if (view.outcome === "failed") throw failureOf(last);
   if (options.json) return;
   printLine(
     view.outcome === "done" ? `${view.words}.` : `The site has the order for ${device}; see \`picket device ${device}\` for how it goes.`,
   );
 }
+
+/** Why an order was not done, and what to do about it. */
+export const failureOf = (of: CommandRecord): Failure =>
+  new Failure(commandView(of, undefined, Date.now()).words, hints[of.result?.code ?? of.state]);
 
 const hints: Record<string, string> = {
   expired: "The order was not fetched in time. Order again with a longer --valid, or look at the device.",

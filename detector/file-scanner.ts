@@ -1,5 +1,6 @@
 // YARA as what judges files: its verdicts in the words of the feed.
 import type { SampleMatch, SampleVerdict } from "@picket/protocol/feed";
+import { addressOf, type Place, readTable } from "@picket/protocol/memory";
 import type { DetectorConfig } from "./config.ts";
 import { createScanner, factsOf, type Verdict, type YaraMatch } from "./engines/yara/scanner.ts";
 import type { FileScanner } from "./files.ts";
@@ -25,14 +26,14 @@ export async function yaraScanner(config: Pick<DetectorConfig, "yara" | "builtin
         log("warn", "a file could not be scanned", { sha256, error: String(error) });
         return { matches: [], error: "crashed" };
       });
-      return verdictOf(sha256, pack, verdict);
+      return verdictOf(sha256, pack, verdict, readTable(bytes));
     },
     [Symbol.asyncDispose]: () => scanner[Symbol.asyncDispose](),
   };
 }
 
 /** Rules that only inform raise no alert, and are left out. */
-export function verdictOf(sha256: string, pack: string, { matches, error }: Verdict): SampleVerdict {
+export function verdictOf(sha256: string, pack: string, { matches, error }: Verdict, places?: readonly Place[]): SampleVerdict {
   const said = matches.flatMap((match) => {
     const facts = factsOf(match);
     return facts.alerts ? [{ match, facts }] : [];
@@ -49,16 +50,16 @@ export function verdictOf(sha256: string, pack: string, { matches, error }: Verd
         severity: severityOf(facts),
         score: Math.min(100, Math.max(0, Math.round(score))),
         attack: { tactics: attack.tactics.slice(0, 16), techniques: attack.techniques.slice(0, 32) },
-        why: clean(whyOf(match), MAX_WHY),
+        why: clean(whyOf(match, places), MAX_WHY),
       };
     }),
     ...(error === undefined ? {} : { error }),
   };
 }
 
-/** `$start at 0 "X5O!P%", $end at 34 "STAND"` */
-const whyOf = ({ strings }: YaraMatch): string =>
+/** `$start at 0 "X5O!P%", $end at 34 "STAND"`; of memory `$start at 0x7f12a000 (rwx anonymous) "X5O!P%"`. */
+const whyOf = ({ strings }: YaraMatch, places: readonly Place[] = []): string =>
   strings
     .slice(0, MAX_PATTERNS)
-    .map(({ identifier, offsets, excerpt }) => `${identifier} at ${offsets[0] ?? 0} ${JSON.stringify(excerpt)}`)
+    .map(({ identifier, offsets, excerpt }) => `${identifier} at ${addressOf(places, offsets[0] ?? 0) ?? offsets[0] ?? 0} ${JSON.stringify(excerpt)}`)
     .join(", ");

@@ -2,6 +2,7 @@
 import type { Detection } from "@picket/protocol/alert";
 import type { SensorEvent } from "@picket/protocol/event";
 import type { Commit, SampleMatch, SampleNews, SamplePiece, SampleVerdict, Sighting } from "@picket/protocol/feed";
+import { pidOfMemory } from "@picket/protocol/memory";
 import { alertId } from "@picket/protocol/uuid5";
 import { processOfAlert } from "./correlate/tree.ts";
 import type { Arrival } from "./finding.ts";
@@ -172,6 +173,10 @@ const take = <T>(list: T[]): T[] => list.splice(0);
 
 /** "/tmp/x matches EICAR test file: $text at 0. SHA-256 275a…, written by cp (pid 12)." */
 function sentence({ path, sha256, executed, process }: Sighting, { title, why }: SampleMatch): string {
+  if (pidOfMemory(path) !== undefined) {
+    const whose = process ? `${clean(process.exe, 300)} (pid ${process.pid})` : `process ${pidOfMemory(path)}`;
+    return `The memory of ${whose} matches ${title}${why === "" ? "" : `: ${why}`}. SHA-256 ${sha256}.`;
+  }
   const who =
     process && `${executed ? "run as" : "known through"} ${baseName(process.exe)}${process.pid > 0 ? ` (pid ${process.pid})` : ""}`;
   return `${clean(path, 300)} matches ${title}${why === "" ? "" : `: ${why}`}. SHA-256 ${sha256}${who ? `, ${who}` : ""}.`;

@@ -1,6 +1,6 @@
 // What an operator may order, and the key lists that say who may. All of it is compact JWS (EdDSA, RFC 8037); the broker only carries it.
 import * as z from "zod";
-import { deviceId, siteId } from "./names.ts";
+import { deviceId, sha256, siteId } from "./names.ts";
 import { MAX_PACK_CHARS, type PackKind, packKinds } from "./pack.ts";
 
 export const DEAD_MAN_DEFAULT_MS = 24 * 3600_000;
@@ -18,6 +18,11 @@ export const Action = z.discriminatedUnion("act", [
     }),
   }),
   z.object({ act: z.literal("release"), args: z.object({ reason: z.string().max(256) }) }),
+  // Send the memory of a process to the site, to be scanned there. `startTicks` proves that it is the process that was meant: numbers are used again.
+  z.object({
+    act: z.literal("scan"),
+    args: z.object({ pid: z.int().positive().max(0x7fff_ffff), startTicks: z.int().nonnegative().optional(), reason: z.string().max(256) }),
+  }),
 ]);
 export type Action = z.infer<typeof Action>;
 export type Act = Action["act"];
@@ -115,5 +120,7 @@ export const CommandResult = z.object({
   code: z.enum(["done", "failed", "rolled-back", ...refusals]),
   message: z.string().max(512),
   timeMs: z.int().nonnegative(),
+  /** Of scan: the hash under which the site gets the memory. */
+  sample: sha256.optional(),
 });
 export type CommandResult = z.infer<typeof CommandResult>;

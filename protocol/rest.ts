@@ -14,6 +14,7 @@ import { deviceId, sha256, siteId } from "./names.ts";
 import { MAX_PACK_BODY_CHARS, PackRecord } from "./pack.ts";
 import { INSTALL_PATH, SignedRelease, Trust } from "./release.ts";
 import { ruleRoutes } from "./rule-list.ts";
+import { sampleRoutes } from "./sample-routes.ts";
 import { Online } from "./status.ts";
 
 const ms = z.int().nonnegative();
@@ -508,6 +509,7 @@ export const routes = {
   ...ruleRoutes,
   ...exceptionRoutes,
   ...iocRoutes,
+  ...sampleRoutes,
   ...incidentRoutes,
 } as const;
 export type RouteName = keyof typeof routes;

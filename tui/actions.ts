@@ -1,10 +1,10 @@
 // What keys set in motion: the only effects of the console besides drawing.
-import type { Act, Action } from "@picket/protocol/command";
+import type { Action } from "@picket/protocol/command";
 import type { ExceptionPreview, ExceptionRequest } from "@picket/protocol/exception";
 import type { BodyOf, StreamItem } from "@picket/protocol/rest";
 import type { SiteClient } from "./client/client.ts";
 import { followOrder, type Sign, sendOrder } from "./client/order.ts";
-import type { PreviewOutcome } from "./state/state.ts";
+import type { NetworkAct, PreviewOutcome } from "./state/state.ts";
 import type { Store } from "./store.ts";
 import { commandView } from "./words.ts";
 
@@ -37,7 +37,7 @@ export type Actions = {
   /** Has it tell what it has. */
   readonly stopPreview: () => void;
   readonly except: (request: ExceptionRequest) => void;
-  readonly order: (act: Act, device: string, reason: string) => void;
+  readonly order: (act: NetworkAct, device: string, reason: string) => void;
   /** Absent where there is nothing to attack. */
   readonly demoAttack: (() => void) | undefined;
   readonly operator: string;
@@ -175,7 +175,7 @@ function once(demoAttack: () => Promise<string>, say: (tone: "good" | "bad" | "p
   };
 }
 
-async function order(needs: Needs, act: Act, device: string, reason: string): Promise<void> {
+async function order(needs: Needs, act: NetworkAct, device: string, reason: string): Promise<void> {
   const { store, client, now } = needs;
   const startedMs = now();
   const key = nextJob++;
@@ -199,7 +199,7 @@ async function order(needs: Needs, act: Act, device: string, reason: string): Pr
 
 let nextJob = 1;
 
-function actionOf(act: Act, reason: string, deadManMs: number): Action {
+function actionOf(act: NetworkAct, reason: string, deadManMs: number): Action {
   switch (act) {
     case "isolate":
       return { act, args: { reason, deadManMs } };

@@ -102,6 +102,7 @@ export type CommandView = { readonly outcome: CommandOutcome; readonly words: st
 const doneWords: Record<string, string> = {
   isolate: "is isolated: only its connection to the site is left",
   release: "is released: its network is back",
+  scan: "has read the memory",
 };
 
 /** Where a command is, in words. `device` is as last known, for the reason why it waits. */

@@ -8,7 +8,7 @@ import { checkIsolation } from "./check.ts";
 import { Isolation, type Notice } from "./isolation.ts";
 import { Orders } from "./orders.ts";
 import { canConnect, resolveBySystem } from "./reach.ts";
-import type { Response, ResponseOptions } from "./response.ts";
+import type { Response, ResponseOptions, Scanned } from "./response.ts";
 import { endConnections } from "./sockets.ts";
 import { openState, type Store } from "./state.ts";
 import { bootIdOfKernel, trustedTime } from "./time.ts";
@@ -52,6 +52,8 @@ export async function createResponse(options: ResponseOptions): Promise<Response
         return isolation.isolate(claims.args, resumed);
       case "release":
         return isolation.release();
+      case "scan":
+        return scanOutcome(await scanned(options.scan, claims.args, resumed));
     }
   };
   const orders = new Orders({ site, device, anchor, store, time, packs: options.packs, now, uptimeMs, act, emit, log });
@@ -133,6 +135,18 @@ export async function createResponse(options: ResponseOptions): Promise<Response
     },
   };
 }
+
+async function scanned(
+  scan: ResponseOptions["scan"],
+  args: Parameters<NonNullable<ResponseOptions["scan"]>>[0],
+  resumed: boolean,
+): Promise<Scanned> {
+  // Never a second time by itself: what ended the agent may have been this.
+  if (resumed) return { ok: false, message: "the agent ended while it read the memory: order it again" };
+  return scan ? scan(args) : { ok: false, message: "this agent reads no memory" };
+}
+
+const scanOutcome = (of: Scanned) => ({ ...of, code: of.ok ? ("done" as const) : ("failed" as const) });
 
 function judge(able: Capability, store: Store, trouble: string | undefined, hasKeys: boolean): Capability {
   const { name } = able;

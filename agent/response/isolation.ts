@@ -10,7 +10,7 @@ import type { Broker } from "./response.ts";
 import type { Store } from "./state.ts";
 import { addressesOf, droppedBy, FAMILY, fingerprint, isolationCommands, releaseCommands, TABLE } from "./table.ts";
 
-export type Outcome = Pick<CommandResult, "ok" | "message"> & { readonly code: "done" | "failed" | "rolled-back" };
+export type Outcome = Pick<CommandResult, "ok" | "message" | "sample"> & { readonly code: "done" | "failed" | "rolled-back" };
 type Args<A extends Action["act"]> = Extract<Action, { act: A }>["args"];
 
 /** Something the device did by itself, worth an event. */

@@ -195,10 +195,22 @@ export class Orders {
     this.#publish(result);
   }
 
-  #answer(of: { act: string; jti?: string | undefined }, outcome: Pick<CommandResult, "ok" | "code" | "message">): CommandResult {
-    const { ok, code, message } = outcome;
+  #answer(
+    of: { act: string; jti?: string | undefined },
+    outcome: Pick<CommandResult, "ok" | "code" | "message" | "sample">,
+  ): CommandResult {
+    const { ok, code, message, sample } = outcome;
     const jti = of.jti === undefined ? {} : { jti: of.jti };
-    return { v: 1, ...jti, act: of.act, ok, code, message: message.slice(0, 512), timeMs: this.#of.now() };
+    return {
+      v: 1,
+      ...jti,
+      act: of.act,
+      ok,
+      code,
+      message: message.slice(0, 512),
+      timeMs: this.#of.now(),
+      ...(sample === undefined ? {} : { sample }),
+    };
   }
 
   #publish(result: CommandResult): void {

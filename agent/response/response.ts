@@ -1,5 +1,5 @@
 // What agent/main.ts wires: the shape of the response part. `createResponse` in index.ts makes one.
-import type { Anchor, CommandResult, KeyList, Pack } from "@picket/protocol/command";
+import type { Action, Anchor, CommandResult, KeyList, Pack } from "@picket/protocol/command";
 import type { EventDraft } from "@picket/protocol/event";
 import type { Capability, IsolationState } from "@picket/protocol/status";
 import type { Nft } from "node-nftables";
@@ -13,6 +13,8 @@ export type Broker = {
 
 /** A result before it is one. */
 export type Answer = Pick<CommandResult, "ok" | "act" | "code" | "message"> & { readonly jti?: string };
+
+export type Scanned = Pick<CommandResult, "ok" | "message" | "sample">;
 
 /** The part that takes signed packs, once the key list that came before them is known. Undefined: nothing new. Must not reject. */
 export type PackTaker = {
@@ -31,6 +33,8 @@ export type ResponseOptions = {
   readonly keys?: string | undefined;
   /** Absent: packs are refused. */
   readonly packs?: PackTaker | undefined;
+  /** Reads the memory of a process for the site. Absent: the order is answered with why not. */
+  readonly scan?: ((args: Extract<Action, { act: "scan" }>["args"]) => Promise<Scanned>) | undefined;
   /** Default: nft of this machine, in the network namespace of this process. */
   readonly nft?: Nft;
   /** Wall clock, milliseconds. */

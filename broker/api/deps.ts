@@ -7,6 +7,7 @@ import type { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, Shar
 import type { PackRecord } from "@picket/protocol/pack";
 import type { ReleaseFile, Trust } from "@picket/protocol/release";
 import type { CommandRecord, Device, Finding, SinkStatus, SiteStatus } from "@picket/protocol/rest";
+import type { SampleShown } from "@picket/protocol/sample-routes";
 import type { Change } from "../changes.ts";
 import type { RulesList } from "../rules.ts";
 import type { ExceptionsPort } from "../exceptions.ts";
@@ -183,6 +184,7 @@ export type ApiDeps = {
   readonly packs: { list(): PackRecord[]; put(jws: string, operator: string): Promise<PackRecord> };
   readonly exceptions: ExceptionsPort;
   readonly iocs: IocsPort;
+  readonly samples: { shown(sha256: string): SampleShown };
   readonly sinks: { status(): SinkStatus[]; test(name: string): Promise<{ ok: boolean; detail: string } | undefined> };
   readonly mesh: MeshPort;
   readonly changes: { listen(listener: (change: Change) => void): Disposable };

@@ -138,6 +138,7 @@ export function handlers(deps: ApiDeps): Handlers {
       return { ioc };
     },
     ...iocHandlers(deps.iocs),
+    sample: async ({ params }) => ({ sample: deps.samples.shown(params.hash) }),
     meshVerdicts: async ({ params }) => ({ verdicts: deps.mesh.verdicts(params.hash) }),
   };
 }

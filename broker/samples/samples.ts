@@ -5,6 +5,7 @@ import type { Link, Log } from "../peer.ts";
 import type { Store } from "../store/database.ts";
 import {
   countMismatch,
+  memoryToForget,
   oldestScanned,
   sampleArrived,
   sampleLeft,
@@ -29,6 +30,8 @@ const HOURLY = { bytes: 512 << 20, samples: 2000 };
 /** Chunks nobody asked for, before the connection is cut. A few come from a transfer that was given to another device. */
 const MAX_UNASKED = 64;
 const PAUSE_MS = 60_000;
+/** So long the memory of a process waits to be scanned. */
+const MEMORY_MS = 3600_000;
 
 export type SamplesPorts = {
   readonly store: Store;
@@ -149,6 +152,15 @@ export class Samples {
     }
     for (const [key, untilMs] of this.#avoid) if (untilMs <= now) this.#avoid.delete(key);
     this.ask();
+  }
+
+  /** Removes the memory of processes once it was scanned, or could not be for an hour. Call it every few seconds. */
+  async forgetMemory(): Promise<void> {
+    const { store, spool, nowMs } = this.#ports;
+    for (const sha256 of memoryToForget(store, nowMs() - MEMORY_MS)) {
+      await spool.remove(sha256);
+      await store.commitSoon(() => sampleLeft(store, sha256));
+    }
   }
 
   #begin(link: Link, sha256: string): void {

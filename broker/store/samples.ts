@@ -1,5 +1,7 @@
 // Files by hash for the whole site: which devices have them, whether their bytes are here, and what the file rules said of them.
 import type { SampleVerdict, Sighting } from "@picket/protocol/feed";
+import { pidOfMemory } from "@picket/protocol/memory";
+import type { SampleShown } from "@picket/protocol/sample-routes";
 import type { Store } from "./database.ts";
 import type { Migrations } from "./migration.ts";
 
@@ -45,6 +47,8 @@ export const samplesMigrations: Migrations = [
   CREATE TABLE sample_site (one INTEGER PRIMARY KEY CHECK (one = 1), pack TEXT, mismatched INTEGER NOT NULL, forgotten INTEGER NOT NULL) STRICT;
   INSERT INTO sample_site VALUES (1, NULL, 0, 0);
   `,
+  // Dumps of the memory of processes, which do not stay.
+  "CREATE INDEX sightings_memory ON sightings (sha256) WHERE path GLOB '/proc/[0-9]*/mem'",
 ];
 
 /** Files remembered of one device. Past it the oldest go and are counted: a device that invents hashes forgets its own, and nobody else's. */
@@ -104,7 +108,8 @@ export function saveSightings(store: Store, sightings: readonly Sighting[], nowM
 /** Where packages put their files. A device that is new has hundreds of them running, and intruders are seldom among them. */
 const ofPackages = /^\/(?:usr|bin|sbin|lib|lib32|lib64|opt|snap|nix)\/(?!local\/)/;
 
-const rankOf = (path: string, executed: boolean) => (ofPackages.test(path) ? (executed ? 0 : 1) : 2);
+/** Memory first: somebody waits for it, and the device does not keep it for long. */
+const rankOf = (path: string, executed: boolean) => (pidOfMemory(path) !== undefined ? 3 : ofPackages.test(path) ? (executed ? 0 : 1) : 2);
 
 function forgetOldest(store: Store, device: string): void {
   const { db } = store;
@@ -233,6 +238,25 @@ export const oldestScanned = (store: Store): string | undefined =>
   store.db
     .query<{ sha256: string }, []>("SELECT sha256 FROM samples WHERE size IS NOT NULL AND state = 'scanned' ORDER BY changedMs LIMIT 1")
     .get()?.sha256;
+
+/** The memory of processes that has been scanned, or that nobody scanned since `beforeMs`: it is to leave the spool. What is a file on some device too stays. */
+export const memoryToForget = (store: Store, beforeMs: number): string[] =>
+  store.db
+    .query<{ sha256: string }, [number]>(
+      `SELECT DISTINCT s.sha256 FROM sightings g JOIN samples s ON s.sha256 = g.sha256
+       WHERE g.path GLOB '/proc/[0-9]*/mem' AND s.size IS NOT NULL AND (s.state = 'scanned' OR s.changedMs < ?)
+       AND NOT EXISTS (SELECT 1 FROM sightings o WHERE o.sha256 = g.sha256 AND o.path NOT GLOB '/proc/[0-9]*/mem')`,
+    )
+    .all(beforeMs)
+    .map(({ sha256 }) => sha256);
+
+/** What an operator may know of a file or of memory by its hash. */
+export function shownSample(store: Store, sha256: string): SampleShown {
+  const row = store.db.query<{ state: SampleShown["state"] }, [string]>("SELECT state FROM samples WHERE sha256 = ?").get(sha256);
+  const { matches = [], error } = verdictOf(store, sha256) ?? {};
+  const scanning = samplePack(store) !== undefined;
+  return { sha256, state: row?.state ?? "unknown", scanning, matches, ...(error === undefined ? {} : { error }) };
+}
 
 /** The file has left the spool. One that was not scanned is asked for again. */
 export function sampleLeft(store: Store, sha256: string): void {

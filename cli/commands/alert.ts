@@ -110,7 +110,8 @@ function decisionOf(act: Exclude<Act, "except">, text: string | undefined, of: O
 }
 
 /** Alert ids are long: the start of one will do while it names one alert among the newest thousand. */
-async function fullId(site: SiteClient, given: string): Promise<string> {
+/** The id of the one alert whose id begins so. Throws `Failure` when there is none, or more. */
+export async function fullId(site: SiteClient, given: string): Promise<string> {
   if (z.uuid().safeParse(given).success) return given;
   if (!/^[0-9a-f-]{4,36}$/.test(given))
     throw new Failure(`${JSON.stringify(given)} is not an alert's id`, "`picket alerts` lists them.", 2);

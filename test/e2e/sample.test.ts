@@ -6,6 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Alert } from "../../protocol/alert.ts";
+import type { CommandRecord } from "../../protocol/rest.ts";
+import type { SampleShown } from "../../protocol/sample-routes.ts";
 import { createNetwork, type Network } from "./network.ts";
 import { eventually, type Program, run, start } from "./program.ts";
 import { createSite, DEVICE, type Site } from "./site.ts";
@@ -173,4 +175,35 @@ test.skipIf(!root)(
     expect(await spooled(hash)).toBe(false);
   },
   PATIENCE_MS * 2,
+);
+
+test.skipIf(!root)(
+  "needs root: what only lies in the memory of a process is found on an operator's order, where it lies, and is not kept",
+  async () => {
+    const [first, second] = [marker.slice(0, 20), marker.slice(20)];
+    const shell = `m=$(printf '%s%s' ${first} ${second}); echo ready; read -r wait; echo "$m"`;
+    const child = Bun.spawn(["bash", "-c", shell], { stdin: "pipe", stdout: "pipe" });
+    try {
+      await child.stdout.getReader().read();
+      const { code, stdout, stderr } = await site.tryPicket("scan", DEVICE, String(child.pid), "--json");
+      expect(code, stderr).toBe(1);
+      const { command, sample } = JSON.parse(stdout) as { command: CommandRecord; sample: SampleShown };
+      expect(command).toMatchObject({ act: "scan", result: { ok: true, code: "done", sample: sample.sha256 } });
+      expect(sample.matches).toMatchObject([{ rule: "yara:marked", why: expect.stringMatching(/^\$m at 0x[0-9a-f]+ \(rw- .*\) "marker-/) }]);
+      const alert = await alertFor(DEVICE, sample.sha256);
+      expect(alert.summary).toMatch(new RegExp(`^The memory of .*bash \\(pid ${child.pid}\\) matches Marked program: `));
+      expect(alert.process).toMatchObject({ pid: child.pid });
+      await eventually("the memory has left the site", async () => !(await spooled(sample.sha256)));
+      const again = await site.tryPicket("scan", DEVICE, "--alert", alert.id);
+      expect(again).toMatchObject({ code: 1, stdout: expect.stringContaining("Marked program (yara:marked): $m at 0x") });
+    } finally {
+      child.kill();
+      await child.exited;
+    }
+    const gone = await site.tryPicket("scan", DEVICE, String(child.pid));
+    expect(gone).toMatchObject({ code: 1, stderr: expect.stringMatching(/could not scan: there is no process \d+ here/) });
+    const never = await site.tryPicket("scan", SECOND, "1");
+    expect(never).toMatchObject({ code: 1, stderr: expect.stringContaining("samples.send is false") });
+  },
+  PATIENCE_MS * 3,
 );

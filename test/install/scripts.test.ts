@@ -28,7 +28,7 @@ test.skipIf(!shellcheck)(
 );
 
 /** What each order needs of the kernel, on the device. A new order must say so here, and in the unit. */
-const rights: Record<Act, string> = { isolate: "CAP_NET_ADMIN", release: "CAP_NET_ADMIN" };
+const rights: Record<Act, string> = { isolate: "CAP_NET_ADMIN", release: "CAP_NET_ADMIN", scan: "CAP_SYS_PTRACE" };
 
 test("the agent's unit has the capabilities its work needs, and no other", () => {
   const unit = readFileSync(`${root}install/picket-agent.service`, "utf8");

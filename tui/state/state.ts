@@ -22,9 +22,12 @@ export type View =
   | { readonly kind: "alert"; readonly id: string }
   | { readonly kind: "device"; readonly id: string };
 
+/** What the console can order. */
+export type NetworkAct = Exclude<Act, "scan">;
+
 /** A question that takes all keys until it is answered. What it acts on was fixed when it was asked. */
 export type Prompt =
-  | { readonly kind: "order"; readonly act: Act; readonly device: string; readonly reason: string; readonly typed: string }
+  | { readonly kind: "order"; readonly act: NetworkAct; readonly device: string; readonly reason: string; readonly typed: string }
   /** `incident`: what is judged is one, and `alert` its id. */
   | { readonly kind: "note"; readonly alert: string; readonly incident?: true; readonly typed: string }
   /** Text to look for in the list of incidents. */
@@ -76,7 +79,7 @@ export const draftOf = ({
 /** An order on its way, or how the last one ended. */
 export type Job = {
   readonly key: number;
-  readonly act: Act;
+  readonly act: NetworkAct;
   readonly device: string;
   readonly startedMs: number;
   readonly outcome: CommandOutcome;

@@ -18,6 +18,7 @@ import { Keys } from "../../store/keys.ts";
 import { ledgerHours, ledgerTotals } from "../../store/ledger.ts";
 import { batchesWith, logRange, logTotals, offsetSince, readBatches, readBatchesOf } from "../../store/log.ts";
 import { Packs } from "../../store/packs.ts";
+import { shownSample } from "../../store/samples.ts";
 import { openStore } from "../../store/schema.ts";
 import { type Keyring, makeKeyring, SITE, signKeyList } from "../../testing/samples.ts";
 import { Vitals } from "../../vitals.ts";
@@ -122,6 +123,7 @@ export async function startSite(of: { limits?: ApiOptions["limits"]; deps?: Part
     rules: { list: () => rules.list(nowMs()), findings: () => rules.findings(nowMs()) },
     packs: { list: () => packs.list(), put: (jws, operator) => packs.put(jws, operator, nowMs()) },
     exceptions: exceptionsOf({ site: SITE, store, changes, nowMs, changed: () => {} }),
+    samples: { shown: (sha256) => shownSample(store, sha256) },
     iocs: iocLists({ store, imports: new Imports({ store, nowMs, changed: () => {} }), loaded: () => new Set(), changed: () => {} }),
     sinks: { status: () => [], test: async (name) => (name === "soc" ? { ok: true, detail: "delivered" } : undefined) },
     mesh: noMesh(),
