@@ -10,7 +10,8 @@ import type { Iocs } from "../iocs.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { backoffMs } from "./backoff.ts";
 import { type Connection, type FeedAddress, type FeedCredentials, openConnection } from "./connection.ts";
-import type { FeedSession, Progress, SessionPorts } from "./session.ts";
+import type { Progress, SessionPorts } from "./ports.ts";
+import type { FeedSession } from "./session.ts";
 import { FeedSessions } from "./sessions.ts";
 
 export type FeedOptions = FeedAddress &

@@ -5,7 +5,9 @@ import { expect, test } from "vitest";
 import { Files } from "../files.ts";
 import { BOOT, connects, exec, feed, pipelineOf, proc, T0, testRules } from "../testing/events.ts";
 import { encodeCommit } from "./commit.ts";
-import { CREDITS, FeedSession, type SessionPorts } from "./session.ts";
+import { threadClocks } from "./meter.ts";
+import type { SessionPorts } from "./ports.ts";
+import { CREDITS, FeedSession } from "./session.ts";
 
 const rules = testRules("medium medium");
 
@@ -32,6 +34,7 @@ function started(
     },
     lane: 0,
     turnMs: () => 100,
+    clocks: threadClocks,
     spent,
     later: setImmediate,
     cut: (error) => logs.push(`cut: ${error}`),

@@ -2,14 +2,15 @@
 import { decodeBatch } from "@picket/protocol/batch";
 import { isCanary } from "@picket/protocol/canary";
 import { eventId, type SensorEvent } from "@picket/protocol/event";
-import { type Data, decodeData, type HeldExceptions, MAX_CANARIES, MAX_LANES, type State, type Want } from "@picket/protocol/feed";
+import { type Data, decodeData, type HeldExceptions, type State } from "@picket/protocol/feed";
 import type { IocManifest } from "@picket/protocol/ioc";
-import type { FileScanner, Files } from "../files.ts";
-import type { Arrival, EventBatch, Findings } from "../finding.ts";
-import type { IocLink } from "../iocs.ts";
+import type { FileScanner } from "../files.ts";
+import type { Arrival, Findings } from "../finding.ts";
 import { Order, perform, type Step } from "../order.ts";
-import type { Pipeline } from "../pipeline.ts";
 import { encodeCommit } from "./commit.ts";
+import { Meter } from "./meter.ts";
+import type { Progress, SessionPorts } from "./ports.ts";
+import { Uncommitted } from "./uncommitted.ts";
 
 /** Batches granted at once: what may wait here, at most about one MiB each. */
 export const CREDITS = 32;
@@ -23,44 +24,6 @@ const MAX_SEEN = 3500;
 const MAX_CORRELATED = 10_000;
 /** One more batch has 500 at most, and a commit takes 2,000. */
 const MAX_SIGHTINGS = 1500;
-
-export type SessionPorts = {
-  /** 0 is the main cursor. */
-  readonly lane: number;
-  readonly pipeline: Pipeline;
-  /** What engines that take their time say of a batch; undefined when nothing. Never rejects. */
-  readonly files: Files;
-  /** Lists of indicators, of all sessions of a connection; absent where there are none. */
-  readonly iocs?: IocLink | undefined;
-  readonly judge: (batch: EventBatch) => Promise<Findings> | undefined;
-  readonly want: (want: Want) => void;
-  /** Resolves when the broker has it on disk. */
-  readonly commit: (payload: string) => Promise<void>;
-  /** How long judging may go on now before the connection has its turn again, milliseconds; 0: not now. */
-  readonly turnMs: () => number;
-  /** Goes on after the connection had its turn. */
-  readonly later: (work: () => void) => void;
-  /** What judging events of a device took. True when the device holds up others: it is read in a lane of its own from then on. */
-  readonly spent: (of: { device: string; ms: number; events: number }) => boolean;
-  /** The broker has stored these decisions. */
-  readonly stored?: (of: { events: number; refused: number; alerts: number }) => void;
-  /** A pack of rules that devices have. */
-  readonly carried?: (payload: unknown) => void;
-  /** Ends the connection: what the broker sends cannot be followed. */
-  readonly cut: (error: unknown) => void;
-  /** A line for the log: what is odd, and when the detector has caught up. */
-  readonly log: (level: "info" | "warn" | "error", message: string, details?: Record<string, unknown>) => void;
-};
-
-/** How a session stands with what it was sent. */
-export type Progress = {
-  /** Batches that wait to be judged. */
-  readonly batches: number;
-  /** When the one that is judged, or was last, was received by the broker; undefined when none waits or it was decided before. */
-  readonly oldestMs: number | undefined;
-  /** For how long nothing was decided or stored though something waits. */
-  readonly stalledMs: number;
-};
 
 /** A batch that is being judged, from step `at` on. */
 type Work = {
@@ -94,16 +57,11 @@ export class FeedSession {
   #scan: { readonly scanner: FileScanner | undefined } | undefined;
   #next = 0;
   #committed = 0;
-  #read = 0;
-  #refused = 0;
   #owed = 0;
-  /** Devices whose canary came through since the last commit. */
-  readonly #canaries = new Map<string, number>();
-  /** Devices that are read in lanes of their own, and those of them the broker was not told of yet. */
+  readonly #uncommitted = new Uncommitted();
+  readonly #meter: Meter;
+  /** Devices that are read in lanes of their own. */
   readonly #aside = new Set<string>();
-  #newAside: string[] = [];
-  /** Events of each device since the last commit. */
-  readonly #counts = new Map<string, number>();
   #committing = false;
   #failed = false;
   #current: Work | undefined;
@@ -114,6 +72,7 @@ export class FeedSession {
 
   constructor(ports: SessionPorts) {
     this.#ports = ports;
+    this.#meter = new Meter(ports.clocks);
   }
 
   /** Begins. The broker answers with its state. */
@@ -255,9 +214,9 @@ export class FeedSession {
     this.#grant();
     const silent = offset < this.#cursor;
     if (!silent && offset < this.#next) return undefined;
-    const beganMs = performance.now();
+    this.#meter.start();
     const decoded = this.#decode(data.batch, offset, silent);
-    const readMs = performance.now() - beganMs;
+    const readMs = this.#meter.lap(0);
     if (decoded && !this.#aside.has(decoded.header.device)) return this.#ask({ offset, receivedMs, silent, decoded, readMs });
     if (!silent) this.#next = offset + 1;
     return undefined;
@@ -296,10 +255,10 @@ export class FeedSession {
   #judge(work: Work, endMs: number): void {
     const { decoded, silent } = work;
     const { device } = decoded.header;
-    let beganMs = performance.now();
+    this.#meter.start();
     if (!work.steps) {
       work.steps = this.#stepsOf(work);
-      beganMs = this.#charge(device, beganMs - work.readMs, 0);
+      this.#charge(device, work.readMs + this.#meter.lap(0), 0);
     }
     const { steps } = work;
     while (work.at < steps.length) {
@@ -313,10 +272,10 @@ export class FeedSession {
       } catch (error) {
         // One event must not stop the log for ever: the same batch would come again.
         this.#ports.log("error", "an event could not be judged", { event: report.arrival.id, error: String(error) });
-        if (!silent) this.#refused++;
+        if (!silent) this.#uncommitted.refused++;
       }
-      beganMs = this.#charge(report.event.device, beganMs, 1);
-      if (beganMs >= endMs) break;
+      this.#charge(report.event.device, this.#meter.lap(1), 1);
+      if (this.#meter.nowMs >= endMs) break;
     }
     if (work.at < steps.length) return;
     this.#current = undefined;
@@ -324,24 +283,18 @@ export class FeedSession {
     if (silent) return;
     this.#next = work.offset + 1;
     if (this.#aside.has(device)) return;
-    this.#read += decoded.events.length;
-    this.#refused += decoded.refused;
-    this.#counts.set(device, (this.#counts.get(device) ?? 0) + decoded.events.length);
+    this.#uncommitted.count(device, { events: decoded.events.length, refused: decoded.refused });
   }
 
-  /** Charges a device with what was done for it since then: whoever uses more than its share is put aside. Returns the time. */
-  #charge(device: string, sinceMs: number, events: number): number {
-    const nowMs = performance.now();
-    if (!this.#aside.has(device) && this.#ports.spent({ device, ms: nowMs - sinceMs, events })) this.#setAside(device);
-    return nowMs;
+  /** Charges a device with what was done for it: whoever uses more than its share is put aside. */
+  #charge(device: string, ms: number, events: number): void {
+    if (!this.#aside.has(device) && this.#ports.spent({ device, ms, events })) this.#setAside(device);
   }
 
   /** Takes back all of a device that is not on its way to the broker: its lane begins where the cursor is. */
   #setAside(device: string): void {
     this.#aside.add(device);
-    this.#newAside.push(device);
-    this.#read -= this.#counts.get(device) ?? 0;
-    this.#canaries.delete(device);
+    this.#uncommitted.setAside(device);
     this.#order.forget(device);
     this.#ports.files.forget(device);
     this.#ports.pipeline.forget(device);
@@ -357,7 +310,7 @@ export class FeedSession {
   #see(event: SensorEvent, arrival: Arrival): void {
     this.#ports.files.see(event, arrival);
     if (!arrival.silent && event.type === "process.exec" && isCanary(event.body.process.argv))
-      this.#canaries.set(event.device, arrival.receivedMs);
+      this.#uncommitted.canary(event.device, arrival.receivedMs);
   }
 
   /** The broker checked the header when it stored the batch, not the lines. */
@@ -365,7 +318,7 @@ export class FeedSession {
     try {
       return decodeBatch(batch);
     } catch (error) {
-      if (!silent) this.#refused++;
+      if (!silent) this.#uncommitted.refused++;
       this.#ports.log("warn", "a batch could not be read", { offset, error: error instanceof Error ? error.message : String(error) });
       return undefined;
     }
@@ -381,7 +334,7 @@ export class FeedSession {
   #commit(): void {
     if (this.#current || this.#committing || this.#failed) return;
     const hasPast = this.#ports.lane === 0 && this.#ports.iocs?.pending === true;
-    if (this.#next === this.#committed && this.#newAside.length === 0 && this.#ports.files.pending.decisions === 0 && !hasPast) return;
+    if (this.#next === this.#committed && !this.#uncommitted.hasAside && this.#ports.files.pending.decisions === 0 && !hasPast) return;
     this.#committing = true;
     const next = this.#next;
     const { alerts: foundInFiles, ...files } = this.#ports.files.take();
@@ -393,8 +346,7 @@ export class FeedSession {
     // After files: those of them that are hidden are in it.
     const excepted = this.#ports.pipeline.exceptions.take();
     const { matched, muted } = this.#ports.pipeline.noise.take();
-    const canaries = [...this.#canaries].slice(0, MAX_CANARIES).map(([device, receivedMs]) => ({ device, receivedMs }));
-    for (const { device } of canaries) this.#canaries.delete(device);
+    const { canaries, aside, read, refused } = this.#uncommitted.take();
     const decided = {
       alerts: [...alerts, ...ofFiles],
       incidents,
@@ -403,7 +355,6 @@ export class FeedSession {
       ...files,
       ...(canaries.length > 0 ? { canaries } : {}),
     };
-    const aside = this.#newAside.splice(0, MAX_LANES);
     const past = hasPast ? this.#ports.iocs?.take() : undefined;
     const payload = encodeCommit({
       session: this.#id!,
@@ -414,12 +365,10 @@ export class FeedSession {
       ...(excepted.length > 0 ? { excepted } : {}),
       ...(matched.length > 0 ? { matched } : {}),
       ...(muted.length > 0 ? { muted } : {}),
-      read: this.#read,
-      refused: this.#refused,
+      read,
+      refused,
     });
-    const told = { events: this.#read, refused: this.#refused, alerts: decided.alerts.length };
-    this.#read = this.#refused = 0;
-    this.#counts.clear();
+    const told = { events: read, refused, alerts: decided.alerts.length };
     this.#ports.commit(payload).then(
       () => {
         this.#committing = false;

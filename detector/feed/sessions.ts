@@ -1,6 +1,8 @@
 // The sessions of one connection: that of the main cursor, and one for each lane the broker names.
 import { decodeData, MAX_LANES } from "@picket/protocol/feed";
-import { FeedSession, type SessionPorts } from "./session.ts";
+import { threadClocks } from "./meter.ts";
+import type { SessionPorts } from "./ports.ts";
+import { FeedSession } from "./session.ts";
 import { Turns } from "./turns.ts";
 
 export type SessionsPorts = Pick<SessionPorts, "want" | "commit" | "stored" | "carried" | "cut" | "log" | "iocs"> & {
@@ -91,6 +93,7 @@ export class FeedSessions {
       ...this.#ports,
       ...parts,
       lane,
+      clocks: threadClocks,
       turnMs: () => this.#turns.turnMs(lane),
       later: (work) => this.#turns.later(lane, work),
       // A lane is nobody's neighbour but its own.

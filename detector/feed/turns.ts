@@ -1,4 +1,5 @@
 // Who may use the detector's one thread, and for how long. It decides when something is judged, never how: what comes out is the same.
+import { FAIR_MS } from "./meter.ts";
 
 /** Judging goes on this long before the connection has its turn again: a batch made to be slow must not look like a dead detector to the broker. */
 const TURN_MS = 100;
@@ -9,8 +10,6 @@ const LANE_EVERY_MS = 150;
 /** How soon a lane asks again while it may not. */
 const ASK_AGAIN_MS = 10;
 
-/** What an event may cost, milliseconds: a hundred times what it does. */
-const FAIR_MS = 0.2;
 /** Of a core, what one device may use beyond that, and how much of it at once, milliseconds. */
 const SHARE = 0.05;
 const BURST_MS = 500;

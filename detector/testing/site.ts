@@ -17,6 +17,7 @@ import {
 } from "@picket/protocol/feed";
 import { QUIET_MS } from "@picket/protocol/incident";
 import { judgeAll } from "../engines/together.ts";
+import { threadClocks } from "../feed/meter.ts";
 import { FeedSession } from "../feed/session.ts";
 import { type FileScanner, Files } from "../files.ts";
 import type { Engine } from "../finding.ts";
@@ -91,6 +92,7 @@ export class TestSite {
       },
       lane: 0,
       turnMs: () => 100,
+      clocks: threadClocks,
       spent: () => false,
       later: queueMicrotask,
       cut: (error) => {
