@@ -2,7 +2,7 @@
 import { DERIVED_MS, isFresh } from "../freshness.ts";
 import { CHAIN_MS, type Found } from "./match.ts";
 import { lineage, type ProcessNode, type Step } from "./node.ts";
-import { discovery, isNoisyTool, isShell } from "./programs.ts";
+import { discovery, isInstalledScript, isNoisyTool, isShell } from "./programs.ts";
 import { isStart } from "./steps.ts";
 import { traitsOf } from "./traits.ts";
 
@@ -12,7 +12,7 @@ const LOOKING_AROUND = 4;
 
 /**
  * Five processes started in under ten seconds by the subject itself. What a service does every day is no burst: a pair of parent and child among them
- * must be rare on the device. Every shell script starts programs: for a shell something else must speak against it, a rule that
+ * must be rare on the device. Every script starts programs: for a shell, or an installed script, something else must speak against it, a rule that
  * matched near it or programs that look around.
  */
 export function findBurst(subject: ProcessNode, latest: Step): Found | undefined {
@@ -29,8 +29,9 @@ export function findBurst(subject: ProcessNode, latest: Step): Found | undefined
 
 function judgeBurst(subject: ProcessNode, run: readonly Step[], five: readonly Step[], nowMs: number): Found | undefined {
   const looked = new Set(run.map((step) => step.program).filter((program) => discovery.has(program)));
-  if (isShell(subject.exe) && looked.size >= LOOKING_AROUND) return { steps: five };
-  if (isShell(subject.exe) && !isOdd(subject, five, nowMs)) return undefined;
+  const isScript = isShell(subject.exe) || isInstalledScript(subject.exe, subject.argv);
+  if (isScript && looked.size >= LOOKING_AROUND) return { steps: five };
+  if (isScript && !isOdd(subject, five, looked.size > 1, nowMs)) return undefined;
   return { steps: five, ifRare: five.flatMap((step) => step.pair ?? []) };
 }
 
@@ -40,10 +41,15 @@ const isStartBy = (subject: ProcessNode, step: Step): boolean => isStart(step.ki
 export const isWorkOfTool = (subject: ProcessNode, nowMs: number): boolean =>
   lineage(subject, nowMs).some((node, hop) => !(hop > 0 && traitsOf(node.exe).root) && isNoisyTool(node.exe, node.argv));
 
-/** Whether a rule matched near a shell. Chains do not count: what rests on a chain must not make another. */
-function isOdd(subject: ProcessNode, five: readonly Step[], nowMs: number): boolean {
+/**
+ * Whether a rule matched near a script. One that would not alert by itself counts only for a script that looks around. Chains do not count: what
+ * rests on a chain must not make another.
+ */
+function isOdd(subject: ProcessNode, five: readonly Step[], looks: boolean, nowMs: number): boolean {
   const near = [...lineage(subject, nowMs), ...five.map((step) => step.node)];
-  return near.some((node) => node.hits.some((hit) => !hit.chain && isFresh(hit.receivedMs, nowMs, DERIVED_MS)));
+  return near.some((node) =>
+    node.hits.some((hit) => !hit.chain && (looks || hit.rule.alerts) && isFresh(hit.receivedMs, nowMs, DERIVED_MS)),
+  );
 }
 
 /** Starts by the subject and its children, the last of each process: wrappers that become each other are one start. */

@@ -88,6 +88,8 @@ describe("reverse shell", () => {
 describe("credential access", () => {
   const hit = ["picket-chain-credential-access x1"];
   const id = (parent: typeof bash) => child(501, "/usr/bin/id", parent);
+  const perl = (...argv: string[]) => child(431, "/usr/bin/perl", bash, { argv: ["perl", ...argv] });
+  const debconf = perl("-w", "/usr/share/debconf/frontend", "/var/lib/dpkg/info/tzdata.postinst");
   test.each([
     ["a program reads and starts another", [opens(0, python, "/etc/shadow"), exec(1000, id(python))], hit],
     [
@@ -108,6 +110,9 @@ describe("credential access", () => {
       [opens(0, child(430, "/usr/bin/sudo", bash), "/etc/shadow"), exec(1, id(child(430, "/usr/bin/sudo", bash)))],
       [],
     ],
+    ["a package's Perl script looks up a user", [opens(0, debconf, "/etc/shadow"), exec(1, id(debconf))], []],
+    ["Perl code of a command line", [opens(0, perl("-we", "/usr/bin/x"), "/etc/shadow"), exec(1, id(perl("-we", "/usr/bin/x")))], hit],
+    ["a package's Perl script reads a key", [opens(0, debconf, "/root/.ssh/id_rsa"), exec(1, id(debconf))], hit],
   ])("%s", (_, events, expected) => {
     expect(alertsOf(events)).toEqual(expected);
   });
@@ -136,9 +141,25 @@ describe("burst", () => {
   });
 
   test("a shell script that something speaks against", () => {
-    const rules = testRules("low a3");
-    expect(alertsOf(run(bash, five, 100), rules)).toEqual(hit);
+    const rules = testRules("medium a3");
+    expect(alertsOf(run(bash, five, 100), rules)).toContain("picket-chain-burst x1");
     expect(alertsOf(run(bash, ["a1", "a2", "a4", "a5", "a6"], 100), rules)).toEqual([]);
+  });
+
+  test("a weak sign speaks only against a script that looks around", () => {
+    const rules = testRules("low a3");
+    expect(alertsOf(run(bash, ["a1", "a2", "a3", "id", "uname"], 100), rules)).toEqual(hit);
+    expect(alertsOf(run(bash, ["a1", "a2", "a3", "a4", "uname"], 100), rules)).toEqual([]);
+  });
+
+  test.each([
+    ["a script of a package", "/usr/bin/perl", ["/usr/bin/perl", "-wT", "/usr/bin/pg_ctlcluster", "15", "main", "start"], []],
+    ["code on the command line", "/usr/bin/perl", ["perl", "-we", "/usr/bin/x"], hit],
+    ["a script from elsewhere", "/usr/bin/python3.11", ["python3", "-u", "/opt/app/run.py"], hit],
+    ["a package's folder left again", "/usr/bin/python3.11", ["python3", "/usr/lib/../../tmp/run.py"], hit],
+  ])("by an interpreter: %s", (_, exe, argv, expected) => {
+    const parent = child(412, exe, app, { argv });
+    expect(alertsOf(run(parent, five, 100))).toEqual(expected);
   });
 
   test("what a service does every day", () => {

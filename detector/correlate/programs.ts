@@ -13,7 +13,7 @@ export const isInterpreter = (name: string): boolean => interpreters.has(name) |
 const noisyTools = words(`
   make gmake ninja cmake meson configure gcc g++ cc c++ cc1 clang collect2 ld libtool cargo rustc go npm npm-cli.js npx npx-cli.js yarn yarn.js pnpm
   pnpm.cjs gyp node-gyp bazel gradle mvn ant tox pip pip3 poetry setup.py dpkg dpkg-deb apt apt-get aptitude unattended-upgrade dnf yum rpm apk pacman
-  snap snapd flatpak debconf frontend update-initramfs mkinitramfs update-grub run-parts ldconfig git man-db mandb
+  snap snapd flatpak debconf frontend dpkg-reconfigure dpkg-preconfigure debootstrap mmdebstrap update-initramfs mkinitramfs update-grub run-parts ldconfig git man-db mandb
   systemd init systemd-udevd udevadm cloud-init ifup ifdown dhclient NetworkManager nm-dispatcher networkd-dispatcher cron crond anacron atd
   sshd sshd-session login su sudo doas runuser agetty getty tmux screen lightdm gdm sddm Xorg Xsession dockerd containerd containerd-shim
   containerd-shim-runc-v2 runc podman conmon buildkitd ansible ansible-playbook puppet salt-minion chef-client picket picket-agent
@@ -39,12 +39,36 @@ export const discovery = words(`
   dmidecode uptime hostnamectl nmap getcap
 `);
 
+/** Switches that bring no code of their own, so that what follows them is the script. */
+const switches = { shell: /^-[eux]+$/, perl: /^-[wWtTX]+$/, python: /^-[BEIOPSsu]+$/ } as const;
+
+/** The script that an interpreter or shell was started to run, as it was typed: the first argument, or the first after such switches. */
+function scriptName(name: string, argv: readonly string[]): string | undefined {
+  const kind = shells.has(name) ? "shell" : name.startsWith("perl") ? "perl" : name.startsWith("python") ? "python" : undefined;
+  for (let at = 1; at < argv.length; at++) {
+    const arg = argv[at]!;
+    if (!arg.startsWith("-")) return arg;
+    if (kind === undefined || !switches[kind].test(arg)) return undefined;
+  }
+  return undefined;
+}
+
 /** The names a process goes by: its executable's, and the script's that an interpreter or shell runs. */
 export function namesOf(exe: string, argv: readonly string[]): string[] {
   const name = baseName(exe);
   if (!isInterpreter(name) && !shells.has(name)) return [name];
-  const script = argv[1];
-  return script === undefined || script.startsWith("-") ? [name] : [name, baseName(script)];
+  const script = scriptName(name, argv);
+  return script === undefined ? [name] : [name, baseName(script)];
+}
+
+const installed = /^\/(?:usr\/)?(?:s?bin|lib|libexec|share)\/|^\/var\/lib\/dpkg\/info\//;
+
+/** Whether an interpreter runs a script that lies where packages put programs, and nothing from its command line. */
+export function isInstalledScript(exe: string, argv: readonly string[]): boolean {
+  const name = baseName(exe);
+  if (!isInterpreter(name)) return false;
+  const script = scriptName(name, argv);
+  return script !== undefined && installed.test(script) && !script.includes("/../");
 }
 
 export const isNoisyTool = (exe: string, argv: readonly string[]): boolean => namesOf(exe, argv).some((name) => noisyTools.has(name));
@@ -60,13 +84,15 @@ const history = /_history$/;
 
 /**
  * Whether this is a read of a file that holds credentials by something that has no daily reason to. /etc/passwd is left to
- * single rules: every `ls -l` reads it. A public key is no secret, and a shell reads its own history.
+ * single rules: every `ls -l` reads it. A public key is no secret, and a shell reads its own history. Perl reads shadow for root
+ * whenever a script looks up a user (getpwnam), as debconf does for every package.
  */
-export function isCredentialRead(path: string, flags: number, exe: string): boolean {
+export function isCredentialRead(path: string, flags: number, exe: string, argv: readonly string[] = []): boolean {
   const writesOnly = (flags & 3) === 1;
   if (writesOnly || path.endsWith(".pub") || !sensitive.test(path)) return false;
   const name = baseName(exe);
   if (usualReaders.has(name)) return false;
+  if (path === "/etc/shadow" && name.startsWith("perl") && isInstalledScript(exe, argv)) return false;
   return !(history.test(path) && (shells.has(name) || isInterpreter(name)));
 }
 

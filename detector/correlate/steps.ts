@@ -81,7 +81,8 @@ export function stepOf(event: SensorEvent, node: ProcessNode, arrival: Arrival):
     }
     case "file.open": {
       const { path, flags } = event.body.file;
-      if (isCredentialRead(path, flags, event.body.process.exe)) return step("read", event, node, arrival, { object: path, path });
+      if (isCredentialRead(path, flags, event.body.process.exe, event.body.process.argv))
+        return step("read", event, node, arrival, { object: path, path });
       return placeOf(path) === "host" ? step("write", event, node, arrival, { object: path, path, place: "host" }) : undefined;
     }
     case "file.create":

@@ -11,8 +11,8 @@ import type { CmdlineScorer, Judged } from "./cmdline-scorer.ts";
 const MAX_KNOWN = 20_000;
 const MAX_SHOWN = 160;
 const MAX_WORD = 48;
-/** So much rarer than an alert is a line that is worth a high one. */
-const HIGH = 1 / 10;
+/** So much rarer than an alert is a line that is worth more points. */
+const WORSE = 1 / 10;
 
 export type CmdlineOptions = {
   readonly scorer: CmdlineScorer;
@@ -21,6 +21,7 @@ export type CmdlineOptions = {
   readonly alertsPerDeviceDay: number;
 };
 
+/** A model is never sure by itself: what else there is on a process makes its alert worse, by the score. */
 const rule = (level: Level, score: number): RuleFacts => ({
   id: "picket-model-cmdline",
   title: "A command line that looks like an attack",
@@ -29,25 +30,34 @@ const rule = (level: Level, score: number): RuleFacts => ({
   score,
   alerts: true,
 });
-const rules = { high: rule("high", 55), medium: rule("medium", 40) };
+const rules = { worse: rule("medium", 55), usual: rule("medium", 40) };
+
+/** The script of a package, run by dpkg: it owns files and rights of the system as its work. Shells with a script only, no code of a command line. */
+const isPackageScript = (argv: readonly string[] = []): boolean =>
+  argv
+    .slice(1)
+    .find((arg) => !/^-[eux]+$/.test(arg))
+    ?.search(/^\/var\/lib\/dpkg\/(?:info|tmp\.ci)\/[\w.+:-]+$/) === 0;
 
 /** Judges every program start of a batch. Equal ones are computed once; a verdict depends on nothing but arguments, program and parent. */
 export function cmdlineEngine({ scorer, calibration, alertsPerDeviceDay }: CmdlineOptions): Engine {
   const from = {
-    high: thresholdFor(calibration, alertsPerDeviceDay * HIGH),
-    medium: thresholdFor(calibration, alertsPerDeviceDay),
+    worse: thresholdFor(calibration, alertsPerDeviceDay * WORSE),
+    usual: thresholdFor(calibration, alertsPerDeviceDay),
   };
   // Least recently used first.
   const known = new Map<string, Finding | null>();
 
   function findingOf(judged: Judged, sight: Sight): Finding | null {
-    if (judged.logit < from.medium) return null;
-    const worse = judged.logit >= from.high;
-    return { engine: "onnx", rule: worse ? rules.high : rules.medium, summary: summaryOf(sight, judged, scorer.reasons(judged)) };
+    if (judged.logit < from.usual) return null;
+    const worse = judged.logit >= from.worse;
+    return { engine: "onnx", rule: worse ? rules.worse : rules.usual, summary: summaryOf(sight, judged, scorer.reasons(judged)) };
   }
 
   function judge({ events }: EventBatch): Map<number, Finding[]> {
-    const keys = events.map((event) => (event.type === "process.exec" ? keyOf(sightOf(event)) : undefined));
+    const keys = events.map((event) =>
+      event.type === "process.exec" && !isPackageScript(event.body.process.parent?.argv) ? keyOf(sightOf(event)) : undefined,
+    );
     const asked = new Map<string, Sight>();
     for (const [at, key] of keys.entries()) {
       if (key === undefined || asked.has(key)) continue;
