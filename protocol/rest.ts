@@ -2,17 +2,16 @@
 import * as z from "zod";
 import { Alert, AlertRecurrence, AlertStatus, AlertVerdict, Severity } from "./alert.ts";
 import { CommandResult } from "./command.ts";
-import { EnrolRequest, EnrolResponse, RenewRequest, RenewResponse } from "./enroll.ts";
 import { SensorEvent } from "./event.ts";
 import { exceptionRoutes } from "./exception-routes.ts";
 import { Incident } from "./incident.ts";
 import { incidentRoutes } from "./incident-routes.ts";
 import { iocRoutes } from "./ioc-routes.ts";
 import { Ledger } from "./ledger.ts";
-import { Ioc, MeshJoinRequest, MeshJoinResponse, MeshPeer, MeshStatus, SharedVerdict } from "./mesh.ts";
-import { deviceId, sha256, siteId } from "./names.ts";
+import { meshRoutes, secretTtlS } from "./mesh-routes.ts";
+import { deviceId, siteId } from "./names.ts";
+import { openRoutes } from "./open-routes.ts";
 import { MAX_PACK_BODY_CHARS, PackRecord } from "./pack.ts";
-import { INSTALL_PATH, SignedRelease, Trust } from "./release.ts";
 import { ruleRoutes } from "./rule-list.ts";
 import { sampleRoutes } from "./sample-routes.ts";
 import { Online } from "./status.ts";
@@ -136,17 +135,10 @@ export const StreamItem = z.discriminatedUnion("kind", [
 ]);
 export type StreamItem = z.infer<typeof StreamItem>;
 
-/** How long a one-time secret may be used, seconds. */
-const ttlS = z
-  .int()
-  .min(60)
-  .max(30 * 86400)
-  .default(3600);
 const limit = z.coerce.number().int().min(1).max(1000).default(200);
 const sinceMs = z.coerce.number().int().nonnegative().optional();
 const none = z.object({});
 const byDevice = z.object({ id: deviceId });
-const bySite = z.object({ site: siteId });
 
 type Route = {
   readonly method: "GET" | "POST" | "PATCH" | "PUT";
@@ -162,66 +154,7 @@ type Route = {
 const route = <const R extends Route>(r: R) => r;
 
 export const routes = {
-  health: route({
-    method: "GET",
-    path: "/v1/health",
-    summary: "Whether the broker lives",
-    auth: "open",
-    params: none,
-    query: none,
-    body: undefined,
-    response: z.object({ ok: z.literal(true), version: z.string() }),
-  }),
-  ca: route({
-    method: "GET",
-    path: "/v1/ca",
-    summary: "The site CA; a device checks its hash against the token before it trusts it",
-    auth: "open",
-    params: none,
-    query: none,
-    body: undefined,
-    response: z.object({ ca: z.string() }),
-  }),
-  enroll: route({
-    method: "POST",
-    path: "/v1/enroll",
-    summary: "Turn a token and a CSR into a device certificate",
-    auth: "open",
-    params: none,
-    query: none,
-    body: EnrolRequest,
-    response: EnrolResponse,
-  }),
-  renew: route({
-    method: "POST",
-    path: "/v1/renew",
-    summary: "Replace a device certificate",
-    auth: "open",
-    params: none,
-    query: none,
-    body: RenewRequest,
-    response: RenewResponse,
-  }),
-  trust: route({
-    method: "GET",
-    path: `${INSTALL_PATH}/trust`,
-    summary: "The operators' root keys and newest key list: what a release is checked with, from the anchor's hash in a token",
-    auth: "open",
-    params: none,
-    query: none,
-    body: undefined,
-    response: Trust,
-  }),
-  release: route({
-    method: "GET",
-    path: `${INSTALL_PATH}/release`,
-    summary: "Checksums of what devices install, signed by an operator; the files themselves lie beside it under their names",
-    auth: "open",
-    params: none,
-    query: none,
-    body: undefined,
-    response: SignedRelease,
-  }),
+  ...openRoutes,
   site: route({
     method: "GET",
     path: "/v1/site",
@@ -357,7 +290,7 @@ export const routes = {
     params: none,
     query: none,
     body: z.object({
-      ttlS,
+      ttlS: secretTtlS,
       uses: z.int().min(1).max(10_000).default(1),
     }),
     response: z.object({ token: z.string(), expiresMs: ms }),
@@ -412,100 +345,7 @@ export const routes = {
     body: undefined,
     response: z.object({ ok: z.boolean(), detail: z.string() }),
   }),
-  mesh: route({
-    method: "GET",
-    path: "/v1/mesh",
-    summary: "The mesh: peers, how far each has got, what was refused of them, and sites known through them",
-    auth: "operator",
-    params: none,
-    query: none,
-    body: undefined,
-    response: MeshStatus,
-  }),
-  meshInvite: route({
-    method: "POST",
-    path: "/v1/mesh/invites",
-    summary: "Make an invitation for one site",
-    auth: "operator",
-    params: none,
-    query: none,
-    body: z.object({
-      ttlS,
-      /** One of the site's hosts; the first when left out. */
-      host: z.string().max(253).optional(),
-    }),
-    response: z.object({ token: z.string(), expiresMs: ms }),
-  }),
-  meshJoin: route({
-    method: "POST",
-    path: "/v1/mesh/join",
-    summary: "Join the site that made an invitation",
-    auth: "operator",
-    params: none,
-    query: none,
-    body: z.object({ token: z.string().max(4096) }),
-    response: z.object({ peer: MeshPeer }),
-  }),
-  meshPeer: route({
-    method: "POST",
-    path: "/v1/mesh/peers",
-    summary: "Called by the broker of a joining site: turns an invitation into mutual trust",
-    auth: "open",
-    params: none,
-    query: none,
-    body: MeshJoinRequest,
-    response: MeshJoinResponse,
-  }),
-  meshChange: route({
-    method: "PATCH",
-    path: "/v1/mesh/peers/:site",
-    summary: "Mute or limit a peer. `itemsPerS` null takes a limit away, also one that Picket set",
-    auth: "operator",
-    params: bySite,
-    query: none,
-    body: z.object({ muted: z.boolean().optional(), itemsPerS: z.number().min(0.01).max(10_000).nullable().optional() }),
-    response: z.object({ peer: MeshPeer }),
-  }),
-  meshRemove: route({
-    method: "POST",
-    path: "/v1/mesh/peers/:site/remove",
-    summary: "Close the connection to a peer and forget its CA",
-    auth: "operator",
-    params: bySite,
-    query: none,
-    body: undefined,
-    response: z.object({ removed: siteId }),
-  }),
-  meshIocs: route({
-    method: "GET",
-    path: "/v1/mesh/iocs",
-    summary: "Indicators other sites share, that have not expired",
-    auth: "operator",
-    params: none,
-    query: z.object({ limit }),
-    body: undefined,
-    response: z.object({ iocs: z.array(Ioc.extend({ origin: siteId, via: siteId })) }),
-  }),
-  meshShareIoc: route({
-    method: "POST",
-    path: "/v1/mesh/iocs",
-    summary: "Share an indicator with the mesh",
-    auth: "operator",
-    params: none,
-    query: none,
-    body: Ioc.omit({ sharedMs: true }),
-    response: z.object({ ioc: Ioc }),
-  }),
-  meshVerdicts: route({
-    method: "GET",
-    path: "/v1/mesh/verdicts/:hash",
-    summary: "What other sites say of a file, by its SHA-256",
-    auth: "operator",
-    params: z.object({ hash: sha256 }),
-    query: none,
-    body: undefined,
-    response: z.object({ verdicts: z.array(SharedVerdict.extend({ origin: siteId, via: siteId })) }),
-  }),
+  ...meshRoutes,
   ...ruleRoutes,
   ...exceptionRoutes,
   ...iocRoutes,
