@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { createScanner, type ScannerOptions } from "../detector/engines/yara/scanner.ts";
+import { openTextRules } from "../detector/engines/yara/texts.ts";
 import { type BenchOptions, median, note, percentile, type Result } from "./result.ts";
 
 const FOLDERS = ["/usr/bin", "/usr/sbin", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
@@ -11,6 +12,9 @@ const LARGE = 1 << 20;
 const ROUNDS = 3;
 const SMALL_SCANS = 200;
 const MB = 1e6;
+
+/** A rule that is meant for command lines. */
+const TEXT_RULES = new URL("yara-text.yar", import.meta.url).pathname;
 
 /** Public packs, where the project keeps its data. */
 const PUBLIC = new URL("../../shared/data/yara", import.meta.url).pathname;
@@ -25,6 +29,7 @@ export default async function* yara({ rules }: BenchOptions): AsyncIterable<Resu
   const total = programs.reduce((sum, { length }) => sum + length, 0);
   note(`yara: ${programs.length} ELF files, ${Math.round(total / MB)} MB`);
   yield* measure("", {}, programs);
+  yield* soak();
   if (folder === undefined) {
     note("yara: only the shipped rules were measured: name a folder of YARA rules with --rules DIR or PICKET_BENCH_RULES");
     return;
@@ -72,6 +77,31 @@ async function* measure(prefix: string, options: ScannerOptions, programs: reado
   yield { metric: `${prefix}mb_per_cpu_s`, value: all.cpu, unit: "MB/s" };
   const large = programs.filter(({ length }) => length >= LARGE);
   if (large.length > 0) yield { metric: `${prefix}mb_per_cpu_s_from_1_mib`, value: (await rate(large)).cpu, unit: "MB/s" };
+}
+
+/** Distinct files and command lines, one after another: threads are replaced many times meanwhile. */
+const SOAK = 20_000;
+const SOAK_LOOKS = 4;
+
+/** What the process holds after each quarter of a soak, garbage collected. Half of what is scanned are files of some kilobytes, half are command lines. */
+async function* soak(): AsyncIterable<Result> {
+  await using scanner = await createScanner({});
+  await using texts = await openTextRules({ packs: [TEXT_RULES], builtin: false, log: () => {} });
+  let failed = 0;
+  for (let look = 1; look <= SOAK_LOOKS; look++) {
+    for (let at = 0; at < SOAK / SOAK_LOOKS / 2; at++) {
+      const bytes = crypto.getRandomValues(new Uint8Array(4096));
+      if ((await scanner.scan(bytes)).error) failed++;
+      await texts?.scan(`sh -c echo ${look} ${at} ${Buffer.from(bytes.subarray(0, 48)).toString("base64")}`);
+    }
+    Bun.gc(true);
+    yield {
+      metric: `soak_rss_mib_after_${(SOAK / SOAK_LOOKS) * look}`,
+      value: Math.round(process.memoryUsage.rss() / (1 << 20)),
+      unit: "MiB",
+    };
+  }
+  yield { metric: "soak_not_scanned", value: failed, unit: "files" };
 }
 
 /** ELF files, spread evenly over the folders' listings, none larger than the scanner takes. */

@@ -61,5 +61,8 @@ export function verdictOf(sha256: string, pack: string, { matches, error }: Verd
 const whyOf = ({ strings }: YaraMatch, places: readonly Place[] = []): string =>
   strings
     .slice(0, MAX_PATTERNS)
-    .map(({ identifier, offsets, excerpt }) => `${identifier} at ${addressOf(places, offsets[0] ?? 0) ?? offsets[0] ?? 0} ${JSON.stringify(excerpt)}`)
+    .map(
+      ({ identifier, offsets, excerpt }) =>
+        `${identifier} at ${addressOf(places, offsets[0] ?? 0) ?? offsets[0] ?? 0} ${JSON.stringify(excerpt)}`,
+    )
     .join(", ");

@@ -8,6 +8,7 @@ import * as z from "zod";
 import { type DetectorConfig, refuseUnverifiedTls } from "./config.ts";
 import { iocEngine } from "./engines/ioc/engine.ts";
 import { judgeAll } from "./engines/together.ts";
+import { openTextRules, type TextRules, textEngine } from "./engines/yara/texts.ts";
 import { type FeedStatus, followFeed } from "./feed/feed.ts";
 import { yaraScanner } from "./file-scanner.ts";
 import type { FileScanner } from "./files.ts";
@@ -35,6 +36,8 @@ export type DetectorOptions = {
   readonly createEngines?: () => readonly Engine[];
   /** Makes what judges files that devices reported; without it none are collected. It takes seconds, and nothing waits for it. */
   readonly createScanner?: (() => Promise<FileScanner & AsyncDisposable>) | undefined;
+  /** Makes what judges command lines by YARA rules meant for them. */
+  readonly createTextRules?: (() => Promise<TextRules | undefined>) | undefined;
   readonly warmUpExecs?: number | undefined;
   /** Of 127.0.0.1, for `/healthz` and `/metrics`; 0 or undefined: none. */
   readonly statusPort?: number | undefined;
@@ -61,6 +64,7 @@ export async function startDetector(options: DetectorOptions): Promise<Detector>
   const carried = carriedRules();
   const stop = new AbortController();
   let scanner = openScanner(options);
+  let texts = openTexts(options);
   const iocs = new Iocs({ site, log: options.log });
   const feed = followFeed({
     ...options,
@@ -72,7 +76,7 @@ export async function startDetector(options: DetectorOptions): Promise<Detector>
     createPipeline: () =>
       createPipeline({ site, rules: set.rules, correlations: set.correlations, matcher, warmUpExecs, named: carried.named }),
     createJudge: () => {
-      const engines = [...(options.createEngines?.() ?? []), iocEngine(iocs.index)];
+      const engines = [...(options.createEngines?.() ?? []), iocEngine(iocs.index), textEngine(() => texts)];
       const problem = (engine: string, error: unknown) =>
         options.log("error", "an engine failed; the batch is judged without it", { engine, error: String(error) });
       return (batch: EventBatch) => judgeAll(engines, batch, problem);
@@ -88,6 +92,9 @@ export async function startDetector(options: DetectorOptions): Promise<Detector>
       const former = scanner;
       scanner = openScanner(options);
       void Promise.all([former, scanner]).then(([old]) => old?.[Symbol.asyncDispose]());
+      const formerTexts = texts;
+      texts = openTexts(options);
+      void Promise.all([formerTexts, texts]).then(([old]) => old?.[Symbol.asyncDispose]());
     }
     feed.again("the rules have changed");
   });
@@ -102,6 +109,7 @@ export async function startDetector(options: DetectorOptions): Promise<Detector>
       stop.abort();
       await feed.ended;
       await (await scanner)?.[Symbol.asyncDispose]();
+      await (await texts)?.[Symbol.asyncDispose]();
     },
   };
 }
@@ -115,6 +123,16 @@ async function openScanner({ createScanner, log }: DetectorOptions): Promise<(Fi
     return await createScanner?.();
   } catch (error) {
     log("error", "files cannot be scanned", { error: error instanceof Error ? error.message : String(error) });
+    return undefined;
+  }
+}
+
+/** The same for command lines. */
+async function openTexts({ createTextRules, log }: DetectorOptions): Promise<TextRules | undefined> {
+  try {
+    return await createTextRules?.();
+  } catch (error) {
+    log("error", "command lines cannot be scanned", { error: error instanceof Error ? error.message : String(error) });
     return undefined;
   }
 }
@@ -148,6 +166,9 @@ export async function detectorOptions(config: DetectorConfig, log: Log): Promise
     warmUpExecs: config.warmUpExecs,
     statusPort: config.status.port,
     createScanner: config.scan ? () => yaraScanner({ ...config, yara: [...config.yara, ...book.current.yara] }, log) : undefined,
+    createTextRules: config.scan
+      ? () => openTextRules({ packs: [...config.yara, ...book.current.yara], builtin: config.builtin, log })
+      : undefined,
     log,
   };
 }

@@ -1,6 +1,7 @@
 // `picket replay`: what a site would have said about recorded events.
 
 import { DetectorConfig } from "@picket/detector/config";
+import { openTextRules, textEngine } from "@picket/detector/engines/yara/texts";
 import { modelEngines } from "@picket/detector/models";
 import { replay } from "@picket/detector/replay";
 import { ruleSet } from "@picket/detector/rule-set";
@@ -60,7 +61,12 @@ async function run(files: readonly string[], options: Options): Promise<void> {
   };
   const out = Bun.stdout.writer();
   const onProblem = (engine: string, error: unknown) => warn(`the engine ${engine} failed; its events are judged without it: ${error}`);
-  const engines = createEngines();
+  await using texts = await openTextRules({
+    packs: loaded.yara,
+    builtin: options.builtin,
+    log: (_, message, details) => warn(`${message}: ${details?.text ?? ""}`),
+  });
+  const engines = texts ? [...createEngines(), textEngine(async () => texts)] : createEngines();
   for await (const alert of replay(readRecorded(files, complain), {
     rules,
     correlations,

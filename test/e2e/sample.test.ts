@@ -47,7 +47,7 @@ beforeAll(async () => {
   site = await createSite(network);
   dir = mkdtempSync(join(tmpdir(), "pksam-"));
   const rules = join(site.dir, "marker.yar");
-  const meta = 'title = "Marked program" severity = "critical" mitre_attack = "T1036.005"';
+  const meta = 'title = "Marked program" severity = "critical" mitre_attack = "T1036.005"\n text = true';
   writeFileSync(rules, `rule marked { meta: ${meta} strings: $m = "${marker}" condition: $m }\n`);
   writeFileSync(
     join(site.dir, "site.toml"),
@@ -178,6 +178,22 @@ test.skipIf(!root)(
 );
 
 test.skipIf(!root)(
+  "needs root: a rule that is meant for text matches what a command line hides in base64",
+  async () => {
+    const hidden = Buffer.from(`echo ${marker} said quietly`).toString("base64");
+    expect((await run(network.on("device", ["sh", "-c", `: ${hidden}`]))).code).toBe(0);
+    const alert = await eventually(
+      "the alert about the command line",
+      async () => (await site.alerts()).find(({ summary }) => summary.includes("hides in base64 in its command line")),
+      PATIENCE_MS,
+    );
+    expect(alert).toMatchObject({ rule: { id: "yara:marked", engine: "yara" }, process: { argv: ["sh", "-c", `: ${hidden}`] } });
+    expect(alert.summary).toContain(`echo ${marker} said quietly`);
+  },
+  PATIENCE_MS * 2,
+);
+
+test.skipIf(!root)(
   "needs root: what only lies in the memory of a process is found on an operator's order, where it lies, and is not kept",
   async () => {
     const [first, second] = [marker.slice(0, 20), marker.slice(20)];
@@ -189,7 +205,9 @@ test.skipIf(!root)(
       expect(code, stderr).toBe(1);
       const { command, sample } = JSON.parse(stdout) as { command: CommandRecord; sample: SampleShown };
       expect(command).toMatchObject({ act: "scan", result: { ok: true, code: "done", sample: sample.sha256 } });
-      expect(sample.matches).toMatchObject([{ rule: "yara:marked", why: expect.stringMatching(/^\$m at 0x[0-9a-f]+ \(rw- .*\) "marker-/) }]);
+      expect(sample.matches).toMatchObject([
+        { rule: "yara:marked", why: expect.stringMatching(/^\$m at 0x[0-9a-f]+ \(rw- .*\) "marker-/) },
+      ]);
       const alert = await alertFor(DEVICE, sample.sha256);
       expect(alert.summary).toMatch(new RegExp(`^The memory of .*bash \\(pid ${child.pid}\\) matches Marked program: `));
       expect(alert.process).toMatchObject({ pid: child.pid });

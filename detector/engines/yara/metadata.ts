@@ -71,6 +71,7 @@ export function readMetadata(rule: string, metadata: Metadata, tags: readonly st
     ...(author === undefined ? {} : { author }),
     ...(reference === undefined ? {} : { reference }),
     attack: attackOf(metadata, tags),
+    ...(values.get("text") === true ? { text: true } : {}),
   };
 }
 

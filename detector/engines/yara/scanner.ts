@@ -17,6 +17,8 @@ export type ScannerOptions = {
   readonly packs?: readonly string[];
   /** The rules Picket ships; default true. */
   readonly builtin?: boolean;
+  /** Only files with such a text; default all. */
+  readonly only?: (text: string) => boolean;
   readonly limits?: Partial<typeof defaultLimits>;
 };
 
@@ -50,11 +52,11 @@ export type Scanner = AsyncDisposable & {
 };
 
 /** Compiles the rules. Throws when there is no thread to be had, or rules that compile alone cannot be used together. */
-export async function createScanner({ packs = [], builtin = true, limits: given }: ScannerOptions): Promise<Scanner> {
+export async function createScanner({ packs = [], builtin = true, only = () => true, limits: given }: ScannerOptions): Promise<Scanner> {
   const limits = { ...defaultLimits, ...given };
   const { files, errors } = await loadYara(packs);
   const problems: RuleProblem[] = [...errors];
-  let sources: readonly RuleFile[] = [...(builtin ? builtinYara() : []), ...files];
+  let sources: readonly RuleFile[] = [...(builtin ? builtinYara() : []), ...files].filter(({ text }) => only(text));
   const pack = hashOf(sources);
 
   let thread: Thread | undefined;

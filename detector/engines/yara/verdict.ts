@@ -28,6 +28,8 @@ export type YaraMatch = {
     readonly reference?: string;
     /** Tactics as "credential-access", techniques as "T1059.004". */
     readonly attack: { readonly tactics: readonly string[]; readonly techniques: readonly string[] };
+    /** It is meant for command lines too. */
+    readonly text?: boolean;
   };
   readonly strings: readonly MatchedString[];
 };
