@@ -34,11 +34,11 @@ test.each([2, 3, 4])("log %i: killed again and again, the alerts are those of an
   site.log.push(...log);
   let kills = 0;
   for (;;) {
-    let left = 1 + Math.floor(random() * 200);
+    let left = 1 + Math.floor(random() * 60);
     if (await site.run(fresh(), () => --left > 0)) break;
     kills++;
     expect(kills).toBeLessThan(1000);
   }
-  expect(kills).toBeGreaterThan(2);
+  expect(kills).toBeGreaterThan(5);
   expect(site.outcome(), `seed ${seed}, ${kills} kills`).toEqual(whole.outcome());
 });
