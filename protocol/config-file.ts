@@ -1,5 +1,5 @@
 // A configuration file that somebody edits while the program runs.
-import { readFileSync, unwatchFile, watchFile } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 
 const LOOK_EVERY_MS = 2000;
 
@@ -9,14 +9,30 @@ const LOOK_EVERY_MS = 2000;
  */
 export function watchConfigFile(path: string, changed: () => void, everyMs: number = LOOK_EVERY_MS): Disposable {
   let text = read(path);
+  let stamp: string | undefined;
+  // Not fs.watchFile: it looks for the first time some time after it returned, and what changed until then it never tells.
   const look = () => {
+    const found = stampOf(path);
+    if (found === stamp) return;
+    stamp = found;
     const now = read(path);
     if (now === text) return;
     text = now;
     changed();
   };
-  watchFile(path, { interval: everyMs, persistent: false }, look);
-  return { [Symbol.dispose]: () => unwatchFile(path, look) };
+  const timer = setInterval(look, everyMs);
+  timer.unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** Another one for another file, or another time or size of the same. */
+function stampOf(path: string): string {
+  try {
+    const { ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+    return `${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+  } catch {
+    return "none";
+  }
 }
 
 function read(path: string): string | undefined {
