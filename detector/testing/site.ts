@@ -47,6 +47,8 @@ function* tellExceptions(all: readonly HeldException[], offset: number, told: Se
   }
 }
 
+const add = (to: Map<string, number>, key: string, count: number): void => void to.set(key, (to.get(key) ?? 0) + count);
+
 export class TestSite {
   readonly log: Stored[] = [];
   cursor = 1;
@@ -58,6 +60,9 @@ export class TestSite {
   /** What operators excepted, told before the batches it is for, and how often each was used. */
   readonly exceptions: HeldException[] = [];
   readonly uses = new Map<number, number>();
+  /** By rule and hour, and also by device: what matched, and what of it was left out. */
+  readonly matched = new Map<string, number>();
+  readonly muted = new Map<string, number>();
   /** Bytes of files that devices would send, by hash. */
   readonly samples = new Map<string, Buffer>();
   readonly sightings = new Map<string, Sighting & { judged?: string }>();
@@ -213,6 +218,8 @@ export class TestSite {
     for (const verdict of commit.verdicts ?? []) this.verdicts.set(verdict.sha256, verdict);
     for (const { device, sha256, pack } of commit.judged ?? []) this.sightings.get(`${device} ${sha256}`)!.judged = pack;
     for (const { id, count } of commit.excepted ?? []) this.uses.set(id, count + (this.uses.get(id) ?? 0));
+    for (const { rule, hourMs, count } of commit.matched ?? []) add(this.matched, `${rule} ${hourMs}`, count);
+    for (const { rule, hourMs, device, count } of commit.muted ?? []) add(this.muted, `${rule} ${hourMs} ${device}`, count);
     this.cursor = Math.max(this.cursor, commit.next);
     this.refused += commit.refused;
   }
@@ -237,6 +244,8 @@ export class TestSite {
       // Without their number, which counts on after a restart from what is left.
       correlated: [...this.correlated.values()].map(({ n: _, ...row }) => JSON.stringify(row)).sort(),
       uses: [...this.uses].sort(),
+      matched: [...this.matched].sort(),
+      muted: [...this.muted].sort(),
       cursor: this.cursor,
       refused: this.refused,
     };
