@@ -84,9 +84,15 @@ export function aboutAlert(
     gives: [...addresses, ...hash, ...own.map(({ exe }) => handle.file(exe))],
     seeks: [...addresses, ...hash, ...files, ...door],
     deed: steps.length > 0 ? undefined : deedOf(event, node, arrival),
-    around: () => [...steps, ...recent(where, node, arrival)].map((step) => noted(event.device, step, arrival.receivedMs)),
+    around: () => [
+      ...steps.map((step) => evidence(noted(event.device, step, arrival.receivedMs))),
+      ...recent(where, node, arrival).map((step) => noted(event.device, step, arrival.receivedMs)),
+    ],
   };
 }
+
+/** A link of the sequence that an alert is about. */
+const evidence = (step: Noted): Noted => (step.deed ? { ...step, deed: { ...step.deed, weight: OF_ALERT } } : step);
 
 /** What its session or service did in the last minutes, each step once. */
 function recent({ line }: Where, node: ProcessNode, { receivedMs }: Arrival): Step[] {

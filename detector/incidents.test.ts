@@ -56,6 +56,25 @@ test("the story says who started whom, and what each did", () => {
   ]);
 });
 
+test("the story begins with what alerts are about; what else its session did comes last, and a command whose deed says it is left out", () => {
+  const runner = child(100, "/srv/tool", sshd);
+  const other = child(101, "/srv/tool", runner);
+  const bad = child(102, "/usr/bin/bad", runner, { argv: ["bad", "-o", "/tmp/y"] });
+  const { incidents } = told([
+    exec(0, runner),
+    connects(1, runner, "203.0.113.9", 443),
+    exec(2, other),
+    connects(3, other, "203.0.113.8", 443),
+    exec(10, bad),
+    event("file.create", 11, { process: bad, file: { path: "/tmp/y" } }),
+  ]);
+  expect(incidents[0]!.story).toEqual([
+    "sshd (pid 50) started /srv/tool (pid 100), which started bad (pid 102), which wrote /tmp/y.",
+    "Beside it, tool connected to 203.0.113.9:443.",
+    "Beside it, tool started tool (pid 101), which connected to 203.0.113.8:443.",
+  ]);
+});
+
 test("half an hour without an alert ends an incident, a day ends it in any case", () => {
   const shell = bash(100);
   const at = (ms: number, pid: number) =>

@@ -96,3 +96,6 @@ export async function deleteNamespace(exec: Run = run): Promise<void> {
 
 /** The command that runs `argv` inside the namespace. */
 export const inNamespace = (argv: readonly string[]) => ["ip", "netns", "exec", NAMESPACE, ...argv];
+
+/** The same with the host's own /sys: nothing is mounted, and so nothing but `argv` is seen. */
+export const inItsNetwork = (argv: readonly string[]) => ["nsenter", `--net=/run/netns/${NAMESPACE}`, ...argv];

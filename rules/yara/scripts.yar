@@ -43,7 +43,7 @@ rule script_reverse_shell_pipe
     strings:
         $pipe = /\b(mkfifo|mknod)\s[^\n]{1,80}(;|&&|\n)\s{0,4}[^\n]{0,120}\|\s{0,4}(\/bin\/)?(ba|da)?sh\s[^\n]{0,40}\|\s{0,4}(nc|ncat|netcat|telnet|openssl|busybox nc)\s/
         $execute = /\b(nc|ncat|netcat)\s[^\n]{0,60}(-e|-c|--exec|--sh-exec)\s{1,4}(\/bin\/|\/usr\/bin\/)?(ba|da)?sh\b/
-        $socat = /\bsocat\s[^\n]{0,160}exec:["']?[^\n]{0,40}\b(ba|da)?sh\b[^\n]{0,60}(pty|stderr)/ nocase
+        $socat = /\bsocat\s+[^\s=][^\n]{0,160}exec:["']?[^\n]{0,40}\b(ba|da)?sh\b[^\n]{0,60}(pty|stderr)/ nocase
 
     condition:
         text_file and any of them
