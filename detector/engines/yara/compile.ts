@@ -3,7 +3,13 @@ import type { RuleFile, RuleProblem } from "@picket/rules/rule";
 import { Compiler, type Rules } from "@virustotal/yara-x";
 import { blank, offsetOf, type RuleSpan, ruleSpans } from "./source.ts";
 
-export type Compiled = { readonly rules: Rules; readonly loaded: number; readonly problems: readonly RuleProblem[] };
+export type Compiled = {
+  readonly rules: Rules;
+  readonly loaded: number;
+  readonly problems: readonly RuleProblem[];
+  /** What was compiled of files that could not be compiled whole: with these in their place, the next time takes one pass. */
+  readonly mended: readonly RuleFile[];
+};
 export type Checked = { readonly loaded: number; readonly total: number; readonly errors: RuleProblem[]; readonly warnings: RuleProblem[] };
 
 /** Errors read of one file; whoever has more of them has another kind of file. */
@@ -36,7 +42,7 @@ export function compileFiles(files: readonly RuleFile[], begin: (index: number) 
     }
     if (failed) continue;
     const loaded = good.reduce((sum, { text }) => sum + ruleSpans(text).length, 0);
-    return { rules: compiler.build(), loaded, problems };
+    return { rules: compiler.build(), loaded, problems, mended: good.filter((file, at) => file !== files[at]) };
   }
 }
 

@@ -8,7 +8,7 @@ export type Request =
   | { readonly do: "scan"; readonly bytes: Uint8Array<ArrayBuffer> };
 
 export type Answer =
-  | { readonly said: "loaded"; readonly loaded: number; readonly problems: readonly RuleProblem[] }
+  | { readonly said: "loaded"; readonly loaded: number; readonly problems: readonly RuleProblem[]; readonly mended: readonly RuleFile[] }
   | {
       readonly said: "checked";
       readonly loaded: number;

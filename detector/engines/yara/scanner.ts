@@ -83,11 +83,15 @@ export async function createScanner({ packs = [], builtin = true, only = () => t
       thread = startThread();
       scans = 0;
       try {
-        const { loaded, problems: found } = await thread.ask(
-          { do: "load", files: sources, timeoutMs: limits.timeoutMs },
-          "loaded",
-          limits.compileMs,
-        );
+        const {
+          loaded,
+          problems: found,
+          mended,
+        } = await thread.ask({ do: "load", files: sources, timeoutMs: limits.timeoutMs }, "loaded", limits.compileMs);
+        if (mended.length > 0) {
+          const byName = new Map(mended.map((file) => [file.file, file]));
+          sources = sources.map((file) => byName.get(file.file) ?? file);
+        }
         return { rules: loaded, found };
       } catch (error) {
         drop();

@@ -39,7 +39,7 @@ function answer(request: Request, memory: WebAssembly.Memory): Answer {
       scanner = rules.scanner();
       scanner.setTimeoutMs(request.timeoutMs);
       scanner.setMaxMatchesPerPattern(MAX_PLACES);
-      return { said: "loaded", loaded: compiled.loaded, problems: compiled.problems };
+      return { said: "loaded", loaded: compiled.loaded, problems: compiled.problems, mended: compiled.mended };
     }
     case "scan": {
       if (!scanner) return { said: "failed", why: "crashed", message: "asked to scan before rules were loaded" };
