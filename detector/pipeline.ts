@@ -5,62 +5,28 @@ import type { Correlated as Kept, Seen } from "@picket/protocol/feed";
 import type { IncidentReport, OpenIncident } from "@picket/protocol/incident";
 import type { Correlation as SigmaCorrelation } from "@picket/rules/correlation/correlation";
 import type { Matcher } from "@picket/rules/rule";
-import { Alerts, type Grown, groupKey, MAX_GROUP_KEY, unionAttack } from "./alerts.ts";
-import { chains } from "./correlate/chains.ts";
+import { Alerts, type Grown, MAX_GROUP_KEY } from "./alerts.ts";
 import { type Correlated, Correlation } from "./correlate/correlate.ts";
-import type { Completed } from "./correlate/match.ts";
-import { anyRare, isLive, lineage, type ProcessNode, type Step } from "./correlate/node.ts";
+import { anyRare, type ProcessNode } from "./correlate/node.ts";
 import { aloneOf } from "./correlate/processes.ts";
-import { alertScore, bandOf, type Score, scoreOf } from "./correlate/score.ts";
 import { Sightings } from "./correlate/sightings.ts";
-import { verbs } from "./correlate/steps.ts";
-import { parentExe, processOfAlert, treeOf } from "./correlate/tree.ts";
 import { type Named, sigmaEngine } from "./engines/sigma.ts";
 import { Exceptions } from "./exceptions/exceptions.ts";
-import { type Arrival, type Finding, type Judged, type Report, type RuleFacts, severityOf } from "./finding.ts";
+import type { Arrival, Finding, Judged, Report, RuleFacts } from "./finding.ts";
 import { isFresh, LINK_MS } from "./freshness.ts";
 import { aboutAlert, aboutFile, noted, whereOf } from "./incident-facts.ts";
 import { Incidents } from "./incidents/incidents.ts";
 import { Noise } from "./noise/noise.ts";
 import { noisyRule, noisyWords } from "./noise/words.ts";
-import { actor, deed, MAX_SUMMARY, sentence } from "./sentence.ts";
+import { Raising, subjectOf } from "./raising.ts";
 import { aboutFired, type Deciding, overflowOf, raiseOf } from "./sigma-alerts.ts";
 import { type Fired, SigmaCorrelations } from "./sigma-correlation/correlations.ts";
-import { clean, shortKey } from "./text.ts";
+import { shortKey } from "./text.ts";
 
 /** Programs a device must have started before rarity says anything about it: on a new device everything is rare. */
 export const WARM_UP_EXECS = 100;
 /** How often what can no longer count is cleared away. Milliseconds of the broker. */
 const CLEAR_EVERY_MS = 60_000;
-
-const SCORE_RULE: RuleFacts = {
-  id: "picket-process-score",
-  title: "Several suspicious signs on one process",
-  level: "medium",
-  attack: { tactics: [], techniques: [] },
-  score: 0,
-  alerts: true,
-};
-
-/** A rule of some engine that one event matched. */
-type Said = Pick<Partial<Finding>, "group" | "summary" | "about" | "before"> & {
-  readonly engine: Detection["rule"]["engine"];
-  readonly rule: RuleFacts;
-};
-
-/** What an alert of a process tree is about. */
-type Story = {
-  readonly rule: RuleFacts;
-  readonly focus: ProcessNode;
-  /** `focus` and its ancestors. */
-  readonly line: readonly ProcessNode[];
-  /** What made a chain, oldest first; empty for a score. */
-  readonly steps: readonly Step[];
-  /** What the device remembers of before, where the chain rests on it. */
-  readonly mark?: Completed["mark"];
-  readonly group?: Completed["group"];
-  readonly score: Score;
-};
 
 export type PipelineOptions = {
   readonly site: string;
@@ -89,14 +55,12 @@ export class Pipeline {
     this.exceptions.hides(rule.id, "correlation", asOf(subject, event, arrival.receivedMs), arrival),
   );
   readonly #together: SigmaCorrelations;
-  readonly #warmUp: number;
+  readonly #raising: Raising;
   readonly #oneClock: boolean;
   readonly #cleared = new Map<string, number>();
   readonly #closed: Detection[] = [];
   /** When the latest event was received. */
   #nowMs = 0;
-  /** Made once a rule: cleaning a title costs more than judging an event. */
-  readonly #named = new WeakMap<RuleFacts, Detection["rule"]>();
 
   constructor(options: PipelineOptions) {
     this.#sigma = sigmaEngine(options.rules, options.matcher, options.named);
@@ -106,11 +70,22 @@ export class Pipeline {
       this.#alerts.isOpen(device, id, shortKey(group, MAX_GROUP_KEY), at),
     );
     this.#oneClock = options.oneClock ?? true;
-    this.#warmUp = options.warmUpExecs ?? WARM_UP_EXECS;
+    this.#raising = new Raising({
+      alerts: this.#alerts,
+      incidents: this.#incidents,
+      exceptions: this.exceptions,
+      sightings: this.#sightings,
+      warmUp: options.warmUpExecs ?? WARM_UP_EXECS,
+    });
   }
 
   /** What the broker kept: alerts that were growing, incidents that were open and totals at the cursor. Before the first event. */
-  seed(of: { open: readonly Grown[]; seen: readonly Seen[]; incidents?: readonly OpenIncident[] | undefined; correlated?: readonly Kept[] | undefined }): void {
+  seed(of: {
+    open: readonly Grown[];
+    seen: readonly Seen[];
+    incidents?: readonly OpenIncident[] | undefined;
+    correlated?: readonly Kept[] | undefined;
+  }): void {
     this.#alerts.seed(of.open);
     this.#incidents.seed(of.incidents ?? []);
     this.#sightings.seed(of.seen);
@@ -177,7 +152,12 @@ export class Pipeline {
     if (!sifted) return matched;
     if (!arrival.silent)
       for (const rule of sifted.fresh)
-        this.#raiseRule({ engine: "correlation", rule: noisyRule, group: rule.id, about: "device", summary: noisyWords(rule) }, event, undefined, arrival);
+        this.#raising.rule(
+          { engine: "correlation", rule: noisyRule, group: rule.id, about: "device", summary: noisyWords(rule) },
+          event,
+          undefined,
+          arrival,
+        );
     return sifted.rules;
   }
 
@@ -196,8 +176,8 @@ export class Pipeline {
     node: ProcessNode | undefined,
     arrival: Arrival,
   ): void {
-    for (const rule of rules) if (rule.alerts) this.#raiseRule({ engine: "sigma", rule }, event, node, arrival);
-    for (const finding of findings) if (finding.rule.alerts) this.#raiseRule(finding, event, node, arrival);
+    for (const rule of rules) if (rule.alerts) this.#raising.rule({ engine: "sigma", rule }, event, node, arrival);
+    for (const finding of findings) if (finding.rule.alerts) this.#raising.rule(finding, event, node, arrival);
   }
 
   /** Counts what matched in Sigma's correlations. What was decided before is in what the broker kept. */
@@ -207,7 +187,10 @@ export class Pipeline {
     this.#raiseFired(this.#together.take(event, rules, { id, receivedMs, remember: silent }), { event, node, arrival });
     for (const device of this.#together.takeEvicted().keys()) {
       const raise = overflowOf(device, arrival, event.timeMs);
-      this.#alerts.raise({ ...raise, incident: (detection) => this.#incidents.place(detection, aboutAlert(event, undefined, arrival, { summary: raise.rule.title })) });
+      this.#alerts.raise({
+        ...raise,
+        incident: (detection) => this.#incidents.place(detection, aboutAlert(event, undefined, arrival, { summary: raise.rule.title })),
+      });
     }
   }
 
@@ -215,13 +198,13 @@ export class Pipeline {
     for (const one of fired) {
       if (by && this.exceptions.hides(one.of.id, "correlation", by.event, by.arrival)) continue;
       const incident = (detection: Detection) => this.#incidents.place(detection, aboutFired(one, by));
-      this.#alerts.raise({ ...raiseOf(one, by), rule: this.#describe(one.of, "correlation"), incident });
+      this.#alerts.raise({ ...raiseOf(one, by), rule: this.#raising.describe(one.of, "correlation"), incident });
     }
   }
 
   #raiseCorrelated({ node, completed, scored }: Correlated, event: SensorEvent, arrival: Arrival): void {
-    for (const chain of completed) if (anyRare(chain.ifRare)) this.#raiseChain(chain, event, arrival);
-    if (node && scored) this.#raiseScore(node, event, arrival);
+    for (const chain of completed) if (anyRare(chain.ifRare)) this.#raising.chain(chain, event, arrival);
+    if (node && scored) this.#raising.score(node, event, arrival);
   }
 
   /** What waits to be taken. */
@@ -275,124 +258,6 @@ export class Pipeline {
     this.#correlation.forgetQuiet(nowMs);
     this.#raiseFired(this.#together.over(nowMs));
   }
-
-  #raiseRule(of: Said, event: SensorEvent, node: ProcessNode | undefined, arrival: Arrival): void {
-    const { rule, engine, group, summary } = of;
-    const process = of.about === "device" ? undefined : processOf(event);
-    const parent = process && parentExe(process, node, arrival.receivedMs);
-    this.#alerts.raise({
-      rule: this.#describe(rule, engine),
-      severity: severityOf(rule),
-      score: Math.min(100, Math.max(0, Math.round(rule.score))),
-      device: event.device,
-      group: group === undefined ? (process ? groupKey("process", process.exe, parent) : subjectOf(event)) : shortKey(group, MAX_GROUP_KEY),
-      process: group === undefined ? process : undefined,
-      eventId: arrival.id,
-      before: of.before,
-      timeMs: event.timeMs,
-      receivedMs: arrival.receivedMs,
-      details: () => ({
-        attack: unionAttack([rule.attack]),
-        ...(process ? { process: processOfAlert(process) } : {}),
-        tree: node && process ? treeOf(node, [], arrival.receivedMs) : [],
-        summary: summary === undefined ? sentence(event, parent) : clean(summary, MAX_SUMMARY),
-      }),
-      incident: (detection) => this.#incidents.place(detection, aboutAlert(event, process && node, arrival, process ? {} : { summary })),
-    });
-  }
-
-  #raiseChain(chain: Completed, event: SensorEvent, arrival: Arrival): void {
-    const at = { timeMs: event.timeMs, receivedMs: arrival.receivedMs };
-    const score = scoreOf(chain.subject, at, this.#known(), chain.mark && chain.rule);
-    const line = lineage(chain.subject, arrival.receivedMs);
-    const { rule, subject, steps, mark, group } = chain;
-    this.#raiseTree({ rule, focus: subject, line, steps, mark, group, score }, event, arrival, () => {
-      const links = steps.map((step) => `${step.program} (pid ${step.node.pid}) ${verbs[step.kind]} ${clean(step.object, 120)}`);
-      if (mark) links.unshift(mark.who);
-      return `${rule.title}: ${links.join(", then ")}. Process score ${score.points}. ${rule.todo}`;
-    });
-  }
-
-  /** Raises an alert for a process whose score says more than its rules already did. A chain's alert of the same tree takes it up. */
-  #raiseScore(node: ProcessNode, event: SensorEvent, arrival: Arrival): void {
-    const at = { timeMs: event.timeMs, receivedMs: arrival.receivedMs };
-    const score = scoreOf(node, at, this.#known());
-    const alone = score.hits.length === 1 && score.hits[0]!.rule.alerts;
-    if (bandOf(score.points) === undefined || alone) return;
-    const line = lineage(node, arrival.receivedMs);
-    const open = chains.find((rule) => this.#openRoot(rule, line, event.device, at));
-    if (this.exceptions.hides((open ?? SCORE_RULE).id, "correlation", event, arrival)) return;
-    this.#raiseTree({ rule: open ?? SCORE_RULE, focus: node, line, steps: [], score }, event, arrival, () => {
-      const titles = score.hits.map((hit) => clean(hit.rule.title, 100)).join("; ");
-      return `${actor(node, line[1]?.exe)} reached score ${score.points}: ${titles}. Last: ${deed(event)}`;
-    });
-  }
-
-  /** One alert for a tree of processes: an open one of an ancestor grows before another is made. */
-  #raiseTree(of: Story, event: SensorEvent, arrival: Arrival, summary: () => string): void {
-    const { rule, focus, line, steps, mark, group, score } = of;
-    const { receivedMs } = arrival;
-    const root = this.#openRoot(rule, line, event.device, { timeMs: event.timeMs, receivedMs }) ?? focus;
-    this.#alerts.raise({
-      rule: this.#describe(rule, "correlation"),
-      severity: bandOf(score.points) ?? "medium",
-      score: alertScore(score.points),
-      device: event.device,
-      group: shortKey(group ?? root.key, MAX_GROUP_KEY),
-      eventId: arrival.id,
-      before:
-        steps.length > 0
-          ? { eventIds: [...(mark ? [mark.eventId] : []), ...steps.map((step) => step.eventId)], firstMs: steps[0]!.timeMs }
-          : undefined,
-      timeMs: event.timeMs,
-      receivedMs,
-      anchorMs: arrival.anchorMs,
-      details: () => {
-        const nodes = [...new Set(steps.map((step) => step.node))];
-        const process = focus.process ?? processOf(event);
-        const matched = [focus, ...nodes].flatMap((node) =>
-          node.hits.filter((hit) => isLive(hit, receivedMs)).map((hit) => hit.rule.attack),
-        );
-        return {
-          attack: unionAttack([rule.attack, ...matched, ...(score.firstConnection ? [COMMAND_AND_CONTROL] : [])]),
-          ...(process ? { process: processOfAlert(process) } : {}),
-          tree: treeOf(focus, nodes, receivedMs),
-          summary: clean(summary(), MAX_SUMMARY),
-        };
-      },
-      incident: (detection) => this.#incidents.place(detection, aboutAlert(event, focus, arrival, { steps })),
-    });
-  }
-
-  /** What the score of a process needs to know of its device and site. */
-  #known(): { warmUp: number; devices: number } {
-    return { warmUp: this.#warmUp, devices: this.#sightings.devices };
-  }
-
-  /** The nearest process of a line that has an open alert of this rule. */
-  #openRoot(
-    rule: RuleFacts,
-    line: readonly ProcessNode[],
-    device: string,
-    at: { timeMs: number; receivedMs: number },
-  ): ProcessNode | undefined {
-    return line.find((node) => this.#alerts.isOpen(device, rule.id, shortKey(node.key, MAX_GROUP_KEY), at));
-  }
-
-  #describe(rule: RuleFacts, engine: Detection["rule"]["engine"]): Detection["rule"] {
-    let named = this.#named.get(rule);
-    if (!named) {
-      named = {
-        id: clean(rule.id, 128),
-        title: clean(rule.title, 256),
-        engine,
-        ...(rule.author === undefined ? {} : { author: clean(rule.author, 256) }),
-        ...(rule.todo === undefined ? {} : { todo: clean(rule.todo, 500) }),
-      };
-      this.#named.set(rule, named);
-    }
-    return named;
-  }
 }
 
 /** What conditions of an exception are asked of where a process stands for a sequence: its start, as far as it was told lately enough to be known after a restart. */
@@ -404,30 +269,5 @@ const blaming = (rules: readonly RuleFacts[], findings: readonly Finding[]): rea
   const alone = rules.some(({ part }) => part) ? rules.filter(({ part }) => !part) : rules;
   return findings.length === 0 ? alone : [...alone, ...findings.flatMap(({ rule, about }) => (about === "device" ? [] : [rule]))];
 };
-
-const COMMAND_AND_CONTROL = { tactics: ["command-and-control"], techniques: ["T1071"] } as const;
-
-/** What an operator would call the same thing, for events that are about no process. */
-function subjectOf(event: SensorEvent): string {
-  switch (event.type) {
-    case "auth.login":
-      return groupKey(event.type, event.body.user, event.body.remoteIp);
-    case "auth.sudo":
-      return groupKey(event.type, event.body.user);
-    case "device.usb":
-      return groupKey(event.type, event.body.vendor, event.body.product);
-    case "log.line":
-      return groupKey(event.type, event.body.source);
-    case "file.integrity":
-      return groupKey(event.type, event.body.file.path);
-    case "host.inventory":
-      return groupKey(event.type, event.body.table);
-    case "sensor.state":
-    case "sensor.lost":
-      return groupKey(event.type, event.body.collector);
-    default:
-      return groupKey(event.type);
-  }
-}
 
 export const createPipeline = (options: PipelineOptions): Pipeline => new Pipeline(options);
