@@ -9,6 +9,7 @@ import { traitsOf } from "./traits.ts";
 const BURST_MS = 10_000;
 const BURST = 5;
 const LOOKING_AROUND = 4;
+const DIFFERENT = 3;
 
 /**
  * Five processes started in under ten seconds by the subject itself. What a service does every day is no burst: a pair of parent and child among them
@@ -22,7 +23,8 @@ export function findBurst(subject: ProcessNode, latest: Step): Found | undefined
   const at = run.indexOf(latest);
   for (let from = Math.max(0, at - BURST + 1); from <= at && from + BURST <= run.length; from++) {
     const five = run.slice(from, from + BURST);
-    if (five[BURST - 1]!.timeMs - five[0]!.timeMs < BURST_MS) return judgeBurst(subject, run, five, latest.receivedMs);
+    if (five[BURST - 1]!.timeMs - five[0]!.timeMs < BURST_MS && areDifferent(five))
+      return judgeBurst(subject, run, five, latest.receivedMs);
   }
   return undefined;
 }
@@ -34,6 +36,10 @@ function judgeBurst(subject: ProcessNode, run: readonly Step[], five: readonly S
   if (isScript && !isOdd(subject, five, looked.size > 1, nowMs)) return undefined;
   return { steps: five, ifRare: five.flatMap((step) => step.pair ?? []) };
 }
+
+/** The same program again and again is a loop, or a browser with its helpers; commands of a shell are told apart by their words. */
+const areDifferent = (five: readonly Step[]): boolean =>
+  new Set(five.map(({ exe, program, object }) => (isShell(exe) ? object : program))).size >= DIFFERENT;
 
 const isStartBy = (subject: ProcessNode, step: Step): boolean => isStart(step.kind) && (step.node === subject || step.parent === subject);
 

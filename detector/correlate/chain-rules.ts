@@ -41,7 +41,7 @@ export const credentialAccess = chain("credential-access", {
 });
 export const burst = chain("burst", {
   title: "Burst of program starts",
-  score: 60,
+  score: 40,
   tactics: ["execution", "discovery"],
   techniques: ["T1059", "T1082"],
   todo: "See what started them and whether somebody is at work there.",

@@ -129,6 +129,7 @@ describe("burst", () => {
     ["five in 8 s", run(app, five, 2000), hit],
     ["a shell that looks around", run(bash, looking, 1000), hit],
     ["four", run(app, five.slice(1), 100), []],
+    ["a browser starts its helpers", run(app, ["renderer", "renderer", "renderer", "gpu", "renderer"], 100), []],
     ["five in 10 s", run(app, five, 2500), []],
     ["a build tool", run(child(440, "/usr/bin/make", bash), five, 10), []],
     ["below a build tool", [exec(0, built), ...run(built, five, 10)], []],

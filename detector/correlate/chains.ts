@@ -8,7 +8,7 @@ import { secondsOf } from "./marks.ts";
 import { type Chain, finder, type Link, LONG_MS, type Scene, type Way } from "./match.ts";
 import { isWithin, lineage, type ProcessNode, type Step } from "./node.ts";
 import { isInMemory } from "./places.ts";
-import { discovery, isNoisyTool, isShell, isUsualPort } from "./programs.ts";
+import { discovery, health, isNoisyTool, isShell, isUsualPort } from "./programs.ts";
 import { devicesOf, ordinalOf, SITE_HABIT } from "./sightings.ts";
 import {
   impairs,
@@ -65,6 +65,13 @@ const looksAround = (step: Step): boolean =>
 const look: Link = {
   kinds: starts,
   is: (step, _, found) => looksAround(step) && !found.slice(1).some((before) => before.program === step.program),
+};
+/** The second look. Flows and dashboards of one's own show load, disks and addresses: below an interpreter one of both must ask for more. */
+const lookFurther: Link = {
+  kinds: starts,
+  is: (step, scene, found) =>
+    look.is!(step, scene, found) &&
+    (isWebServer(scene.subject.exe, scene.subject.argv) || [...found.slice(1), step].some(({ program }) => !health.has(program))),
 };
 
 /** Files that tell who did what here, touched by something that does not keep them. */
@@ -151,7 +158,7 @@ const table: readonly Chain[] = [
     ways: [
       {
         of: serves,
-        links: [{ kinds: starts, is: ({ parent }, { subject }) => parent === subject }, look, look],
+        links: [{ kinds: starts, is: ({ parent }, { subject }) => parent === subject }, look, lookFurther],
         withinMs: 60_000,
         ifRare: (steps) => steps.flatMap(({ pair }) => pair ?? []),
       },

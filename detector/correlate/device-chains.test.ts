@@ -188,6 +188,19 @@ rows("webshell", [
     [writes(0, fpm, "/var/www/html/up.php"), exec(3 * HOUR, run(910, "/usr/bin/dash", fpm, ["sh", "-c", "ls"]))],
   ],
   ["one command only", viaSh(0, 910, "id", fpm), false],
+  [
+    "a dashboard shows load and disks",
+    [accepts(0, flask), ...viaSh(10, 910, "uptime", flask), ...viaSh(900, 911, "df", flask), ...viaSh(1900, 912, "ip", flask)],
+    false,
+  ],
+  ["PHP does", [...viaSh(10, 910, "ps", fpm), ...viaSh(900, 911, "df", fpm)]],
+  [
+    "a shell runs the init script of a web server",
+    viaSh(0, 910, "id", run(905, "/usr/bin/dash", bash, ["sh", "/etc/init.d/nginx"])).concat(
+      viaSh(900, 911, "uname", run(905, "/usr/bin/dash", bash, ["sh", "/etc/init.d/nginx"])),
+    ),
+    false,
+  ],
   ["the same command again", [...viaSh(0, 910, "df", fpm), ...viaSh(9000, 911, "df", fpm)], false],
   [
     "pictures are converted",

@@ -53,6 +53,9 @@ function scriptName(name: string, argv: readonly string[]): string | undefined {
   return undefined;
 }
 
+/** Among them those that ask how the device does, and not whose it is: dashboards show it. */
+export const health = words("uptime df ps ip hostname ss netstat ifconfig arp route lsblk mount");
+
 /** The names a process goes by: its executable's, and the script's that an interpreter or shell runs. */
 export function namesOf(exe: string, argv: readonly string[]): string[] {
   const name = baseName(exe);
@@ -103,11 +106,11 @@ const usualPorts = new Set([
 ]);
 export const isUsualPort = (port: number): boolean => usualPorts.has(port);
 
-/** Not loopback, not "any", and not a name lookup: glibc connects UDP sockets to resolvers and candidate addresses. */
+/** Not loopback, not "any", not unknown, and not a name lookup: glibc connects UDP sockets to resolvers and candidate addresses. */
 export function isExternal(proto: "tcp" | "udp", ip: string, port: number): boolean {
   if (proto === "udp" && (port === 53 || port === 0)) return false;
   const v4 = ip.replace(/^::ffff:(?=\d+\.)/i, "");
-  return !(v4.startsWith("127.") || v4 === "0.0.0.0" || isLoopback6(ip));
+  return !(v4 === "" || v4.startsWith("127.") || v4 === "0.0.0.0" || isLoopback6(ip));
 }
 
 /** ::1, ::, and 127/8 mapped, however zeros are written. */

@@ -47,7 +47,10 @@ export const isUploader = (program: string): boolean => uploaders.has(program);
 const versionedPhp = /^php(?:-fpm|-cgi)?[0-9.]*$/;
 /** A web server, or what runs its pages. */
 export const isWebServer = (exe: string, argv: readonly string[]): boolean =>
-  namesOf(exe, argv).some((name) => webServers.has(name) || (versionedPhp.test(name) && /fpm|cgi/.test(name)));
+  // A shell that runs /etc/init.d/nginx is none.
+  (isShell(exe) ? [baseName(exe)] : namesOf(exe, argv)).some(
+    (name) => webServers.has(name) || (versionedPhp.test(name) && /fpm|cgi/.test(name)),
+  );
 
 /** The script that a shell or an interpreter was started to run. */
 export function scriptOf(exe: string, argv: readonly string[]): string | undefined {
