@@ -9,9 +9,9 @@ import type { ReleaseFile, Trust } from "@picket/protocol/release";
 import type { CommandRecord, Device, Finding, SinkStatus, SiteStatus } from "@picket/protocol/rest";
 import type { SampleShown } from "@picket/protocol/sample-routes";
 import type { Change } from "../changes.ts";
-import type { RulesList } from "../rules.ts";
 import type { ExceptionsPort } from "../exceptions.ts";
 import type { IocsPort } from "../iocs.ts";
+import type { RulesList } from "../rules.ts";
 import type { VitalSigns } from "../vitals.ts";
 import type { LogPort } from "./events.ts";
 
