@@ -17,7 +17,7 @@ function siteOf(log: TestSite["log"]): TestSite {
   return site;
 }
 
-test.each([1, 2, 3])(
+test.each([1, 2, 5])(
   "log %i: killed again and again, alerts, incidents, counts and revisions are those of an undisturbed run",
   async (seed) => {
     const log = mixedLog(seed);

@@ -125,10 +125,16 @@ export class Correlation {
       const sighting = this.#sightings.note(device, "connect", exe, arrival.silent);
       const far = this.#sightings.note(device, "far", `${networkOf(dstIp)}:${dstPort}`, arrival.silent);
       node.far = far;
-      const known = node.connections.findIndex((connection) => connection.exe === exe);
-      if (known >= 0 && isFresh(node.connections[known]!.receivedMs, nowMs)) return false;
-      if (known >= 0) node.connections.splice(known, 1);
-      node.connections.push({ exe, sighting, order: this.#sightings.latest(device, "exec", "all"), far, receivedMs: nowMs });
+      const at = node.connections.findIndex((connection) => connection.exe === exe);
+      const known = node.connections[at];
+      // Since the last one, not since the first: when a row of windows began may be older than what is read again after a restart.
+      if (known && isFresh(known.lastMs, nowMs)) {
+        known.lastMs = nowMs;
+        return false;
+      }
+      if (known) node.connections.splice(at, 1);
+      const order = this.#sightings.latest(device, "exec", "all");
+      node.connections.push({ exe, sighting, order, far, receivedMs: nowMs, lastMs: nowMs });
       if (node.connections.length > MAX_CONNECTIONS) node.connections.shift();
       return true;
     }

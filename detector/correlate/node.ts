@@ -75,6 +75,8 @@ export type Connection = {
   /** Where to. */
   readonly far: Sighting | undefined;
   readonly receivedMs: number;
+  /** When the program connected last. */
+  lastMs: number;
 };
 
 export type ProcessNode = {
@@ -105,7 +107,7 @@ export type ProcessNode = {
   pair: Sighting | undefined;
   order: Sighting | undefined;
   execMs: number;
-  /** By each program it was, the first in the window. */
+  /** By each program it was, the first after it had made none for a window. */
   connections: Connection[];
   /** How rare the far end of its last connection is. */
   far: Sighting | undefined;
