@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { advice } from "./advice.ts";
+import { advice, incidentAdvice } from "./advice.ts";
 import { cellsOf } from "./cells.ts";
-import { madeAlert, madeDevice, madeOnline } from "./testing/made-up.ts";
+import { madeAlert, madeDevice, madeIncident, madeOnline } from "./testing/made-up.ts";
 
 const isolated = madeDevice("gw-014", { isolationWanted: true, status: madeOnline({ isolation: { state: "isolated" } }) });
 const alert = madeAlert("a");
@@ -57,4 +57,19 @@ test("each step of the console fits one row of 80 columns", () => {
   const { now, later } = advice(madeAlert("a", { attack: { tactics: [], techniques } }), madeDevice("gw-014"), "console");
   expect(later.length).toBe(techniques.length);
   for (const step of [...now, ...later]) expect(cellsOf(step), step).toBeLessThanOrEqual(74);
+});
+
+test("an incident asks once to isolate, then for what its worst alerts ask, and names no key its page does not have", () => {
+  const asks = (name: string, severity: "high" | "critical", todo: string) =>
+    madeAlert(name, { severity, rule: { id: name, title: name, engine: "sigma", todo } });
+  const alerts = [
+    asks("b", "high", "Isolate the device; the address stands in the command."),
+    asks("c", "critical", "Isolate the device, then see who holds the far end."),
+  ];
+  expect(incidentAdvice(madeIncident(alerts[0]!.id, alerts), alerts, madeDevice("gw-014"), "console").now).toEqual([
+    "Not expected? Isolate the device now with i; its line to the site stays.",
+    "See who holds the far end.",
+    "The address stands in the command.",
+    "Known and harmless? Close it with c f; ↵ e keeps the like from alerting.",
+  ]);
 });

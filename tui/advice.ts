@@ -28,6 +28,8 @@ const keys: Means = {
   release: "The device is isolated. Investigate, then release it with r.",
   dismiss: "Known and harmless? Close it with c; e keeps the like from alerting.",
 };
+/** On an incident's page, where `e` does nothing. */
+const incidentKeys: Means = { ...keys, dismiss: "Known and harmless? Close it with c f; ↵ e keeps the like from alerting." };
 const commands = ({ id, device }: Alert): Means => ({
   isolate: `Not expected? Isolate the device now: picket isolate ${device}`,
   release: `The device is isolated. Investigate, then: picket release ${device}`,
@@ -35,7 +37,7 @@ const commands = ({ id, device }: Alert): Means => ({
 });
 
 /** What the authors of the rules say, and what isolation does not undo. */
-const MAX_TODOS = 4;
+const MAX_TODOS = 3;
 
 /** About an incident, from all its alerts: what the rules of the worst ones ask for first. */
 export function incidentAdvice(
@@ -46,15 +48,22 @@ export function incidentAdvice(
 ): Advice {
   const worst = alerts.toSorted((a, b) => severities.indexOf(b.severity) - severities.indexOf(a.severity) || b.score - a.score);
   if (worst.length > 0 && worst.every(({ rule }) => rule.engine === "broker")) return advice(worst[0]!, device, on);
-  const means = on === "console" ? keys : incidentCommands(incident);
-  const todos = [...new Set(worst.flatMap(({ rule }) => rule.todo ?? []))].slice(0, MAX_TODOS);
+  const means = on === "console" ? incidentKeys : incidentCommands(incident);
+  const told = worst.flatMap(({ rule }) => rule.todo ?? []).map(withoutIsolate);
+  const todos = [...new Set(told)].slice(0, MAX_TODOS);
   return adviceOf(incident, device, means, todos);
 }
+
+/** It is said once already, above the rest. */
+const withoutIsolate = (todo: string): string => {
+  const rest = todo.replace(/^Isolate the device(?:, then|;|\.) (?=\S)/, "");
+  return rest.charAt(0).toUpperCase() + rest.slice(1);
+};
 
 const incidentCommands = ({ id, device }: Pick<Incident, "id" | "device">): Means => ({
   isolate: `Not expected? Isolate the device now: picket isolate ${device}`,
   release: `The device is isolated. Investigate, then: picket release ${device}`,
-  dismiss: `Known and harmless? picket incident ${id.slice(0, 8)} note WHY, then picket incident ${id.slice(0, 8)} close`,
+  dismiss: `Known and harmless? picket incident ${id.slice(0, 8)} close --false-positive --note WHY`,
 });
 
 /** `device` is as last known. `on` says whether the reader has the console's keys or a command line. */

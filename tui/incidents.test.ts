@@ -58,7 +58,7 @@ test.each([
   expect(asked.at(-1)).toBe(expected);
 });
 
-test("the page says what happened, then what to do, then the alerts in the order of time", () => {
+test("the page says what happened, then what to do, then the alerts", () => {
   const page = incidentPage({
     incident: bad,
     alerts: alerts.toReversed(),
@@ -66,10 +66,11 @@ test("the page says what happened, then what to do, then the alerts in the order
     device: undefined,
     nowMs: 1,
     columns: 80,
+    rows: 19,
     wrapped: false,
   });
   const text = page.map(({ spans }) => spans.map((one) => one.text).join("")).join("\n");
-  const places = ["Reverse shell", "cron started sh.", "Isolate the device now", "look at", "first", "Process tree"].map((words) =>
+  const places = ["Reverse shell", "cron started sh.", "Isolate the device now", "Look at", "first", "Process tree"].map((words) =>
     text.indexOf(words),
   );
   expect(places.every((at) => at >= 0)).toBe(true);

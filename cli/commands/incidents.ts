@@ -6,6 +6,7 @@ import { incidentAdvice } from "@picket/tui/advice";
 import type { SiteClient } from "@picket/tui/client/client";
 import { commandLine } from "@picket/tui/event-words";
 import { verdictWords } from "@picket/tui/exception-words";
+import { worstAlertFirst } from "@picket/tui/state/order";
 import { clockWords, dateWords, presenceWords } from "@picket/tui/words";
 import { Argument, type Command, Option } from "commander";
 import * as z from "zod";
@@ -36,27 +37,38 @@ export function addIncidents(program: Command): void {
     .addHelpText("after", "\nExamples:\n  picket incidents --status open\n  picket incidents --severity high --since 24h --json")
     .action(async ({ since: sinceMs, json, ...options }: ListOptions, command: Command) => {
       const query = { ...options, ...(sinceMs === undefined ? {} : { sinceMs }) };
-      const { incidents } = await siteOf(command).call("incidents", { query });
+      const site = siteOf(command);
+      const { incidents } = await site.call("incidents", { query });
+      // "No incident" of a device that is not there would read like an answer.
+      if (incidents.length === 0 && options.device !== undefined) await site.call("device", { params: { id: options.device } });
       if (json) for (const incident of incidents) printJson(incident);
       else if (incidents.length === 0) printLine("No incident matches.");
-      else printTable(["id", "time", "severity", "status", "alerts", "device", "incident", "how far it went"], incidents.map(row));
+      else printIncidents(incidents);
     });
 }
 
-const row = ({ id, lastMs, severity, status, alerts, device: on, title, attack }: Incident): string[] => [
-  id.slice(0, 8),
-  dateWords(lastMs),
-  severity,
-  status,
-  String(alerts),
-  on,
-  title,
-  attack.tactics.join(", "),
-];
+/** Columns of a terminal from which there is room for the year, and for how far it went. */
+const WIDE = 110;
+
+function printIncidents(incidents: readonly Incident[]): void {
+  const isWide = !process.stdout.isTTY || process.stdout.columns >= WIDE;
+  const head = ["id", "time", "severity", "status", "alerts", "device", "incident"];
+  const rows = incidents.map(({ id, lastMs, severity, status, alerts, device: on, title, attack }) => [
+    id.slice(0, 8),
+    isWide ? dateWords(lastMs) : dateWords(lastMs).slice(5, 16),
+    severity,
+    status === "acknowledged" && !isWide ? "ack" : status,
+    String(alerts),
+    on,
+    title,
+    ...(isWide ? [attack.tactics.join(", ")] : []),
+  ]);
+  printTable(isWide ? [...head, "how far it went"] : head, rows);
+}
 
 const actions = ["ack", "close", "open", "assign", "note"] as const;
 type Act = (typeof actions)[number];
-type Options = { readonly truePositive?: boolean; readonly falsePositive?: boolean; readonly json?: boolean };
+type Options = { readonly truePositive?: boolean; readonly falsePositive?: boolean; readonly note?: string; readonly json?: boolean };
 
 export function addIncident(program: Command): void {
   program
@@ -67,13 +79,14 @@ export function addIncident(program: Command): void {
     .argument("[text]", "for assign: the operator; for note: the text")
     .option("--true-positive", "with close: it was real")
     .option("--false-positive", "with close: it was nothing")
+    .option("--note <text>", "with close: what you found")
     .option("--json", "one JSON object: { incident, alerts }; after an action { incident }")
     .addHelpText(
       "after",
-      "\nExamples:\n  picket incident 6f2b4c1e\n  picket incident 6f2b4c1e ack\n  picket incident 6f2b4c1e assign anna\n  picket incident 6f2b4c1e note 'rebuilt the device'\n  picket incident 6f2b4c1e close --true-positive",
+      "\nExamples:\n  picket incident 6f2b4c1e\n  picket incident 6f2b4c1e ack\n  picket incident 6f2b4c1e assign anna\n  picket incident 6f2b4c1e note 'rebuilt the device'\n  picket incident 6f2b4c1e close --true-positive --note 'key rotated'",
     )
     .action(async (given: string, act: Act | undefined, text: string | undefined, options: Options, command: Command) => {
-      const decision = act === undefined ? undefined : decisionOf(act, text, verdictOf(act, options));
+      const decision = act === undefined ? undefined : decisionOf(act, text, options);
       const site = siteOf(command);
       const id = await fullId(site, given);
       if (decision) {
@@ -92,17 +105,23 @@ export function addIncident(program: Command): void {
     });
 }
 
-function verdictOf(act: Act, { truePositive, falsePositive }: Options): AlertVerdict | undefined {
-  if ((truePositive || falsePositive) && (act !== "close" || (truePositive && falsePositive)))
-    throw new Failure("one of --true-positive and --false-positive goes with close", "picket incident ID close --true-positive", 2);
-  return truePositive ? "true_positive" : falsePositive ? "false_positive" : undefined;
-}
-
-function decisionOf(act: Act, text: string | undefined, verdict: AlertVerdict | undefined): BodyOf<"judgeIncident"> {
+function decisionOf(act: Act, text: string | undefined, of: Options): BodyOf<"judgeIncident"> {
+  const { truePositive, falsePositive, note } = of;
+  if (act !== "close" && (truePositive || falsePositive || note !== undefined))
+    throw new Failure(
+      `${act} takes no verdict: --true-positive, --false-positive and --note go with close`,
+      "picket incident ID close --false-positive",
+      2,
+    );
+  if (truePositive && falsePositive)
+    throw new Failure("an incident was real or it was not: give one of --true-positive and --false-positive", undefined, 2);
   if (act !== "assign" && act !== "note") {
     if (text !== undefined) throw new Failure(`${act} takes no text; to write one: picket incident ID note TEXT`, undefined, 2);
-    if (act === "close") return { status: "closed", ...(verdict === undefined ? {} : { verdict }) };
-    return { status: act === "ack" ? "acknowledged" : "open" };
+    if (act !== "close") return { status: act === "ack" ? "acknowledged" : "open" };
+    if (note !== undefined && (note === "" || note.length > 2000))
+      throw new Failure("--note takes a text of 1 to 2000 characters", undefined, 2);
+    const verdict: AlertVerdict | undefined = truePositive ? "true_positive" : falsePositive ? "false_positive" : undefined;
+    return { status: "closed", ...(verdict ? { verdict } : {}), ...(note === undefined ? {} : { note }) };
   }
   const most = act === "assign" ? 64 : 2000;
   if (!text || text.length > most) throw new Failure(`${act} needs a text of 1 to ${most} characters`, `picket incident ID ${act} TEXT`, 2);
@@ -140,10 +159,12 @@ function describe(incident: Incident, alerts: readonly Alert[], of: Device | und
     ...titled("What to do", now),
     ...titled(
       "Alerts",
-      alerts.map(
-        ({ firstMs, severity, id, count, rule }) =>
-          `${clockWords(firstMs)}  ${severity.padEnd(8)}  ${id.slice(0, 8)}  ${count}x  ${rule.title}`,
-      ),
+      alerts
+        .toSorted(worstAlertFirst)
+        .map(
+          ({ firstMs, severity, id, count, rule }) =>
+            `${clockWords(firstMs)}  ${severity.padEnd(8)}  ${id.slice(0, 8)}  ${count}x  ${rule.title}`,
+        ),
     ),
     ...titled(
       "Process tree",

@@ -2,7 +2,7 @@ import type { Alert } from "@picket/protocol/alert";
 import type { Incident } from "@picket/protocol/incident";
 import type { Device } from "@picket/protocol/rest";
 import { incidentAdvice } from "../advice.ts";
-import { wrap } from "../cells.ts";
+import { cut, wrap } from "../cells.ts";
 import { decisionWords, statusWords } from "../exception-words.ts";
 import { column, type Line, line, span } from "../line.ts";
 import { foldTree } from "../tree.ts";
@@ -12,12 +12,14 @@ import { severitySpan } from "./alert-list.tsx";
 
 type Of = {
   readonly incident: Incident;
-  /** Its alerts, as far as they are known, in the order of time. */
+  /** Its alerts, as far as they are known, the worst first. */
   readonly alerts: readonly Alert[];
   readonly selectedId: string | undefined;
   readonly device: Device | undefined;
   readonly nowMs: number;
   readonly columns: number;
+  /** Of the screen: what happened leaves room on it for what to do. */
+  readonly rows: number;
   readonly wrapped: boolean;
 };
 
@@ -63,7 +65,7 @@ function factLines({ incident, device, nowMs, columns }: Of): Line[] {
   const { notes, attack, alerts, events } = incident;
   const noted = notes.length === 0 ? "" : ` · ${notes.length} note${notes.length === 1 ? "" : "s"}`;
   const sums = `${alerts} alert${alerts === 1 ? "" : "s"}, ${events} event${events === 1 ? "" : "s"}`;
-  const tactics = wrap(attack.tactics.join(" › "), columns - 4).slice(0, 2);
+  const tactics = cut(attack.tactics.join(" › "), columns - 4);
   return [
     line(
       "  on ",
@@ -72,23 +74,28 @@ function factLines({ incident, device, nowMs, columns }: Of): Line[] {
       ` · ${agoWords(incident.lastMs, nowMs)} · ${periodWords(incident)}`,
     ),
     line(span(`  ${statusWords(incident)}${noted} · score ${incident.score} of 100 · ${sums}`, "faint")),
-    ...(attack.tactics.length > 0 ? tactics.map((row) => line(span(`  ${row}`, "faint"))) : []),
+    ...(tactics === "" ? [] : [line(span(`  ${tactics}`, "faint"))]),
   ];
 }
 
-/** What the first screen has room for: what to do stands below it. */
-const SENTENCES = 4;
-const SENTENCE_ROWS = 2;
+/** Rows of the first screen that are no story: what it is, titles, what to do. */
+const OTHER_ROWS = 14;
+const LEAST_ROWS = 5;
+const SENTENCE_ROWS = 3;
 
-function storyLines({ incident: { story }, columns, wrapped }: Of): Line[] {
-  const shown = wrapped ? story : story.slice(0, SENTENCES);
-  const left = story.length - shown.length;
-  const lines = shown.flatMap((sentence) => {
+function storyLines({ incident: { story }, columns, rows: room, wrapped }: Of): Line[] {
+  const most = wrapped ? Number.POSITIVE_INFINITY : Math.max(LEAST_ROWS, room - OTHER_ROWS);
+  const lines: Line[] = [];
+  for (const [index, sentence] of story.entries()) {
     const rows = wrap(sentence, columns - 7);
     const kept = wrapped ? rows : rows.slice(0, SENTENCE_ROWS);
-    return kept.map((row, at) => line(at === 0 ? "  · " : "    ", row, at === kept.length - 1 && kept.length < rows.length ? " …" : ""));
-  });
-  return left > 0 ? [...lines, line(span(`    … ${left} more (w shows all)`, "faint"))] : lines;
+    if (lines.length > 0 && lines.length + kept.length > most)
+      return [...lines, line(span(`    … ${story.length - index} more (w shows all)`, "faint"))];
+    lines.push(
+      ...kept.map((row, at) => line(at === 0 ? "  · " : "    ", row, at === kept.length - 1 && kept.length < rows.length ? " …" : "")),
+    );
+  }
+  return lines;
 }
 
 function alertLine(alert: Alert, { selectedId, columns }: Of): IncidentLine {

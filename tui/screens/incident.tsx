@@ -68,6 +68,7 @@ function page(at: ScreenContext): IncidentLine[] {
     device: state.devices.get(incident.device),
     nowMs: state.nowMs,
     columns,
+    rows: at.rows,
     wrapped: state.wrapped,
   });
 }

@@ -91,11 +91,9 @@ function matches({ incident, alert }: Row, find: string): boolean {
   return words.join("\n").toLowerCase().includes(find.toLowerCase());
 }
 
-/** In the order of time. */
+/** In the order of the list of alerts. */
 export const alertsOfIncident = (alerts: ReadonlyMap<string, Alert>, incident: string): Alert[] =>
-  [...alerts.values()]
-    .filter((alert) => alert.incident === incident && !alert.origin)
-    .sort((a, b) => a.firstMs - b.firstMs || a.id.localeCompare(b.id));
+  [...alerts.values()].filter((alert) => alert.incident === incident && !alert.origin).sort(worstAlertFirst);
 
 const trouble = (device: Device) =>
   device.trust === "revoked"
