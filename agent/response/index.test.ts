@@ -174,6 +174,52 @@ test("when the counter cannot be put on disk, nothing is done", async () => {
   expect(results[1]).toMatchObject({ code: "done" });
 });
 
+test("memory is read once for each order, its hash is in the answer; without the right it is not read", async () => {
+  const asked: unknown[] = [];
+  const scan: NonNullable<ResponseOptions["scan"]> = async (args) => {
+    asked.push(args);
+    return { ok: true, message: "read 1.0 MiB", sample: "ab".repeat(32) };
+  };
+  const order = { act: "scan", args: { pid: 4711, startTicks: 5, reason: "test" } } as const;
+  const { response, results } = await device({ scan });
+  const jws = await operators.command(order);
+  await response.onCommand(jws);
+  await response.onCommand(jws);
+  expect(asked).toEqual([order.args]);
+  expect(results[0]).toMatchObject({ act: "scan", ok: true, code: "done", message: "read 1.0 MiB", sample: "ab".repeat(32) });
+  const { kid, key } = operators.anna;
+  await response.onPack({ kind: "keys", jws: await operators.list(2, [{ kid, key, name: "anna", may: ["isolate"] }]) });
+  await response.onCommand(await operators.command(order));
+  expect(results.at(-1)).toMatchObject({ ok: false, code: "not-permitted" });
+});
+
+test("an order to read memory that a crash interrupted is not done again, and says so", async () => {
+  const begun = Promise.withResolvers<void>();
+  const scan: NonNullable<ResponseOptions["scan"]> = () => {
+    begun.resolve();
+    return new Promise(() => {});
+  };
+  const stuck = await device({ scan });
+  void stuck.response.onCommand(await operators.command({ act: "scan", args: { pid: 4711, reason: "test" } }));
+  await begun.promise;
+  const copied = mkdtempSync(join(tmpdir(), "picket-crash-"));
+  for (const file of ["response.json", "response.copy.json"]) writeFileSync(join(copied, file), readFileSync(join(stateDir, file)));
+  // The process that never comes back must not hold up the end of the test.
+  open.move();
+  open = new AsyncDisposableStack();
+  open.defer(() => rmSync(copied, { recursive: true, force: true }));
+  const asked: unknown[] = [];
+  const { response } = await device({
+    stateDir: copied,
+    scan: async (args) => {
+      asked.push(args);
+      return { ok: true, message: "read" };
+    },
+  });
+  expect(asked).toEqual([]);
+  expect(response.pendingResults().at(-1)).toMatchObject({ act: "scan", ok: false, message: expect.stringContaining("order it again") });
+});
+
 test("a command that a crash interrupted is finished and answered at the next start", async () => {
   const crash = firewall();
   const never = new Promise<void>(() => {});
