@@ -54,9 +54,14 @@ export const isWorkOfTool = (subject: ProcessNode, nowMs: number): boolean =>
 function isOdd(subject: ProcessNode, five: readonly Step[], looks: boolean, nowMs: number): boolean {
   const near = [...lineage(subject, nowMs), ...five.map((step) => step.node)];
   return near.some((node) =>
-    node.hits.some((hit) => !hit.chain && (looks || hit.rule.alerts) && isFresh(hit.receivedMs, nowMs, DERIVED_MS)),
+    node.hits.some(
+      (hit) => !hit.chain && !isGuess(hit.rule.id) && (looks || hit.rule.alerts) && isFresh(hit.receivedMs, nowMs, DERIVED_MS),
+    ),
   );
 }
+
+/** What a model says of a command line is no second sign. */
+const isGuess = (rule: string): boolean => rule.startsWith("picket-model-");
 
 /** Starts by the subject and its children, the last of each process: wrappers that become each other are one start. */
 function startedBy(subject: ProcessNode, latest: Step): Step[] {

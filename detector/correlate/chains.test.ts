@@ -89,6 +89,7 @@ describe("credential access", () => {
   const hit = ["picket-chain-credential-access x1"];
   const id = (parent: typeof bash) => child(501, "/usr/bin/id", parent);
   const perl = (...argv: string[]) => child(431, "/usr/bin/perl", bash, { argv: ["perl", ...argv] });
+  const walks = (name: string, ...argv: string[]) => child(432, `/usr/bin/${name}`, bash, { argv: [name, ...argv] });
   const debconf = perl("-w", "/usr/share/debconf/frontend", "/var/lib/dpkg/info/tzdata.postinst");
   test.each([
     ["a program reads and starts another", [opens(0, python, "/etc/shadow"), exec(1000, id(python))], hit],
@@ -112,6 +113,14 @@ describe("credential access", () => {
     ],
     ["a package's Perl script looks up a user", [opens(0, debconf, "/etc/shadow"), exec(1, id(debconf))], []],
     ["Perl code of a command line", [opens(0, perl("-we", "/usr/bin/x"), "/etc/shadow"), exec(1, id(perl("-we", "/usr/bin/x")))], hit],
+    [
+      "a backup of all of /etc",
+      [exec(0, bash), opens(1, walks("tar", "-czf", "/var/backups/c.tgz", "etc"), "/etc/shadow"), exec(2, id(bash))],
+      [],
+    ],
+    ["a search in /etc", [exec(0, bash), opens(1, walks("grep", "-r", "mosquitto", "/etc"), "/etc/shadow"), exec(2, id(bash))], []],
+    ["a search for passwords", [exec(0, bash), opens(1, walks("grep", "-ri", "password", "/etc"), "/etc/shadow"), exec(2, id(bash))], hit],
+    ["all of /etc to standard output", [exec(0, bash), opens(1, walks("tar", "-cf", "-", "/etc"), "/etc/shadow"), exec(2, id(bash))], hit],
     ["a package's Perl script reads a key", [opens(0, debconf, "/root/.ssh/id_rsa"), exec(1, id(debconf))], hit],
   ])("%s", (_, events, expected) => {
     expect(alertsOf(events)).toEqual(expected);

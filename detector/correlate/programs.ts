@@ -85,6 +85,15 @@ const sensitive =
   /^\/etc\/(?:g?shadow-?|sudoers|sudoers\.d\/.+|security\/opasswd)$|^\/etc\/ssh\/ssh_host_\w+_key$|\/\.ssh\/(?:id_[\w-]+|authorized_keys2?|identity)$|^\/root\/\.ssh(?:\/|$)|\/\.(?:bash|zsh|sh|ash|python|mysql|psql)_history$/;
 const history = /_history$/;
 
+const walkers = words("tar bsdtar rsync grep egrep fgrep rg ag ack");
+/** A secret by name, a far host, standard output, or a place where nobody keeps a backup. */
+const aimed =
+  /shadow|sudoers|opasswd|ssh|id_|_history|[\w.-]+:|@|(?:^|\s)-(?:\s|$)|\/tmp|\/dev\/shm|\/var\/www|passw|secret|BEGIN|PRIVATE/i;
+
+/** Whether a program reads a whole folder for a backup or a search, and came by secrets without asking for them. Single rules still see it. */
+const isWalking = (name: string, argv: readonly string[]): boolean =>
+  walkers.has(name) && argv.length > 2 && !aimed.test(argv.slice(1).join(" "));
+
 /**
  * Whether this is a read of a file that holds credentials by something that has no daily reason to. /etc/passwd is left to
  * single rules: every `ls -l` reads it. A public key is no secret, and a shell reads its own history. Perl reads shadow for root
@@ -94,7 +103,7 @@ export function isCredentialRead(path: string, flags: number, exe: string, argv:
   const writesOnly = (flags & 3) === 1;
   if (writesOnly || path.endsWith(".pub") || !sensitive.test(path)) return false;
   const name = baseName(exe);
-  if (usualReaders.has(name)) return false;
+  if (usualReaders.has(name) || isWalking(name, argv)) return false;
   if (path === "/etc/shadow" && name.startsWith("perl") && isInstalledScript(exe, argv)) return false;
   return !(history.test(path) && (shells.has(name) || isInterpreter(name)));
 }
