@@ -7,7 +7,7 @@ import type { IocManifest } from "@picket/protocol/ioc";
 import type { FileScanner } from "../files.ts";
 import type { Arrival, Findings } from "../finding.ts";
 import { Order, perform, type Step } from "../order.ts";
-import { encodeCommit } from "./commit.ts";
+import { decisions } from "./decisions.ts";
 import { Meter } from "./meter.ts";
 import type { Progress, SessionPorts } from "./ports.ts";
 import { Uncommitted } from "./uncommitted.ts";
@@ -337,38 +337,7 @@ export class FeedSession {
     if (this.#next === this.#committed && !this.#uncommitted.hasAside && this.#ports.files.pending.decisions === 0 && !hasPast) return;
     this.#committing = true;
     const next = this.#next;
-    const { alerts: foundInFiles, ...files } = this.#ports.files.take();
-    const ofFiles = foundInFiles.map(({ detection, group, path }) => ({
-      detection: this.#ports.pipeline.adopt(detection, { path, sha256: group }),
-      group,
-    }));
-    const { alerts, incidents, seen, correlated } = this.#ports.pipeline.take();
-    // After files: those of them that are hidden are in it.
-    const excepted = this.#ports.pipeline.exceptions.take();
-    const { matched, muted } = this.#ports.pipeline.noise.take();
-    const { canaries, aside, read, refused } = this.#uncommitted.take();
-    const decided = {
-      alerts: [...alerts, ...ofFiles],
-      incidents,
-      seen,
-      correlated,
-      ...files,
-      ...(canaries.length > 0 ? { canaries } : {}),
-    };
-    const past = hasPast ? this.#ports.iocs?.take() : undefined;
-    const payload = encodeCommit({
-      session: this.#id!,
-      next,
-      ...decided,
-      ...(aside.length > 0 ? { aside } : {}),
-      ...(past ? { past } : {}),
-      ...(excepted.length > 0 ? { excepted } : {}),
-      ...(matched.length > 0 ? { matched } : {}),
-      ...(muted.length > 0 ? { muted } : {}),
-      read,
-      refused,
-    });
-    const told = { events: read, refused, alerts: decided.alerts.length };
+    const { payload, told } = decisions(this.#ports, this.#uncommitted, { session: this.#id!, next, hasPast });
     this.#ports.commit(payload).then(
       () => {
         this.#committing = false;
