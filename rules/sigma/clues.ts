@@ -25,24 +25,28 @@ export function cluesOf(condition: Condition, fields: Fields, costOf: CostOf): r
     case "constant":
       return condition.value ? undefined : [];
     case "field":
-      return cluesOfTests(condition.field, condition.tests, fields);
+      return cluesOfTests(condition.field, condition.tests, { fields, costOf });
     case "keyword": {
       const searched = [...fields].filter(isSearched);
       return searched.length > MAX_KEYWORD_FIELDS
         ? undefined
-        : union(searched.map((field) => cluesOfTests(field, [condition.test], fields)));
+        : union(searched.map((field) => cluesOfTests(field, [condition.test], { fields, costOf })));
     }
     case "or":
       return union(condition.of.map((part) => cluesOf(part, fields, costOf)));
     case "and": {
       const lists = condition.of.map((part) => cluesOf(part, fields, costOf)).filter((list) => list !== undefined);
-      const total = (list: readonly Clue[]) => list.reduce((sum, clue) => sum + costOf(clue), 0);
-      return lists.toSorted((a, b) => total(a) - total(b))[0];
+      return cheapest(lists, costOf);
     }
     // What must not be there says nothing about what must.
     case "not":
       return undefined;
   }
+}
+
+function cheapest(lists: readonly (readonly Clue[])[], costOf: CostOf): readonly Clue[] | undefined {
+  const total = (list: readonly Clue[]) => list.reduce((sum, clue) => sum + costOf(clue), 0);
+  return lists.toSorted((a, b) => total(a) - total(b))[0];
 }
 
 function union(lists: readonly (readonly Clue[] | undefined)[]): readonly Clue[] | undefined {
@@ -56,12 +60,14 @@ function union(lists: readonly (readonly Clue[] | undefined)[]): readonly Clue[]
 
 export const keyOf = ({ field, at, text }: Clue) => `${field}\n${at}\n${text}`;
 
-function cluesOfTests(field: string, tests: readonly FieldTest[], fields: Fields): readonly Clue[] | undefined {
+type Known = { readonly fields: Fields; readonly costOf: CostOf };
+
+function cluesOfTests(field: string, tests: readonly FieldTest[], { fields, costOf }: Known): readonly Clue[] | undefined {
   if (!fields.has(field)) return tests.some(passesMissing) ? undefined : [];
-  return union(tests.map((test) => cluesOfTest(field, test)));
+  return union(tests.map((test) => cluesOfTest(field, test, costOf)));
 }
 
-function cluesOfTest(field: string, test: FieldTest): readonly Clue[] | undefined {
+function cluesOfTest(field: string, test: FieldTest, costOf: CostOf): readonly Clue[] | undefined {
   switch (test.kind) {
     case "equals":
       return segment(field, test.text);
@@ -74,7 +80,10 @@ function cluesOfTest(field: string, test: FieldTest): readonly Clue[] | undefine
     case "glob":
       return literal(field, "any", longest(test.parts.flatMap(runs)));
     case "regex":
-      return test.literals?.map((list) => union(list.map((text) => literal(field, "any", text)))).find((clues) => clues !== undefined);
+      return cheapest(
+        (test.literals ?? []).map((list) => union(list.map((text) => literal(field, "any", text)))).filter((clues) => clues !== undefined),
+        costOf,
+      );
     case "cidr":
     case "compare":
     case "time":

@@ -110,7 +110,7 @@ test("no text made to match an expression of a rule lacks what it needs", async 
           .replaceAll(/([+*])\?/g, "$1"),
       ),
     );
-    for (const text of fc.sample(made, { numRuns: 12, seed: 6 })) {
+    for (const text of fc.sample(made, { numRuns: 3, seed: 6 })) {
       for (const one of [text, text.toUpperCase(), text.replaceAll(/s/gi, "\u017f").replaceAll(/k/gi, "\u212a")]) {
         if (!regex.test(one)) continue;
         matched++;
@@ -153,5 +153,5 @@ async function sampleTexts(): Promise<string[]> {
       if (body.file) texts.push(body.file.path);
     }
   }
-  return texts;
+  return [...new Set(texts)];
 }

@@ -10,6 +10,9 @@ import type { View } from "./view.ts";
 const EVERY_DAY = 100;
 const everyDay: ReadonlySet<string> = new Set(["true", "false", "network_connect_4", "network_connect_6"]);
 
+/** Half of all paths and command lines hold one of these. */
+const everyPath = /^(sh|bash|\/?(usr|s?bin|var|etc|lib|opt|home)\/?)$/;
+
 const costOfLength = [EVERY_DAY, 60, 30, 10, 3, 1.5, 1];
 
 /** One field's texts, and the tables they are looked up in. */
@@ -111,6 +114,7 @@ function eachClue(condition: Condition, fields: ReadonlySet<string>, see: (clue:
 
 function costOfKind({ at, text }: Clue): number {
   if (at === "segment") return everyDay.has(text) ? EVERY_DAY : 2;
+  if (everyPath.test(text)) return EVERY_DAY;
   const cost = costOfLength[Math.min(text.length, costOfLength.length - 1)]!;
   // Endings that are not whole names are those of kinds of files.
   return at === "end" ? 2 * cost : cost;
