@@ -49,7 +49,7 @@ export function incidentAdvice(
   const worst = alerts.toSorted((a, b) => severities.indexOf(b.severity) - severities.indexOf(a.severity) || b.score - a.score);
   if (worst.length > 0 && worst.every(({ rule }) => rule.engine === "broker")) return advice(worst[0]!, device, on);
   const means = on === "console" ? incidentKeys : incidentCommands(incident);
-  const told = worst.flatMap(({ rule }) => rule.todo ?? []).map(withoutIsolate);
+  const told = worst.flatMap(({ rule }) => rule.todo ?? []);
   const todos = [...new Set(told)].slice(0, MAX_TODOS);
   return adviceOf(incident, device, means, todos);
 }
@@ -85,7 +85,7 @@ function adviceOf(
   if (isolation === "isolated") now.push(means.release);
   else if (isolation === "isolating") now.push("Isolation is ordered and not confirmed yet.");
   else if (urgent && status !== "closed") now.push(means.isolate);
-  now.push(...todos);
+  now.push(...(now.length > 0 ? todos.map(withoutIsolate) : todos));
   if (status === "open") now.push(means.dismiss);
   const later = new Set(attack.techniques.map((id) => byTechnique[id.split(".", 1)[0]!]));
   return { now, later: [...later].filter((step) => step !== undefined) };

@@ -77,6 +77,20 @@ test("the page says what happened, then what to do, then the alerts", () => {
   expect(places.slice(0, 4)).toEqual(places.slice(0, 4).toSorted((a, b) => a - b));
 });
 
+test("coming to a list starts at what is open, not at what was closed meanwhile", () => {
+  const { press, dispatch, get } = consoleOf();
+  press("3");
+  dispatch({
+    kind: "items",
+    items: [{ kind: "alert", alert: { ...get().alerts.get(get().selectedAlert!)!, status: "closed" } }],
+    nowMs: 2,
+  });
+  const before = get().selectedAlert;
+  press("13");
+  expect(get().selectedAlert).not.toBe(before);
+  expect(get().alerts.get(get().selectedAlert!)!.status).toBe("open");
+});
+
 test("an incident that became part of another goes on under its name, wherever the operator was", () => {
   const { press, dispatch, get } = consoleOf();
   press("<enter>");

@@ -116,7 +116,9 @@ function agentLines(device: Device, nowMs: number): Line[] {
   return [
     fact("agent", `${status.version}, ${Math.round(status.rssBytes / 1048576)} MB, up ${spanWords(status.uptimeS * 1000)} (host)`),
     fact("system", `${status.arch}, Linux ${status.kernel}`),
-    ...(status.buffer.events > 0 ? [fact("waiting", `${status.buffer.events} events on the device, not sent yet`, "medium")] : []),
+    ...(status.buffer.events > 0
+      ? [fact("waiting", `${status.buffer.events} event${status.buffer.events === 1 ? "" : "s"} on the device, not sent yet`, "medium")]
+      : []),
     ...(Math.abs(status.timeMs - (device.lastSeenMs ?? status.timeMs)) > 60_000
       ? [fact("clock", `differs from the site's by ${spanWords(Math.abs(status.timeMs - (device.lastSeenMs ?? nowMs)))}`, "medium")]
       : []),

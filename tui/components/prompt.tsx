@@ -36,7 +36,12 @@ function linesOf({ prompt, device, deadManMs, nowMs, columns }: Omit<Props, "row
   }
 }
 
-function closeLines({ title, verdict, typed }: Extract<Question, { kind: "close" }>, columns: number): Line[] {
+const AFTER_CLOSE = {
+  alert: "More of the same within its ten minutes only counts up. It opens again when it gets worse; later it is a new alert.",
+  incident: "All its alerts are closed with it. A new alert opens it again; closed as nothing, only one that is worse or of another rule.",
+};
+
+function closeLines({ title, verdict, typed, incident }: Extract<Question, { kind: "close" }>, columns: number): Line[] {
   const rows = wrap(typed, columns - 5);
   const choice = (key: string, words: string, chosen: boolean) =>
     line("   ", span(key, "key"), ` ${words}`, chosen ? span("  chosen", "good") : "");
@@ -47,10 +52,7 @@ function closeLines({ title, verdict, typed }: Extract<Question, { kind: "close"
     choice("t", "true positive: it was real, and is dealt with", verdict === "true_positive"),
     choice("f", "false positive: it was nothing", verdict === "false_positive"),
     blank,
-    ...wrap(
-      "More of the same within its ten minutes only counts up. It opens again when it gets worse; later it is a new alert.",
-      columns - 4,
-    ).map((row) => line("  ", span(row, "faint"))),
+    ...wrap(incident ? AFTER_CLOSE.incident : AFTER_CLOSE.alert, columns - 4).map((row) => line("  ", span(row, "faint"))),
     ...(verdict === undefined
       ? []
       : [

@@ -27,7 +27,12 @@ export function reduce(state: ConsoleState, step: Step): ConsoleState {
     case "say":
       return settle(state, happened(state, step));
     case "list":
-      return { ...state, views: [{ kind: step.list }], scroll: 0, message: undefined };
+      return {
+        ...(state.views[0]?.kind === step.list ? state : entered(state)),
+        views: [{ kind: step.list }],
+        scroll: 0,
+        message: undefined,
+      };
     case "open":
       return { ...state, views: [...state.views, step.view].slice(-8), scroll: 0, message: undefined, ...chosenIn(state, step.view) };
     case "back":
@@ -207,6 +212,13 @@ function chosenIn({ alerts }: ConsoleState, view: View): Pick<ConsoleState, "sel
 function narrowed(state: ConsoleState): ConsoleState {
   const rows = listedRows({ ...state, selectedIncident: undefined });
   return rows.some(({ id }) => id === state.selectedIncident) ? state : { ...state, selectedIncident: rows[0]?.id };
+}
+
+/** Who comes to a list starts at what is on it, not at what was closed while he was elsewhere. */
+function entered(state: ConsoleState): ConsoleState {
+  const alerts = listedAlerts({ ...state, selectedAlert: undefined });
+  const selectedAlert = alerts.some(({ id }) => id === state.selectedAlert) ? state.selectedAlert : alerts[0]?.id;
+  return narrowed({ ...state, selectedAlert });
 }
 
 /** What was looked at goes on under its new name. */
