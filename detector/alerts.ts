@@ -173,8 +173,7 @@ export class Alerts {
       detection.score = Math.max(raise.score, detection.score);
       const details = raise.details();
       Object.assign(detection, details, { attack: unionAttack([detection.attack, details.attack]) });
-    }
-    else if (raise.renews) detection.summary = raise.details().summary;
+    } else if (raise.renews) detection.summary = raise.details().summary;
     detection.revision++;
     if (!again) {
       detection.count++;

@@ -202,7 +202,8 @@ export function decodeData(payload: Uint8Array): Data {
   if (kind === "exceptions") return { exceptions: HeldExceptions.parse(line) };
   if (kind === "pack") return { carried: CarriedPack.parse(line) };
   if (kind === "verdict") return { news: SampleNews.parse(line) };
-  if (kind === "iocs" || kind === "ioc" || kind === "past" || kind === "past-page") return { ioc: IocData.parse(line), bytes: payload.subarray(end + 1) };
+  if (kind === "iocs" || kind === "ioc" || kind === "past" || kind === "past-page")
+    return { ioc: IocData.parse(line), bytes: payload.subarray(end + 1) };
   if (kind === "sample") return { piece: SamplePiece.parse(line), bytes: payload.subarray(end + 1) };
   return { header: DataHeader.parse(line), batch: payload.subarray(end + 1) };
 }

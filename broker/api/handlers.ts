@@ -53,10 +53,10 @@ export function handlers(deps: ApiDeps): Handlers {
       return {
         findings: [
           ...diagnose({
-          ...{ nowMs, site: deps.siteStatus(), devices, host: await deps.hostFacts(), intake: deps.intake(), health: deps.health() },
-          exceptions: deps.exceptions.list(false),
-          iocs: deps.iocs.list().sources,
-          ...{ peers: deps.mesh.status().peers, clocks: deps.devices.clocks(), lastDay: lastDay(deps, devices, nowMs) },
+            ...{ nowMs, site: deps.siteStatus(), devices, host: await deps.hostFacts(), intake: deps.intake(), health: deps.health() },
+            exceptions: deps.exceptions.list(false),
+            iocs: deps.iocs.list().sources,
+            ...{ peers: deps.mesh.status().peers, clocks: deps.devices.clocks(), lastDay: lastDay(deps, devices, nowMs) },
           }),
           ...deps.rules.findings(),
         ],
