@@ -114,7 +114,7 @@ export class Raising {
   score(node: ProcessNode, event: SensorEvent, arrival: Arrival): void {
     const at = { timeMs: event.timeMs, receivedMs: arrival.receivedMs };
     const score = scoreOf(node, at, this.#known());
-    const alone = score.hits.length === 1 && score.hits[0]!.rule.alerts;
+    const alone = score.hits.length === 1 && (score.hits[0]!.rule.alerts || !score.firstConnection);
     if (bandOf(score.points) === undefined || alone) return;
     const line = lineage(node, arrival.receivedMs);
     const open = chains.find((rule) => this.#openRoot(rule, line, event.device, at));
