@@ -134,10 +134,19 @@ export function finder(table: readonly Chain[]) {
   );
   return (scene: Scene, latest: Step, completed: Completed[]): void => {
     const { subject } = scene;
+    let together: readonly Step[] | undefined;
+    const all = () => {
+      together ??= inOrder(subject.steps, subject.deeds);
+      return together;
+    };
     for (const row of byKind.get(latest.kind)!) {
       if (row.isAlone ? latest.node !== subject : !hasAll(subject.kinds, row.needs)) continue;
       const { chain, way } = row;
-      const found = !way ? chain.find?.(subject, latest) : row.isAlone ? findAlone(way, scene, latest) : findWay(row, way, scene, latest);
+      const found = !way
+        ? chain.find?.(subject, latest)
+        : row.isAlone
+          ? findAlone(way, scene, latest)
+          : findWay(row, way, scene, latest, all);
       if (!found || completed.some((done) => done.rule === chain.rule)) continue;
       const { steps, ifRare, mark, group } = found;
       completed.push({ rule: chain.rule, subject, steps, ifRare, mark, group });
@@ -159,11 +168,23 @@ function findAlone(way: Way, scene: Scene, latest: Step): Found | undefined {
   return { steps: [latest], mark, ifRare: way.ifRare?.([latest]), group: way.group?.(latest) };
 }
 
-function findWay({ hasDeeds }: Row, way: Way, scene: Scene, latest: Step): Found | undefined {
+function findWay({ hasDeeds }: Row, way: Way, scene: Scene, latest: Step, all: () => readonly Step[]): Found | undefined {
   if (way.of && !way.of(scene.subject, scene)) return undefined;
-  const { steps, deeds } = scene.subject;
-  const all = hasDeeds && deeds.length > 0 ? [...steps, ...deeds].sort((a, b) => (isBefore(a, b) ? -1 : 1)) : steps;
-  return walk(way, scene, latest, all, []);
+  return walk(way, scene, latest, hasDeeds ? all() : scene.subject.steps, []);
+}
+
+/** Two lists, each in order, as one. */
+function inOrder(steps: readonly Step[], deeds: readonly Step[]): readonly Step[] {
+  if (deeds.length === 0) return steps;
+  if (steps.length === 0) return deeds;
+  const all: Step[] = [];
+  let next = 0;
+  for (const step of steps) {
+    while (next < deeds.length && isBefore(deeds[next]!, step)) all.push(deeds[next++]!);
+    all.push(step);
+  }
+  while (next < deeds.length) all.push(deeds[next++]!);
+  return all;
 }
 
 /** The first sequence, by the places of its steps, that holds the latest one. */

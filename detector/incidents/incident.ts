@@ -25,26 +25,58 @@ export type Incident = {
   readonly device: string;
   beganMs: number;
   seenMs: number;
-  /** In the order they came. */
+  /** In the order they came. Changed by `hold` and `letGo` only, which keep `index` true. */
   readonly handles: Set<string>;
+  readonly index: HandleIndex;
   readonly processes: Map<string, StoryProcess>;
   deeds: StoryDeed[];
   readonly merged: string[];
   dirty: boolean;
 };
 
-export const newIncident = (id: string, device: string, nowMs: number): Incident => ({
-  ...{ id, device, beganMs: nowMs, seenMs: nowMs, handles: new Set(), processes: new Map(), deeds: [], merged: [], dirty: false },
+/** Which incidents of a device have a handle: every event asks, and nearly none finds one. */
+export type HandleIndex = Map<string, Set<Incident>>;
+
+export const newIncident = (id: string, device: string, nowMs: number, index: HandleIndex): Incident => ({
+  ...{ id, device, beganMs: nowMs, seenMs: nowMs, handles: new Set(), index, processes: new Map(), deeds: [], merged: [], dirty: false },
 });
 
-export const reopened = (of: OpenIncident): Incident => ({
-  ...of,
-  handles: new Set(of.handles),
-  processes: new Map(of.processes.map((process) => [process.key, process])),
-  deeds: [...of.deeds],
-  merged: [...of.merged],
-  dirty: false,
-});
+export function reopened(of: OpenIncident, index: HandleIndex): Incident {
+  const incident: Incident = {
+    ...of,
+    handles: new Set(),
+    index,
+    processes: new Map(of.processes.map((process) => [process.key, process])),
+    deeds: [...of.deeds],
+    merged: [...of.merged],
+    dirty: false,
+  };
+  for (const name of of.handles) hold(incident, name);
+  return incident;
+}
+
+/** No event finds it any more. */
+export function unlist(incident: Incident): void {
+  for (const name of incident.handles) unindex(incident, name);
+}
+
+function hold(incident: Incident, name: string): void {
+  incident.handles.add(name);
+  const having = incident.index.get(name);
+  if (having) having.add(incident);
+  else incident.index.set(name, new Set([incident]));
+}
+
+function letGo(incident: Incident, name: string): void {
+  incident.handles.delete(name);
+  unindex(incident, name);
+}
+
+function unindex(incident: Incident, name: string): void {
+  const having = incident.index.get(name);
+  having?.delete(incident);
+  if (having?.size === 0) incident.index.delete(name);
+}
 
 export const asOpen = ({ id, device, beganMs, seenMs, handles, processes, deeds, merged }: Incident): OpenIncident => ({
   ...{ id, device, beganMs, seenMs },
@@ -67,9 +99,10 @@ export const boundHandle = (name: string): string => {
 /** Of too many go those that no alert named for longest. */
 export function addHandles(incident: Incident, names: Iterable<string>): void {
   for (const name of names) {
+    // Again, so that it is the newest.
     incident.handles.delete(name);
-    incident.handles.add(name);
-    if (incident.handles.size > MAX_HANDLES) incident.handles.delete(incident.handles.values().next().value!);
+    hold(incident, name);
+    if (incident.handles.size > MAX_HANDLES) letGo(incident, incident.handles.values().next().value!);
   }
   incident.dirty = true;
 }
@@ -78,12 +111,25 @@ export function addHandles(incident: Incident, names: Iterable<string>): void {
 export function addIfRoom(incident: Incident, names: Iterable<string>): void {
   for (const name of names) {
     if (incident.handles.size >= MAX_HANDLES / 2 || incident.handles.has(name)) continue;
-    incident.handles.add(name);
+    hold(incident, name);
     incident.dirty = true;
   }
 }
 
-export const handlesOf = ({ line }: Pick<Where, "line">): string[] => line.map(({ key }) => boundHandle(handle.process(key)));
+export const handlesOf = ({ line }: Pick<Where, "line">): string[] => line.map(({ key }) => processHandle(key));
+
+/** The same few processes are asked for with every event. */
+const processHandles = new Map<string, string>();
+const MAX_KNOWN = 8192;
+
+function processHandle(key: string): string {
+  const known = processHandles.get(key);
+  if (known !== undefined) return known;
+  const made = boundHandle(handle.process(key));
+  if (processHandles.size >= MAX_KNOWN) processHandles.clear();
+  processHandles.set(key, made);
+  return made;
+}
 
 /** A process and all it came from. */
 export function addLine(incident: Incident, { line, above, timeMs }: Omit<Where, "receivedMs" | "device">): void {
@@ -136,6 +182,10 @@ export function addMatch(incident: Incident, key: string, title: string): void {
   incident.processes.set(key, { ...known, matched: [...known.matched, title] });
   incident.dirty = true;
 }
+
+/** Whether there is room for a deed, or a lighter one that would give way. */
+export const isNews = ({ deeds }: Incident, { weight }: Deed): boolean =>
+  deeds.length < MAX_DEEDS || deeds.some((one) => one.weight < weight);
 
 /** Each deed once. Of too many the lightest goes, the latest of them. */
 export function addDeed(incident: Incident, { by, verb, object: what, weight }: Deed, timeMs: number): void {

@@ -13,12 +13,15 @@ import {
   addMatch,
   asOpen,
   boundHandle,
+  type HandleIndex,
   handlesOf,
   type Incident,
   isFull,
+  isNews,
   isOpen,
   newIncident,
   reopened,
+  unlist,
 } from "./incident.ts";
 import { pictureOf } from "./picture.ts";
 import { storyOf } from "./story.ts";
@@ -27,6 +30,7 @@ export class Incidents {
   readonly #site: string;
   /** By device: those that may be open, oldest first. */
   readonly #devices = new Map<string, Incident[]>();
+  readonly #indexes = new Map<string, HandleIndex>();
   /** Gave way to newer ones before what changed in them was taken. */
   #leaving: Incident[] = [];
 
@@ -36,7 +40,7 @@ export class Incidents {
 
   /** Takes what the broker kept. Before the first event. */
   seed(open: readonly OpenIncident[]): void {
-    for (const one of open) this.#listOf(one.device).push(reopened(one));
+    for (const one of open) this.#listOf(one.device).push(reopened(one, this.#indexOf(one.device)));
     for (const list of this.#devices.values()) {
       list.sort(older);
       while (list.length > MAX_INCIDENTS) takeQuietest(list);
@@ -50,7 +54,7 @@ export class Incidents {
     // Over, or let go of: its alert stays in it.
     if (detection.incident !== undefined && !known) return detection.incident;
     const names = handlesOf(about);
-    const sharing = list.filter(({ handles }) => names.some((name) => handles.has(name)));
+    const sharing = this.#sharing(about);
     // The same thing in another session only counts up: the sessions stay apart.
     if (known && names.length > 0 && !sharing.includes(known)) {
       known.seenMs = about.receivedMs;
@@ -116,15 +120,29 @@ export class Incidents {
 
   /** Frees what can take in nothing more. Decides nothing. What was not taken yet stays. */
   close(nowMs: number, device: string): void {
-    const list = this.#devices.get(device)?.filter((incident) => incident.dirty || isOpen(incident, nowMs));
-    if (list?.length) this.#devices.set(device, list);
-    else this.#devices.delete(device);
+    const stays = (incident: Incident) => incident.dirty || isOpen(incident, nowMs);
+    const list = this.#devices.get(device);
+    for (const incident of list ?? []) if (!stays(incident)) unlist(incident);
+    const left = list?.filter(stays);
+    if (left?.length) this.#devices.set(device, left);
+    else this.#drop(device);
   }
 
   /** Lets go of all of a device, also what waits to be taken. */
   forget(device: string): void {
-    this.#devices.delete(device);
+    this.#drop(device);
     this.#leaving = this.#leaving.filter((incident) => incident.device !== device);
+  }
+
+  #drop(device: string): void {
+    this.#devices.delete(device);
+    this.#indexes.delete(device);
+  }
+
+  #indexOf(device: string): HandleIndex {
+    const known = this.#indexes.get(device) ?? new Map();
+    this.#indexes.set(device, known);
+    return known;
   }
 
   #listOf(device: string): Incident[] {
@@ -139,14 +157,23 @@ export class Incidents {
     return this.#devices.get(device)?.filter((incident) => isOpen(incident, receivedMs)) ?? [];
   }
 
-  #sharing(where: Where): readonly Incident[] {
-    const names = handlesOf(where);
-    return this.#open(where).filter(({ handles }) => names.some((name) => handles.has(name)));
+  /** The open incidents that know a process of the line, oldest first. */
+  #sharing({ device, line, receivedMs }: Where): readonly Incident[] {
+    const index = this.#indexes.get(device);
+    if (!index) return none;
+    let found: Incident[] | undefined;
+    for (const name of handlesOf({ line }))
+      for (const incident of index.get(name) ?? none) {
+        if (!isOpen(incident, receivedMs) || found?.includes(incident)) continue;
+        if (found) found.push(incident);
+        else found = [incident];
+      }
+    return found ? found.sort(older) : none;
   }
 
   #make(detection: Detection, { device, receivedMs }: About): Incident {
     const list = this.#listOf(device);
-    const made = newIncident(uuid5(this.#site, "incident", device, detection.id), device, receivedMs);
+    const made = newIncident(uuid5(this.#site, "incident", device, detection.id), device, receivedMs, this.#indexOf(device));
     list.push(made);
     list.sort(older);
     if (list.length > MAX_INCIDENTS) this.#leaving.push(takeQuietest(list, made)!);
@@ -161,6 +188,7 @@ export class Incidents {
     const list = this.#listOf(incident.device);
     for (const other of rest) {
       absorb(first!, other);
+      unlist(other);
       list.splice(list.indexOf(other), 1);
     }
     return first!;
@@ -170,11 +198,13 @@ export class Incidents {
 function take(incident: Incident, noted: Noted): void {
   const { deed, gives } = noted;
   // A build in the session of an intruder must not be told program by program.
-  if (!deed && isFull(incident)) return;
+  if (isFull(incident) && !(deed && isNews(incident, deed))) return;
   addLine(incident, noted);
   addIfRoom(incident, [...handlesOf(noted), ...gives.map(boundHandle)]);
   if (deed) addDeed(incident, deed, noted.timeMs);
 }
+
+const none: readonly Incident[] = [];
 
 /** The rule of a score names no one thing that a process did. */
 const SUM = "picket-process-score";
@@ -188,7 +218,9 @@ const find = (list: readonly Incident[] | undefined, id: string): Incident | und
 function takeQuietest(list: Incident[], but?: Incident): Incident | undefined {
   const quietest = (a: Incident, b: Incident) => a.seenMs - b.seenMs || (a.id < b.id ? -1 : 1);
   const [spare] = list.filter((incident) => incident !== but).sort(quietest);
-  if (spare) list.splice(list.indexOf(spare), 1);
+  if (!spare) return undefined;
+  unlist(spare);
+  list.splice(list.indexOf(spare), 1);
   return spare;
 }
 
