@@ -60,6 +60,8 @@ export class Alerts {
   readonly #site: string;
   /** device -> rule and group -> alerts, oldest first. */
   readonly #devices = new Map<string, Map<string, Group[]>>();
+  /** device -> rules that made an alert there and may still have one open. */
+  readonly #rules = new Map<string, Set<string>>();
   #dirty: Group[] = [];
   /** Seeded alerts by the id of their first event. */
   readonly #unanchored = new Map<string, Group[]>();
@@ -88,6 +90,11 @@ export class Alerts {
   /** Alerts changed since the last `take`. */
   get pending(): number {
     return this.#dirty.length;
+  }
+
+  /** Whether a rule can have an open alert on a device: false for nearly all. */
+  mayBeOpen(device: string, rule: string): boolean {
+    return this.#rules.get(device)?.has(rule) ?? false;
   }
 
   /** The alert of this rule and group that an event at this time would grow. */
@@ -148,13 +155,17 @@ export class Alerts {
       if (open.length > 0) groups.set(key, open);
       else groups.delete(key);
     }
-    if (groups.size === 0) this.#devices.delete(device);
+    if (groups.size === 0) {
+      this.#devices.delete(device);
+      this.#rules.delete(device);
+    }
     return closed;
   }
 
   /** Lets go of all of a device, also what waits to be taken. */
   forget(device: string): void {
     this.#devices.delete(device);
+    this.#rules.delete(device);
     this.#dirty = this.#dirty.filter((group) => group.detection.device !== device);
   }
 
@@ -232,6 +243,9 @@ export class Alerts {
     const { device, rule } = group.detection;
     const groups = this.#devices.get(device) ?? new Map<string, Group[]>();
     this.#devices.set(device, groups);
+    const rules = this.#rules.get(device);
+    if (rules) rules.add(rule.id);
+    else this.#rules.set(device, new Set([rule.id]));
     const key = keyOf(rule.id, group.group);
     const list = groups.get(key);
     if (list) list.push(group);

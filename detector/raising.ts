@@ -117,7 +117,7 @@ export class Raising {
     const alone = score.hits.length === 1 && (score.hits[0]!.rule.alerts || !score.firstConnection);
     if (bandOf(score.points) === undefined || alone) return;
     const line = lineage(node, arrival.receivedMs);
-    const open = chains.find((rule) => this.#openRoot(rule, line, event.device, at));
+    const open = chains.find((rule) => this.#alerts.mayBeOpen(event.device, rule.id) && this.#openRoot(rule, line, event.device, at));
     if (this.#exceptions.hides((open ?? SCORE_RULE).id, "correlation", event, arrival)) return;
     this.#raiseTree({ rule: open ?? SCORE_RULE, focus: node, line, steps: [], score }, event, arrival, () => {
       const titles = score.hits.map((hit) => clean(hit.rule.title, 100)).join("; ");
