@@ -208,3 +208,36 @@ test("a pack that ends the agent whenever it is tried is given up, and says so",
   expect(settled.packs.restore()).toEqual([]);
   expect(settled.applied).toEqual([["a", undefined]]);
 });
+
+test("given up for ending the agent, it is not tried again however often the broker sends it, and the next one is", async () => {
+  const one = device();
+  await one.take(1, "a");
+  const second = await pack(anna, { version: 2, payload: "b" });
+  const files = ["packs.json", "packs.copy.json"];
+  let tried = 0;
+  /** An agent that ends whenever it looks at the payload; the disk is left as it is at that moment. */
+  const dying = () => {
+    const kept: Buffer[] = [];
+    const look = () => {
+      // What it does after its end is not on disk.
+      if (kept.length > 0) return true;
+      tried++;
+      kept.push(...files.map((file) => readFileSync(join(dir, file))));
+      return true;
+    };
+    const next = device({ knows: (payload) => payload !== "b" || look(), fails: (site) => site === "b" && look() });
+    return { ...next, die: () => kept.length > 0 && files.forEach((file, at) => void writeFileSync(join(dir, file), kept[at]!)) };
+  };
+  for (let start = 0; start < 12; start++) {
+    const next = dying();
+    next.packs.restore();
+    if (!next.die()) await next.takeJws(second);
+    next.die();
+  }
+  expect(tried).toBe(3);
+  const settled = device();
+  expect(settled.packs.restore()).toEqual([]);
+  expect(settled.applied).toEqual([["a", undefined]]);
+  expect(settled.packs.state()[0]?.refused).toMatchObject({ version: 2, why: expect.stringContaining("the agent ended 3 times") });
+  expect(await settled.take(3, "c")).toMatchObject({ ok: true });
+});

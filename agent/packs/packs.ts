@@ -41,7 +41,13 @@ export function openPacks(of: PacksOptions): Packs {
   const { uses, site, device, log } = of;
   const store = openPackStore(of.dir, of);
   const find = (kind: PackKind, dev: string) => store.slots.find((slot) => slot.kind === kind && slot.dev === dev);
-  const attempt = (slot: Slot) => tryPending(slot, store, uses[slot.kind], log);
+  /** By kind and target the pack that this agent cannot use, whatever happens: looking at it again tells nothing else. */
+  const useless = new Map<string, string>();
+  const attempt = (slot: Slot) => {
+    const outcome = tryPending(slot, store, uses[slot.kind], log);
+    if (outcome?.code === "malformed") useless.set(`${slot.kind} ${slot.dev}`, slot.hash);
+    return outcome;
+  };
   return {
     damaged: store.damaged,
     restore: () => {
@@ -68,8 +74,9 @@ export function openPacks(of: PacksOptions): Packs {
       if (!verdict.ok) return verdict;
       const { claims, hash, again } = verdict;
       const slot = find(claims.kind, claims.dev);
-      if (again && slot?.inForce?.version === claims.version) return undefined;
-      const accepted = accept(store, claims, hash, uses[claims.kind]);
+      if (again && (slot?.inForce?.version === claims.version || slot?.gaveUp || useless.get(`${claims.kind} ${claims.dev}`) === hash))
+        return undefined;
+      const accepted = accept(store, claims, hash);
       return "outcome" in accepted ? accepted.outcome : attempt(accepted.slot);
     },
     state: () =>
@@ -83,32 +90,20 @@ export function openPacks(of: PacksOptions): Packs {
 }
 
 /** The version is spent from here on, whatever becomes of the pack: an older one that was held back must not come after it. */
-function accept(
-  store: PackStore,
-  { kind, dev, version, payload }: TrueClaims,
-  hash: string,
-  use: PackUse,
-): { slot: Slot } | { outcome: PackOutcome | undefined } {
+function accept(store: PackStore, { kind, dev, version, payload }: TrueClaims, hash: string): { slot: Slot } | { outcome: PackOutcome } {
   const at = store.slots.findIndex((slot) => slot.kind === kind && slot.dev === dev);
   const before = at < 0 ? undefined : store.slots[at];
-  const why = use.refuse(payload)?.slice(0, 256);
   const known = before?.hash === hash ? before.refused : undefined;
-  // Refused as before: nothing has changed, and nobody needs to hear of it again.
-  if (why !== undefined && why === known) return { outcome: undefined };
   const { inForce } = before ?? {};
-  const state = why === undefined ? { pending: { version, payload } } : { refused: why };
   const slot: Slot = {
-    kind,
-    dev,
-    version,
-    hash,
+    ...{ kind, dev, version, hash, pending: { version, payload } },
     ...(inForce ? { inForce } : {}),
     ...(known === undefined ? {} : { refused: known }),
-    ...state,
   };
   store.slots[at < 0 ? store.slots.length : at] = slot;
   try {
     store.save();
+    return { slot };
   } catch (error) {
     // Not spent: it comes again at the next connect.
     if (before) store.slots[at] = before;
@@ -116,10 +111,6 @@ function accept(
     const message = `not done: its version must be on disk first, and cannot be: ${messageOf(error)}`;
     return { outcome: { ok: false, act: kind, code: "failed", message } };
   }
-  if (why === undefined) return { slot };
-  return {
-    outcome: { ok: false, act: kind, code: "malformed", message: `version ${version} ${forWhom(dev)} is refused: ${why}; ${stays(slot)}` },
-  };
 }
 
 /** How often an agent may end while it tries one pack: a power cut is no fault of the pack, two in the same moment are. */
@@ -136,6 +127,7 @@ function survives({ pending }: Slot, store: PackStore, log: PacksOptions["log"])
 
 function giveUp(slot: Slot, store: PackStore, log: PacksOptions["log"]): PackOutcome {
   delete slot.pending;
+  slot.gaveUp = true;
   slot.refused = `the agent ended ${MAX_TRIES + 1} times while it was tried`;
   save(store, log, "that it is not tried again");
   const message = `version ${slot.version} ${forWhom(slot.dev)} did not work: ${slot.refused}; ${stays(slot)}`;
@@ -150,24 +142,32 @@ function save(store: PackStore, log: PacksOptions["log"], what: string): void {
   }
 }
 
-/** Makes what is pending be in force, or notes why not. Undefined when it failed as before. */
+/** Looks at what is pending and makes it be in force, or notes why not. Undefined when it failed as before. */
 function tryPending(slot: Slot, store: PackStore, use: PackUse, log: PacksOptions["log"]): PackOutcome | undefined {
   const { pending, inForce: before, refused: known, kind } = slot;
   if (!pending) return undefined;
-  delete slot.pending;
-  slot.inForce = { version: pending.version, payload: pending.payload };
-  let outcome: PackOutcome | undefined;
-  try {
-    const what = use.apply(inForce(store.slots, kind));
-    delete slot.refused;
-    outcome = { ok: true, act: kind, code: "done", message: `version ${slot.version} ${forWhom(slot.dev)}: ${what}` };
-  } catch (error) {
+  const failed = (code: "malformed" | "rolled-back", what: string, reason: string): PackOutcome | undefined => {
     if (before) slot.inForce = before;
     else delete slot.inForce;
-    const why = messageOf(error).slice(0, 256);
+    const why = reason.slice(0, 256);
     slot.refused = why;
-    const message = `version ${slot.version} ${forWhom(slot.dev)} did not work: ${why}; ${stays(slot)}`;
-    outcome = why === known ? undefined : { ok: false, act: kind, code: "rolled-back", message };
+    const message = `version ${slot.version} ${forWhom(slot.dev)} ${what}: ${why}; ${stays(slot)}`;
+    return why === known ? undefined : { ok: false, act: kind, code, message };
+  };
+  let outcome: PackOutcome | undefined;
+  try {
+    const why = use.refuse(pending.payload);
+    delete slot.pending;
+    if (why !== undefined) outcome = failed("malformed", "is refused", why);
+    else {
+      slot.inForce = { version: pending.version, payload: pending.payload };
+      const what = use.apply(inForce(store.slots, kind));
+      delete slot.refused;
+      outcome = { ok: true, act: kind, code: "done", message: `version ${slot.version} ${forWhom(slot.dev)}: ${what}` };
+    }
+  } catch (error) {
+    delete slot.pending;
+    outcome = failed("rolled-back", "did not work", messageOf(error));
   }
   try {
     store.save();

@@ -20,6 +20,8 @@ const Slot = z.object({
     tries: z.int().nonnegative().optional(),
   }).optional(),
   refused: z.string().max(256).optional(),
+  /** It ended the agent: this very pack is not tried again, however often it comes. */
+  gaveUp: z.boolean().optional(),
 });
 export type Slot = z.infer<typeof Slot>;
 
