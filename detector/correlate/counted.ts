@@ -13,6 +13,8 @@ import { oddSuffix, scriptOf } from "./tools.ts";
 /** Connections of one program to one address that are called regular. */
 export const BEATS = 4;
 const BEATS_MS = 600_000;
+/** Connections looked back on: whether a program called before something was written. */
+const MAX_BEATS = 32;
 /** Hosts that one process tries on one of these ports. */
 export const HOSTS = 10;
 export const scanPorts: ReadonlySet<number> = new Set([22, 23, 2222, 2323, 5555, 7547, 37_215, 52_869]);
@@ -25,7 +27,7 @@ export const BUSY = 0.8;
 
 /** What is counted of one device. */
 export class Counts {
-  readonly #beats = new Tally(BEATS_MS, BEATS);
+  readonly #beats = new Tally(BEATS_MS, MAX_BEATS);
   readonly #hosts = new Tally(STEP_MS, 64);
   readonly #files = new Tally(STEP_MS, 64);
   readonly #refused = new Tally(STEP_MS, 64);
@@ -72,7 +74,7 @@ export class Counts {
     // By program, not by process: what is started again for each call is the same thing.
     const beats = this.#beats.add(`${scriptOf(exe, argv) ?? exe}\n${dstIp}\n${dstPort}`, one);
     if (!isRegular(beats, BEATS)) return undefined;
-    const everyS = Math.round((beats.at(-1)!.timeMs - beats[0]!.timeMs) / (BEATS - 1) / 1000);
+    const everyS = Math.round((beats.at(-1)!.timeMs - beats.at(-BEATS)!.timeMs) / (BEATS - 1) / 1000);
     const object = `${dstIp}, every ${everyS} s`;
     return step("beacon", event, node, arrival, { object, ip: dstIp, port: dstPort, count: BEATS, sinceMs: beats[0]!.receivedMs });
   }

@@ -246,6 +246,11 @@ rows("persistence-beacon", [
   ],
   ["nothing was written", beats(30_000, 5), false],
   ["it was written after the calls", [...beats(30_000, 5), writes(10 * MINUTE, run(830, "/usr/bin/tee"), "/etc/cron.d/sys")], false],
+  [
+    "it was written between the calls, which go on",
+    [...beats(30_000, 12), writes(3 * MINUTE, run(830, "/usr/bin/tee"), "/etc/cron.d/sys")].toSorted((a, b) => a.timeMs - b.timeMs),
+    false,
+  ],
   ["three calls", [dropsCron, ...beats(30_000, 3)], false],
   [
     "at no regular times",
