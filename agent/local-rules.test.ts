@@ -6,7 +6,8 @@ import { expect, test } from "vitest";
 import { openLocalRules } from "./local-rules.ts";
 import { createStamp } from "./stamp.ts";
 
-const { match } = openLocalRules(true);
+const { match, use: packUse } = openLocalRules(true);
+await packUse.load?.();
 const exec = (exe: string, argv: string[]) =>
   createStamp("pi", "aaaaaaaa").event({
     type: "process.exec",

@@ -1,13 +1,12 @@
 // The rules this device matches itself: those it was shipped with, and what packs of its operators add, replace or switch off.
 import type { Hit, SensorEvent } from "@picket/protocol/event";
-import { MAX_PACK_RULES, openRules, type RulePack } from "@picket/protocol/rule-pack";
+import type { RulePack } from "@picket/protocol/rule-pack";
 import type { Capability } from "@picket/protocol/status";
 import { builtinRules } from "@picket/rules/builtin";
 import { compileRules, type Matcher, type Rule } from "@picket/rules/matcher";
-import { unpack } from "@picket/rules/packed";
 import type { z } from "zod";
 import type { InForce, PackUse } from "./packs/packs.ts";
-import { type Meter, ownMeter, type Sample, tryRules } from "./rules/trial.ts";
+import type { Meter, Sample } from "./rules/trial.ts";
 
 export type HitOf = z.infer<typeof Hit>;
 /** Most hits one event carries (protocol/event.ts). */
@@ -21,14 +20,23 @@ export type LocalRules = {
   capability(): Capability[];
 };
 
+let reader: typeof import("./rules/reader.ts") | undefined;
+const load = async (): Promise<void> => {
+  reader ??= await import("./rules/reader.ts");
+};
+function loaded(): NonNullable<typeof reader> {
+  if (!reader) throw new Error("what reads packs of rules is not loaded");
+  return reader;
+}
+
 /** The shipped rules, until a pack says otherwise. Throws when a shipped rule is broken, which a test of the rules prevents. */
-export function openLocalRules(on: boolean, meter: Meter = ownMeter): LocalRules {
+export function openLocalRules(on: boolean, meter?: Meter): LocalRules {
   let matcher: Matcher | undefined = on ? compileRules(builtinRules()) : undefined;
   let words: Words | undefined;
   let failure: string | undefined;
   const use = (packs: InForce): Words => {
     const next = join(packs);
-    if (on) matcher = next.changed ? tryRules(next.rules, next.samples, meter) : compileRules(builtinRules());
+    if (on) matcher = next.changed ? loaded().tryRules(next.rules, next.samples, meter) : compileRules(builtinRules());
     return on || !next.changed
       ? next.words
       : { ...next.words, text: `${next.words.text}; this device's own configuration keeps rules off` };
@@ -49,6 +57,7 @@ export function openLocalRules(on: boolean, meter: Meter = ownMeter): LocalRules
       }
     },
     use: {
+      load,
       refuse: (payload) => {
         const read = readPack(payload);
         return typeof read === "string" ? read : undefined;
@@ -75,11 +84,11 @@ type Words = { readonly versions: string; readonly text: string; readonly disabl
 type Read = { readonly rules: readonly Rule[]; readonly disable: readonly string[]; readonly samples: readonly Sample[] };
 
 function readPack(payload: unknown): Read | string {
-  const pack: RulePack | string = openRules(payload);
+  const pack: RulePack | string = loaded().openRules(payload);
   if (typeof pack === "string") return pack;
   const rules: Rule[] = [];
   for (const packed of pack.rules) {
-    const rule = unpack(packed, "pack");
+    const rule = loaded().unpack(packed, "pack");
     if (typeof rule === "string") return `rule ${rule}`;
     rules.push(rule);
   }
@@ -98,8 +107,8 @@ function join({ site, device }: InForce) {
   const disabled = new Set([...ofSite.disable, ...own.disable]);
   const ownIds = new Set(own.rules.map(({ id }) => id));
   const given = [...ofSite.rules.filter(({ id }) => !ownIds.has(id)), ...own.rules];
-  if (given.length > MAX_PACK_RULES)
-    throw new Error(`with the other pack of this device it brings ${given.length} rules; ${MAX_PACK_RULES} are allowed`);
+  if (given.length > 0 && given.length > loaded().MAX_PACK_RULES)
+    throw new Error(`with the other pack of this device it brings ${given.length} rules; ${loaded().MAX_PACK_RULES} are allowed`);
   const givenIds = new Set(given.map(({ id }) => id));
   const off = shipped.filter(({ id }) => disabled.has(id) && !givenIds.has(id));
   const replaced = shipped.filter(({ id }) => givenIds.has(id)).length;

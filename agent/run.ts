@@ -111,7 +111,7 @@ export async function startAgent(config: AgentConfig, explicit: Local, log: Log)
     heartbeatMs: config.heartbeatS * 1000,
   });
   buffer.onAvailable = uplink.wake;
-  for (const outcome of settings?.restore() ?? []) response?.tell(outcome);
+  for (const outcome of (await settings?.restore()) ?? []) response?.tell(outcome);
   const stopResults = response?.onResult(() => {
     uplink.resultsChanged();
     // Isolation may have changed: the console should not wait for it.

@@ -14,7 +14,8 @@ import { type Effective, effective, heldBack, type Local, settingsIn, settingsWo
 
 const KIND: PackKind = "settings";
 
-export type SiteSettings = Pick<Packs, "restore" | "take"> & {
+export type SiteSettings = Pick<Packs, "take"> & {
+  restore(): Promise<ReturnType<Packs["restore"]>>;
   value(key: SettingKey): number;
   /** For the heartbeat. */
   status(): Pick<OnlineStatus, "packs" | "held">;
@@ -57,7 +58,10 @@ export function openSiteSettings(of: {
   });
   const refused = (of: PackKind) => packs.state().find(({ kind, refused }) => kind === of && refused)?.refused;
   return {
-    restore: packs.restore,
+    restore: async () => {
+      if (packs.state().some(({ kind }) => kind === "rules")) await rules.use.load?.();
+      return packs.restore();
+    },
     take: packs.take,
     value: (key) => now[key].value,
     status: () => ({ packs: packs.state(), held: held(now, known) }),

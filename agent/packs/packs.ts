@@ -9,6 +9,8 @@ export { forgetPacks, type InForce, packsInForce } from "./state.ts";
 
 /** What a kind of pack is to the agent. */
 export type PackUse = {
+  /** Loads what only a pack of this kind needs: await it before the others are called with one. */
+  load?(): Promise<void>;
   /** Why a payload cannot be used, or undefined. */
   refuse(payload: unknown): string | undefined;
   /** Makes these be in force, or throws and leaves all as it was. Returns what that means, for people. */
@@ -70,7 +72,12 @@ export function openPacks(of: PacksOptions): Packs {
           code: "failed",
           message: `${store.damaged}: no pack is taken until this device is enrolled again`,
         };
-      const verdict = await verifyPack(jws, { site, device, keys, kinds: packKinds, highest: find, nowMs });
+      const verify = () => verifyPack(jws, { site, device, keys, kinds: packKinds, highest: find, nowMs });
+      let verdict = await verify();
+      if (!verdict.ok) return verdict;
+      await uses[verdict.claims.kind].load?.();
+      // Another one may have been taken meanwhile.
+      verdict = await verify();
       if (!verdict.ok) return verdict;
       const { claims, hash, again } = verdict;
       const slot = find(claims.kind, claims.dev);

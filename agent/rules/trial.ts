@@ -1,6 +1,6 @@
 // New rules are tried before any event is judged by them: that each can be run, what they cost, and that they see what their author says they see.
-import { type EventType, eventTypes, type SensorEvent } from "@picket/protocol/event";
-import { compileRules, type Matcher, type Rule } from "@picket/rules/matcher";
+import type { EventType, SensorEvent } from "@picket/protocol/event";
+import { compileRules, eventTypes, type Matcher, type Rule } from "@picket/rules/matcher";
 
 /** CPU an event may take on average, all rules together, and the trial in all, milliseconds. The shipped rules take a few microseconds an event. */
 const MAX_EVENT_MS = 1;
@@ -30,7 +30,7 @@ export const ownMeter: Meter = {
 };
 
 /** The rules compiled, once they have stood the trial. Throws Error with what is wrong. */
-export function tryRules(rules: readonly Rule[], samples: readonly Sample[], meter: Meter): Matcher {
+export function tryRules(rules: readonly Rule[], samples: readonly Sample[], meter: Meter = ownMeter): Matcher {
   const before = { cpuMs: meter.cpuMs(), bytes: meter.rssBytes() };
   const spentMs = () => meter.cpuMs() - before.cpuMs;
   const matcher = compileRules(rules);
