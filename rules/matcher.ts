@@ -2,3 +2,4 @@
 
 export type { Matcher, Rule } from "./rule.ts";
 export { compileRules } from "./sigma/compile.ts";
+export { eventTypes } from "./sigma/fields.ts";

@@ -1,6 +1,6 @@
 // Our events as the records Linux' audit daemon would have written of them, so that Sigma rules for `service: auditd` are answered (ausearch(8), audit.rules(7)).
 // docs/sigma.md shows this table.
-import { type EventType, processOf, type SensorEvent } from "@picket/protocol/event";
+import type { EventType, SensorEvent } from "@picket/protocol/event";
 import { MAX_ARGS } from "@picket/protocol/limits";
 import type { Getter, Value } from "./fields.ts";
 
@@ -36,6 +36,8 @@ const programFolder = /^\/(usr\/(local\/)?)?s?bin\//;
 const kmod = /^\/(usr\/)?s?bin\/(insmod|rmmod|modprobe|modinfo|lsmod|depmod)$/;
 
 const nameOf = (path: string) => path.slice(path.lastIndexOf("/") + 1);
+// Not the one of protocol/event.ts, with which a device would keep the schemas of all events in memory.
+const processOf = ({ body }: SensorEvent) => ("process" in body ? body.process : undefined);
 const exeOf = (event: SensorEvent) => processOf(event)?.exe;
 
 /** The kernel's short name of a program is cut at 15 bytes (TASK_COMM_LEN). */

@@ -205,6 +205,9 @@ const maps = new Map<EventType, ReadonlyMap<string, Getter>>(
   ]),
 );
 
+/** Every type of event. Told here too, because the schemas of protocol/event.ts are much to keep in memory. */
+export const eventTypes: readonly EventType[] = [...maps.keys()];
+
 /** The fields that every event about a process has. */
 export const processFieldNames: readonly string[] = Object.keys(processFields);
 
