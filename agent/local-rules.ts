@@ -87,8 +87,9 @@ function readPack(payload: unknown): Read | string {
   const pack: RulePack | string = loaded().openRules(payload);
   if (typeof pack === "string") return pack;
   const rules: Rule[] = [];
+  const room = loaded().packRoom();
   for (const packed of pack.rules) {
-    const rule = loaded().unpack(packed, "pack");
+    const rule = loaded().unpack(packed, "pack", room);
     if (typeof rule === "string") return `rule ${rule}`;
     rules.push(rule);
   }

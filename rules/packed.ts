@@ -1,8 +1,10 @@
 // Rules as packs carry them to devices (protocol/rule-pack.ts): what of a rule goes along, and a rule from what came.
-import { eventTypes } from "@picket/protocol/event";
+
 import type { PackedRule } from "@picket/protocol/rule-pack";
 import type { Condition, Detection, FieldTest, Rule } from "./rule.ts";
+import { eventTypes } from "./sigma/fields.ts";
 import { linearRegex } from "./sigma/regex.ts";
+import { stepsOf } from "./sigma/regex-size.ts";
 
 // Exhaustive: what a later engine adds is refused by this one, not passed over.
 const ops: Record<Condition["op"], true> = { and: true, or: true, not: true, constant: true, field: true, keyword: true };
@@ -43,6 +45,16 @@ const recordings: readonly unknown[] = [undefined, "auditd"];
 /** Tests and conditions of one rule, at most. */
 const MAX_PARTS = 20_000;
 
+/**
+ * Steps of all regular expressions of a pack (rules/sigma/regex-size.ts): 30 MB once each was used. They are compiled when a text first needs them, so no
+ * trial sees what they take. All rules of Picket and SigmaHQ together have as many.
+ */
+const MAX_PACK_STEPS = 64_000;
+
+/** What is left of what the rules of one pack may take together. */
+export type PackRoom = { steps: number };
+export const packRoom = (): PackRoom => ({ steps: MAX_PACK_STEPS });
+
 /** What a device and a site need of a rule. */
 export function pack(rule: Rule): PackedRule {
   const { id, title, level, version, author, attack, score, alerts, todo, detection } = rule;
@@ -54,9 +66,9 @@ export function pack(rule: Rule): PackedRule {
   };
 }
 
-/** The rule, or why this engine cannot run it. `file` is what errors call it. */
-export function unpack(packed: PackedRule, file: string): Rule | string {
-  const wrong = whatIsWrong(packed.detection);
+/** The rule, or why this engine cannot run it. `file` is what errors call it; `room` is the same for all rules of one pack. */
+export function unpack(packed: PackedRule, file: string, room: PackRoom): Rule | string {
+  const wrong = whatIsWrong(packed.detection, room);
   if (wrong !== undefined) return `${packed.id}: ${wrong}`;
   const { detection, author, todo, ...rest } = packed;
   return {
@@ -68,18 +80,20 @@ export function unpack(packed: PackedRule, file: string): Rule | string {
   };
 }
 
-function whatIsWrong(detection: unknown): string | undefined {
+type Parts = { left: number; readonly room: PackRoom };
+
+function whatIsWrong(detection: unknown, room: PackRoom): string | undefined {
   if (!isRecord(detection)) return "it asks nothing";
   const unknown = Object.keys(detection).find((key) => !Object.hasOwn(detectionKeys, key));
   if (unknown !== undefined || !recordings.includes(detection.records)) return "it is written for a later version";
   const { events, condition } = detection;
   if (!Array.isArray(events) || events.length === 0) return "it looks at no event";
   if (!events.every((type) => (eventTypes as readonly unknown[]).includes(type))) return "it looks at events this version does not know";
-  const parts = { left: MAX_PARTS };
+  const parts = { left: MAX_PARTS, room };
   return wrongIn(condition, parts) ?? (parts.left < 0 ? `it has more than ${MAX_PARTS} parts` : undefined);
 }
 
-function wrongIn(condition: unknown, parts: { left: number }): string | undefined {
+function wrongIn(condition: unknown, parts: Parts): string | undefined {
   if (--parts.left < 0) return undefined;
   if (!isRecord(condition) || typeof condition.op !== "string" || !Object.hasOwn(ops, condition.op)) return later("condition");
   const each = (list: unknown, look: (one: unknown) => string | undefined) =>
@@ -99,7 +113,7 @@ function wrongIn(condition: unknown, parts: { left: number }): string | undefine
   }
 }
 
-function wrongTest(test: unknown, parts: { left: number }): string | undefined {
+function wrongTest(test: unknown, parts: Parts): string | undefined {
   if (--parts.left < 0) return undefined;
   if (!isRecord(test) || typeof test.kind !== "string" || !Object.hasOwn(tests, test.kind)) return later("test");
   const shape = { kind: text, ...tests[test.kind as FieldTest["kind"]] } as Record<string, Shape>;
@@ -107,6 +121,9 @@ function wrongTest(test: unknown, parts: { left: number }): string | undefined {
   const wrong = Object.keys(shape).find((key) => !shape[key]!(test[key]));
   if (wrong !== undefined) return `a test "${test.kind}" whose ${wrong} is none`;
   if (test.kind !== "regex") return undefined;
+  // Before it is compiled: that is what would take too long.
+  parts.room.steps -= stepsOf(String(test.source));
+  if (parts.room.steps < 0) return `with it the regular expressions of the pack make more than ${MAX_PACK_STEPS} steps`;
   try {
     linearRegex(String(test.source), String(test.flags));
     return undefined;

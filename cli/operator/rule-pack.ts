@@ -5,7 +5,7 @@ import { openRules, packRules, type RulePack } from "@picket/protocol/rule-pack"
 import { builtinRules } from "@picket/rules/builtin";
 import { compileRules, type Rule, type RuleProblem } from "@picket/rules/engine";
 import { loadRules } from "@picket/rules/load";
-import { pack, unpack } from "@picket/rules/packed";
+import { pack, packRoom, unpack } from "@picket/rules/packed";
 import { Failure } from "../failure.ts";
 import { plural } from "../output.ts";
 
@@ -43,8 +43,9 @@ export async function buildPack(paths: readonly string[], of: { disable: readonl
 function whatIsWrong(payload: unknown): string | undefined {
   const opened = openRules(payload);
   if (typeof opened === "string") return opened;
+  const room = packRoom();
   for (const packed of opened.rules) {
-    const rule = unpack(packed, "pack");
+    const rule = unpack(packed, "pack", room);
     if (typeof rule === "string") return rule;
   }
   return undefined;

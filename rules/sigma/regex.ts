@@ -1,6 +1,9 @@
 import { RE2JS } from "re2js";
+import { stepsOf } from "./regex-size.ts";
 
 const MAX_PATTERN = 2048;
+/** Steps of one program: each character of a text may be held against all of them. Two and a half times what any rule of Picket or SigmaHQ takes. */
+const MAX_STEPS = 5000;
 
 /**
  * A regular expression that takes time proportional to the text, whatever the pattern (RE2): a rule from a stranger and a command line
@@ -9,6 +12,8 @@ const MAX_PATTERN = 2048;
  */
 export function linearRegex(pattern: string, flags: string): (text: string) => boolean {
   if (pattern.length > MAX_PATTERN) throw new Error(`longer than ${MAX_PATTERN} characters`);
+  const steps = stepsOf(pattern);
+  if (steps > MAX_STEPS) throw new Error(`its counts in braces make ${steps} steps of it; ${MAX_STEPS} are allowed`);
   const bits =
     (flags.includes("i") ? RE2JS.CASE_INSENSITIVE : 0) |
     (flags.includes("m") ? RE2JS.MULTILINE : 0) |
