@@ -242,12 +242,9 @@ export const AgentConfig = z.strictObject({
     .prefault({}),
   rules: z
     .strictObject({
-      local: z
-        .boolean()
-        .default(true)
-        .meta({
-          description: "Match the shipped rules and those of signed packs on the device, so that hits overtake and survive an outage",
-        }),
+      local: z.boolean().default(true).meta({
+        description: "Match the shipped rules and those of signed packs on the device, so that hits overtake and survive an outage",
+      }),
     })
     .prefault({}),
   privacy: z
