@@ -1,10 +1,13 @@
 import { Detection } from "@picket/protocol/alert";
 import type { SensorEvent } from "@picket/protocol/event";
+import { builtinRules } from "@picket/rules/builtin";
+import { compileRules } from "@picket/rules/engine";
 import { expect, test } from "vitest";
 import { MAX_GROUPS } from "./alerts.ts";
 import { child, connects, event, exec, feed, idOf, pipelineOf, proc, T0, testRules } from "./testing/events.ts";
 
 const rules = testRules("medium medium", "low low");
+const SENSOR_OFF = "e1c65d22-e041-52a8-9f08-7a028fcf162b";
 const root = proc(300, "/opt/app/server");
 const medium = (atMs: number, pid: number, parent = root, more: Partial<SensorEvent> = {}) =>
   exec(atMs, child(pid, "/usr/bin/medium", parent), more);
@@ -117,6 +120,57 @@ test("no more than so many alerts grow at once; the rest is counted in one that 
   const alerts = after(events);
   expect(alerts).toHaveLength(MAX_GROUPS + 1);
   expect(alerts.at(-1)).toMatchObject({ rule: { id: "picket-alert-overflow" }, count: 50, severity: "high" });
+});
+
+/** Alerts of 205 programs, more than a device may have at once. */
+const flood = Array.from({ length: MAX_GROUPS + 5 }, (_, at) => medium(at, 1000 + at, proc(500 + at, `/opt/app-${at}`)));
+
+test("who floods a device with small alerts hides nothing worse behind them, and what was too much is as bad as the worst of it", () => {
+  const bad = (at: number, name: string) => exec(1000 + at, child(3000 + at, `/usr/bin/${name}`, proc(9000 + at, `/opt/bad-${at}`)));
+  const pipeline = pipelineOf(testRules("medium medium", "high high", "critical critical"), 900);
+  feed(pipeline, [...flood, ...Array.from({ length: 30 }, (_, at) => bad(at, "high")), bad(40, "critical")]);
+  const alerts = pipeline.take().alerts.map(({ detection }) => detection);
+  const bySeverity = (of: Detection["severity"]) =>
+    alerts.filter(({ severity, rule }) => severity === of && rule.engine === "sigma").length;
+  expect([bySeverity("medium"), bySeverity("high"), bySeverity("critical")]).toEqual([200, 19, 1]);
+  expect(alerts.find(({ rule }) => rule.id === "picket-alert-overflow")).toMatchObject({ severity: "high", count: 16 });
+  feed(
+    pipeline,
+    Array.from({ length: 40 }, (_, at) => bad(100 + at, "critical")),
+  );
+  const [overflow, ...others] = pipeline.take().alerts.filter(({ detection }) => detection.rule.id === "picket-alert-overflow");
+  expect(others).toEqual([]);
+  expect(overflow!.detection).toMatchObject({
+    severity: "critical",
+    summary: expect.stringContaining("The worst of it: critical critical"),
+  });
+});
+
+test("a sensor that was switched off is told however many alerts there are, and however often a device says it", () => {
+  const rules = [...builtinRules(), ...testRules("medium medium").rules];
+  const off = (at: number, collector: string) => event("sensor.state", at, { collector, level: "off", why: "asked" });
+  const told = (events: readonly SensorEvent[]) => {
+    const pipeline = pipelineOf({ rules, matcher: compileRules(rules) }, 900);
+    feed(pipeline, events);
+    return pipeline.take().alerts.some(({ detection }) => detection.rule.id === SENSOR_OFF && detection.summary.includes("exec"));
+  };
+  expect(told([...flood, off(1000, "exec")])).toBe(true);
+  // A rule that matches everything is left out; not this one.
+  expect(told([...Array.from({ length: 100 }, (_, at) => off(at, `c${at % 12}`)), off(2000, "exec")])).toBe(true);
+});
+
+test("a device does not speak in the names of what the site decides", () => {
+  const pipeline = pipelineOf(undefined, 900);
+  const ids = ["picket-alert-overflow", "picket-broker-killed", "picket-process-score"];
+  // Every third only: a rule that matches everything would be left out.
+  const events = Array.from({ length: 3000 }, (_, at) =>
+    exec(at * 60, proc(1000 + at, `/opt/${at}`), at % 3 === 0 ? { hits: [{ rule: ids[at % 9 ? 0 : 1]!, version: "1" }] } : {}),
+  );
+  feed(pipeline, events);
+  const alerts = pipeline.take().alerts.map(({ detection }) => detection);
+  expect(alerts.length).toBeLessThanOrEqual(MAX_GROUPS + 1);
+  const engines = new Set(alerts.filter(({ rule }) => rule.engine === "sigma").map(({ rule }) => rule.id));
+  expect(engines).toEqual(new Set(["reported:picket-alert-overflow", "reported:picket-broker-killed"]));
 });
 
 test.each([

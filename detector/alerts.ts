@@ -2,6 +2,7 @@
 import type { Detection, Severity } from "@picket/protocol/alert";
 import { severities } from "@picket/protocol/alert";
 import type { Process } from "@picket/protocol/event";
+import { isProtectedRule } from "@picket/protocol/exception";
 import { alertId } from "@picket/protocol/uuid5";
 import { isFresh, WINDOW_MS } from "./freshness.ts";
 import { clean, shortKey } from "./text.ts";
@@ -10,6 +11,11 @@ import { clean, shortKey } from "./text.ts";
 export const MAX_EVENTS = 100;
 /** Alerts of one device that may be growing at once; what is more is counted in one alert that says so. */
 export const MAX_GROUPS = 200;
+/**
+ * What is worse has places that nothing lesser takes, and so has what Picket says of itself: who floods a device with small alerts must not hide the act
+ * behind them. Indicators have none, for another site may have listed what every device runs.
+ */
+const PLACES = { high: MAX_GROUPS + 20, critical: MAX_GROUPS + 50, itself: MAX_GROUPS + 80 };
 export const MAX_GROUP_KEY = 512;
 const OVERFLOW: Detection["rule"] = {
   id: "picket-alert-overflow",
@@ -106,7 +112,7 @@ export class Alerts {
   raise(raise: Raise): void {
     const found = this.#find(raise.device, keyOf(raise.rule.id, raise.group), raise) ?? this.#findProcess(raise);
     if (found) this.#grow(found, raise);
-    else if (raise.rule.id !== OVERFLOW.id && this.#openOf(raise.device, raise.receivedMs) >= MAX_GROUPS) this.#overflow(raise);
+    else if (raise.rule !== OVERFLOW && this.#openOf(raise.device, raise.receivedMs) >= placesOf(raise)) this.#overflow(raise);
     else this.#make(raise);
   }
 
@@ -198,12 +204,13 @@ export class Alerts {
   }
 
   #overflow(raise: Raise): void {
-    const summary = `More than ${MAX_GROUPS} different alerts within ten minutes on ${raise.device}; the rest is only counted here. The first was: ${raise.rule.title}`;
+    const summary = `More than ${MAX_GROUPS} different alerts within ten minutes on ${raise.device}; the rest is only counted here. The worst of it: ${raise.rule.title}`;
+    const isCritical = raise.severity === "critical";
     this.raise({
       ...raise,
       rule: OVERFLOW,
-      severity: "high",
-      score: 60,
+      severity: isCritical ? "critical" : "high",
+      score: isCritical ? Math.max(60, raise.score) : 60,
       group: "overflow",
       details: () => ({ attack: { tactics: [], techniques: [] }, tree: [], summary: clean(summary, 1000) }),
     });
@@ -260,6 +267,11 @@ export class Alerts {
 }
 
 const isOpen = (group: Group, nowMs: number): boolean => group.anchorMs !== undefined && isFresh(group.anchorMs, nowMs);
+
+function placesOf({ rule, severity }: Pick<Raise, "rule" | "severity">): number {
+  if (isProtectedRule(rule.id)) return PLACES.itself;
+  return rule.engine !== "ioc" && (severity === "critical" || severity === "high") ? PLACES[severity] : MAX_GROUPS;
+}
 
 const keyOf = (rule: string, group: string): string => `${rule}\n${group}`;
 

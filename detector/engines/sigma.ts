@@ -25,7 +25,7 @@ export function sigmaEngine(rules: readonly RuleFacts[], matcher: Matcher, named
   const unknown = new Map<string, RuleFacts>();
 
   function factsOf(id: string): RuleFacts {
-    const facts = known.get(id) ?? named(id) ?? unknown.get(id);
+    const facts = known.get(id) ?? (isReserved(id) ? undefined : named(id)) ?? unknown.get(id);
     if (facts) return facts;
     const made = unknownRule(id);
     if (unknown.size < MAX_UNKNOWN) unknown.set(id, made);
@@ -33,7 +33,7 @@ export function sigmaEngine(rules: readonly RuleFacts[], matcher: Matcher, named
   }
 
   return {
-    knows: (id) => known.has(id) || named(id) !== undefined,
+    knows: (id) => known.has(id) || (!isReserved(id) && named(id) !== undefined),
     match(event) {
       const here: readonly RuleFacts[] = matcher.match(event);
       if (!event.hits || event.hits.length === 0) return here;
@@ -47,7 +47,10 @@ export function sigmaEngine(rules: readonly RuleFacts[], matcher: Matcher, named
   };
 }
 
+/** Names of what the site itself decides. A device, or a pack, does not speak in them. */
+const isReserved = (id: string): boolean => id.startsWith("picket-");
+
 function unknownRule(reported: string): RuleFacts {
-  const id = clean(reported, 128) || "unnamed";
+  const id = clean(isReserved(reported) ? `reported:${reported}` : reported, 128) || "unnamed";
   return { id, title: id, level: "medium", attack: { tactics: [], techniques: [] }, score: 35, alerts: true };
 }

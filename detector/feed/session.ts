@@ -17,7 +17,7 @@ export const CREDITS = 32;
 /** Of a lane: less, so that what happens now is not far behind it on the connection. */
 const LANE_CREDITS = 16;
 const GRANT_FROM = 8;
-/** Decisions that may wait for the commit in flight. One more batch always fits: it grows at most MAX_GROUPS alerts and sees 1,001 things. */
+/** Decisions that may wait for the commit in flight. One more batch always fits: it grows at most 281 alerts (PLACES in alerts.ts) and sees 1,001 things. */
 const MAX_ALERTS = 700;
 const MAX_SEEN = 3500;
 /** Entries of correlations, a hundred bytes each: one more batch changes at most what is kept of its device. */

@@ -1,5 +1,6 @@
 // Rules that match nearly everything on a device say nothing of any event there: their matches are counted, and left out of alerts and scores.
 import type { SensorEvent } from "@picket/protocol/event";
+import { isProtectedRule, protectedEvents } from "@picket/protocol/exception";
 import { MAX_RULE_USES, type RuleMatches, type RuleMuted } from "@picket/protocol/rule-list";
 import type { Arrival, RuleFacts } from "../finding.ts";
 
@@ -11,8 +12,8 @@ export const INTERVAL_MS = 5 * 60_000;
 /** What a rule must have matched in one interval on one device, of how many different programs or other subjects, and as which share of the events of those types. */
 export const NOISY = { matches: 100, subjects: 10, share: 0.5 };
 
-/** Of these, an attack may be all there is. */
-const spared: ReadonlySet<string> = new Set<SensorEvent["type"]>(["auth.login", "auth.sudo"]);
+/** Of these, an attack may be all there is; and what Picket says of itself is left out by nothing. */
+const spared: ReadonlySet<string> = new Set<SensorEvent["type"]>(["auth.login", "auth.sudo", ...protectedEvents]);
 const HOUR_MS = 3600_000;
 /** Rules of one device that are counted in one interval: a device may report hits of any name. */
 const MAX_RULES = 2000;
@@ -51,7 +52,7 @@ export class Noise {
     for (const rule of rules) {
       const isFresh = this.#count(device, rule.id, event.type, what);
       if (isFresh === undefined && !device.before.has(rule.id)) continue;
-      if (!rule.alerts && rule.score === 0) continue;
+      if ((!rule.alerts && rule.score === 0) || isProtectedRule(rule.id)) continue;
       out ??= new Set();
       out.add(rule);
       if (isFresh && !device.before.has(rule.id)) {
