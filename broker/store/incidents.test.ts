@@ -12,6 +12,7 @@ import { type SinkMessage, SinkQueue } from "./sink-queue.ts";
 const SITE = "dock";
 const A = uuid5("incident", "a");
 const B = uuid5("incident", "b");
+const SENSOR_OFF = "e1c65d22-e041-52a8-9f08-7a028fcf162b";
 const mira = { operator: "mira", nowMs: 50 };
 
 const report = (id: string, more: Partial<IncidentReport["open"]> = {}, marks: string[] = []): IncidentReport => ({
@@ -94,9 +95,11 @@ test.each([
     opens: true,
   },
   { name: "closed as false: more of the same is closed with it", verdict: "false_positive", rule: "r1", severity: "high", opens: false },
+  { name: "a sensor switched off is never closed with it", verdict: "false_positive", rule: SENSOR_OFF, severity: "high", opens: true },
 ] as const)("$name", ({ verdict, rule, severity, opens }) => {
   const { put, read, judge, store } = site();
   put({ incident: A });
+  put({ incident: A, rule: { id: SENSOR_OFF, title: "Another", engine: "sigma" } });
   judge({ status: "closed", verdict });
   const next = put({ incident: A, severity, rule: { id: rule, title: "Another", engine: "sigma" } });
   expect(read().incident.status).toBe(opens ? "open" : "closed");

@@ -1,5 +1,6 @@
 // Incidents: what belongs together says the detector, what it comes to is added up here, in the commit that stores the alerts. What operators decide stands apart.
 import { type Detection, type Severity, severities } from "@picket/protocol/alert";
+import { isProtectedRule } from "@picket/protocol/exception";
 import { type Incident, type IncidentReport, inKillChain, type OpenIncident, tellingOf } from "@picket/protocol/incident";
 import { type Judged, type Judgement, judged, judgedColumns, judgedOf, setJudged } from "./alert-life.ts";
 import type { Store } from "./database.ts";
@@ -314,7 +315,7 @@ const SITE = "picket";
 
 /**
  * Before a new alert is stored in it: an open incident takes it as it is. A closed one is opened again by it, unless it was closed as a false positive and the alert is more
- * of the same, of a rule that was judged with it and no worse: then the alert is closed like it.
+ * of the same, of a rule that was judged with it and no worse: then the alert is closed like it. What Picket says of itself never is.
  */
 export function meet(store: Store, id: string, { rule, severity, device }: Detection, nowMs: number): "open" | "closed" {
   const row = rowOf(store, id);
@@ -322,7 +323,13 @@ export function meet(store: Store, id: string, { rule, severity, device }: Detec
   const isKnown = store.db
     .query("SELECT 1 FROM alerts WHERE incident = ? AND device = ? AND json_extract(detection, '$.rule.id') = ? LIMIT 1")
     .get(id, device, rule.id);
-  if (row.verdict === "false_positive" && isKnown && severities.indexOf(severity) <= severities.indexOf(row.severity)) return "closed";
+  if (
+    row.verdict === "false_positive" &&
+    isKnown &&
+    !isProtectedRule(rule.id) &&
+    severities.indexOf(severity) <= severities.indexOf(row.severity)
+  )
+    return "closed";
   decide(store, id, { status: "open" }, { operator: SITE, nowMs }, `a new alert: ${rule.title}`);
   return "open";
 }
