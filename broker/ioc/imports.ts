@@ -67,7 +67,9 @@ export class Imports {
     const before = generationOf(store, source);
     if (this.#open.size >= MAX_OPEN)
       throw new Refused("conflict", `${MAX_OPEN} lists are being imported already`, "Wait until they are done");
-    if (!before && listGenerations(store, "on").length >= MAX_SOURCES)
+    // Other sites have as many places of their own: they can fill nobody else's.
+    const ofMesh = isOfMesh(source);
+    if (!before && listGenerations(store, "on").filter((one) => isOfMesh(one.source) === ofMesh).length >= MAX_SOURCES)
       throw new Refused("conflict", `There are ${MAX_SOURCES} lists already`, "Remove one: picket ioc remove NAME");
     const { generation } = store.commitNow(() =>
       openGeneration(store, { source, by, format, nowMs: nowMs(), ...(stamp === undefined ? {} : { stamp }) }),

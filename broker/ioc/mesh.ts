@@ -11,6 +11,9 @@ import type { Imports } from "./imports.ts";
 
 /** Of a mesh that trickles, the stored log is searched at most so often. */
 const SEARCH_EVERY_MS = 10 * 60_000;
+/** What is new of other sites may take this share of the broker's time: each list is made anew as a whole, and a peer decides how often. */
+const SHARE = 0.05;
+const LONGEST_PAUSE_MS = 60_000;
 const kinds: Readonly<Record<Ioc["kind"], IndicatorKind>> = { ip: "address", domain: "domain", url: "url", sha256: "sha256" };
 
 type Ports = {
@@ -27,19 +30,24 @@ export class MeshLists {
   /** What could not be made a list, by origin: not tried again until it is something else. */
   readonly #refused = new Map<string, string>();
   #following = false;
+  #notBeforeMs = 0;
 
   constructor(ports: Ports) {
     this.#ports = ports;
   }
 
-  /** Makes the lists of other sites say what those share now. */
+  /** Makes the lists of other sites say what those share now, or a little later when that took long. */
   async follow(): Promise<void> {
-    if (this.#following) return;
+    const { nowMs } = this.#ports;
+    const beganMs = nowMs();
+    // A clock that was set back must not end it.
+    if (this.#following || (beganMs < this.#notBeforeMs && this.#notBeforeMs - beganMs <= LONGEST_PAUSE_MS)) return;
     this.#following = true;
     try {
       await this.#follow();
     } finally {
       this.#following = false;
+      this.#notBeforeMs = nowMs() + Math.min(LONGEST_PAUSE_MS, (nowMs() - beganMs) / SHARE);
     }
   }
 
