@@ -176,9 +176,9 @@ const shared = new URL("../../../shared/data/sigma-linux/", import.meta.url).pat
 const public_ = (await Bun.file(`${shared}COUNTS.md`).exists()) ? (await loadRules([shared])).rules : [];
 
 test.each([
-  ["the shipped rules", builtinRules()],
-  ["the shipped rules and all public ones there are", [...builtinRules(), ...public_]],
-])("%s match events made of their own words exactly as evaluating every rule does", (_, rules) => {
+  ["the shipped rules", builtinRules(), 3000],
+  ["the shipped rules and all public ones there are", [...builtinRules(), ...public_], 1500],
+] as const)("%s match events made of their own words exactly as evaluating every rule does", (_, rules, numRuns) => {
   const event = fc
     .constantFrom(...rules)
     .chain((rule) => fc.constantFrom(...rule.detection.events).chain((type) => mutated(goldens.get(type), leavesFor(rule))));
@@ -190,9 +190,9 @@ test.each([
       matches += expected.length;
       expect(ids(match(seen))).toEqual(expected);
     }),
-    { numRuns: 5000, seed: 9 },
+    { numRuns, seed: 9 },
   );
-  expect(matches).toBeGreaterThan(500);
+  expect(matches).toBeGreaterThan(numRuns / 10);
 });
 
 test("all samples of the shipped rules match all of them exactly as evaluating every rule does", async () => {
