@@ -65,6 +65,10 @@ test("a shipped rule can be replaced, or switched off, which the device does not
   const { title } = shipped.find(({ id }) => id === first)!;
   rules.use.apply({ ...none, site: versioned(1, payload([ofPack(first!)])) });
   expect(rules.match(bash).find(({ rule }) => rule === first)?.version).toBe("7");
+  // Whoever may sign rules could replace all by what never matches.
+  expect(rules.capability()).toMatchObject([{ level: "degraded", why: expect.stringContaining(`1 REPLACED here: "${title}"`) }]);
+  rules.use.apply({ ...none, site: versioned(1, payload([shipped.find(({ id }) => id === first)!])) });
+  expect(rules.capability()).toMatchObject([{ level: "live" }]);
   rules.use.apply({ ...none, site: versioned(2, payload([], { disable: [first!] })) });
   expect(idsOf(rules)).not.toContain(first);
   expect(rules.capability()).toMatchObject([{ level: "degraded", why: expect.stringContaining(`SWITCHED OFF here: "${title}"`) }]);

@@ -80,7 +80,7 @@ export function openLocalRules(on: boolean, meter?: Meter): LocalRules {
 
 const wordsOf = (error: unknown) => (error instanceof Error ? error.message.slice(0, 200) : "unknown");
 
-type Words = { readonly versions: string; readonly text: string; readonly disabled: number };
+type Words = { readonly versions: string; readonly text: string; readonly changed: number };
 type Read = { readonly rules: readonly Rule[]; readonly disable: readonly string[]; readonly samples: readonly Sample[] };
 
 function readPack(payload: unknown): Read | string {
@@ -112,29 +112,37 @@ function join({ site, device }: InForce) {
     throw new Error(`with the other pack of this device it brings ${given.length} rules; ${loaded().MAX_PACK_RULES} are allowed`);
   const givenIds = new Set(given.map(({ id }) => id));
   const off = shipped.filter(({ id }) => disabled.has(id) && !givenIds.has(id));
-  const replaced = shipped.filter(({ id }) => givenIds.has(id)).length;
+  // One that asks something else may ask for what never happens: as good as switched off.
+  const asks = new Map(given.map(({ id, detection }) => [id, JSON.stringify(detection)]));
+  const replaced = shipped.filter(({ id, detection }) => givenIds.has(id) && asks.get(id) !== JSON.stringify(detection));
   const rules = [...shipped.filter(({ id }) => !givenIds.has(id) && !disabled.has(id)), ...given];
   const versions = [site && `version ${site.version} of the site`, device && `version ${device.version} of this device`]
     .filter((text) => text !== undefined)
     .join(" and ");
   const text = [
     `${given.length} rules of packs beside ${rules.length - given.length} shipped ones`,
-    ...(replaced > 0 ? [`${replaced} shipped ones replaced`] : []),
-    ...(off.length > 0 ? [`SWITCHED OFF here: ${off.map(({ title }) => `"${title}"`).join(", ")}`.slice(0, 300)] : []),
+    ...(off.length > 0 ? [`${off.length} SWITCHED OFF here: ${titlesOf(off)}`] : []),
+    ...(replaced.length > 0 ? [`${replaced.length} REPLACED here: ${titlesOf(replaced)}`] : []),
   ].join("; ");
   // A rule of the site that the device has another of: its samples say nothing of that one.
   const samples = [...ofSite.samples.filter(({ rule }) => !ownIds.has(rule)), ...own.samples].filter(({ rule }) => givenIds.has(rule));
-  return { rules, samples, changed: versions !== "", words: { versions, text, disabled: off.length } };
+  return { rules, samples, changed: versions !== "", words: { versions, text, changed: off.length + replaced.length } };
 }
+
+const titlesOf = (rules: readonly Rule[]): string =>
+  rules
+    .map(({ title }) => `"${title}"`)
+    .join(", ")
+    .slice(0, 180);
 
 function capabilityOf(words: Words | undefined, failure: string | undefined): Capability {
   const why = `${words?.versions ?? ""}: ${words?.text ?? ""}`.slice(0, 512);
   if (failure !== undefined)
     return { name: "rules", level: "degraded", why: failure.slice(0, 512), todo: "sign a pack without the rule; see docs/rule-packs.md" };
-  if (words && words.disabled > 0)
+  if (words && words.changed > 0)
     return {
       ...{ name: "rules", level: "degraded", why },
-      todo: "If you did not mean to switch rules off: sign a pack that does not, and look who signed this one with `picket rules status`",
+      todo: "If you did not mean to switch shipped rules off or replace them: sign a pack that does not, and look who signed this one with `picket rules status`",
     };
   return { name: "rules", level: "live", why };
 }

@@ -86,11 +86,11 @@ async function list(options: ListOptions, command: Command): Promise<void> {
   for (const { file, line, message } of found.troubles) printLine(`${file}:${line}: not used: ${message}`);
 }
 
-function stateOf({ noisy, packs }: ListedRule): string {
+function stateOf({ noisy, packs, source }: ListedRule): string {
   const words = [
     ...(noisy ? [`NOISY on ${plural(noisy.devices.length, "device")}`] : []),
     ...(packs.some(({ is }) => is === "disables") ? ["switched off on devices"] : []),
-    ...(packs.some(({ is }) => is === "carries") ? ["in a pack"] : []),
+    ...(packs.some(({ is }) => is === "carries") ? [source === "shipped" ? "replaced on devices" : "in a pack"] : []),
   ];
   return words.join(", ") || "-";
 }
@@ -124,7 +124,7 @@ function linesOf(rule: ListedRule, devices: Shares | undefined): string[] {
     `  from      ${rule.source === "site" ? rule.file : rule.source}, ${rule.engine}`,
     ...rule.packs.map(
       ({ dev, version, is }) =>
-        `  pack      version ${version} ${dev === "*" ? "for the whole site" : `for ${dev}`} ${is === "carries" ? "brings it to devices" : "switches it off on devices"}`,
+        `  pack      version ${version} ${dev === "*" ? "for the whole site" : `for ${dev}`} ${is === "disables" ? "switches it off on devices" : rule.source === "shipped" ? "brings devices another in its place" : "brings it to devices"}`,
     ),
     `  ATT&CK    ${[...rule.tactics, ...rule.techniques].join(", ") || "-"}`,
     ...(devices ? [`  devices   ${devices.live} see all it needs, ${devices.degraded} a part, ${devices.dead} nothing`] : []),
