@@ -44,6 +44,10 @@ const MAX_CORRELATED_BYTES = 1 << 20;
 export const Seen = z.object({ device: deviceId, kind: z.string().max(32), key: z.string().max(1024), count: z.int().positive() });
 export type Seen = z.infer<typeof Seen>;
 
+/** Among those: something that happened, its name first in `key`, its time in `count`. Of one device and name the broker keeps the latest; of the same second the last by `key`. */
+export const MARK_KIND = "mark";
+export const MAX_KEPT_MARKS = 64;
+
 /**
  * What one device brought to one group of a Sigma correlation, kept at the broker as of each commit: its windows may be longer than what is read again.
  * `n` rises with each change; `receivedMs`: the broker's time of the last. Without a body it is forgotten.

@@ -1,5 +1,5 @@
 // The detector's state of record: its cursor, and how often it saw what. It keeps none itself.
-import type { Seen } from "@picket/protocol/feed";
+import { MARK_KIND, MAX_KEPT_MARKS, type Seen } from "@picket/protocol/feed";
 import type { Store } from "./database.ts";
 import type { Migrations } from "./migration.ts";
 
@@ -39,6 +39,22 @@ export function saveSeen(store: Store, seen: readonly Seen[], touched: number): 
      ON CONFLICT DO UPDATE SET count = MAX(count, excluded.count), touched = excluded.touched`,
   );
   for (const { device, kind, key, count } of seen) save.run({ device, kind, key, count, touched });
+  trimMarks(store, "seen", seen);
+}
+
+/** Lets the oldest marks go of devices that made new ones. `of`: a table, or a part of one. */
+export function trimMarks(store: Store, table: "seen" | "lane_seen", made: readonly Seen[], lane = 0): void {
+  const of = table === "seen" ? "0 = $lane" : "lane = $lane";
+  const is = `${of} AND device = $device AND kind = $kind AND substr(key, 1, length($name)) = $name`;
+  const trim = store.db.query(
+    `DELETE FROM ${table} WHERE ${is} AND key NOT IN (SELECT key FROM ${table} WHERE ${is} ORDER BY count DESC, key DESC LIMIT ${MAX_KEPT_MARKS})`,
+  );
+  const names = new Map<string, { device: string; name: string }>();
+  for (const { device, kind, key } of made) {
+    const name = key.slice(0, key.indexOf(",") + 1);
+    if (kind === MARK_KIND) names.set(`${device} ${name}`, { device, name });
+  }
+  for (const { device, name } of names.values()) trim.run({ lane, device, kind: MARK_KIND, name });
 }
 
 /** Forgets what was not seen for longest when there is too much. Returns how many went. */

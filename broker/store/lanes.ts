@@ -2,6 +2,7 @@
 import type { Seen } from "@picket/protocol/feed";
 import { copyCorrelated, dropCorrelated } from "./correlated.ts";
 import type { Store } from "./database.ts";
+import { trimMarks } from "./detector.ts";
 import type { Migrations } from "./migration.ts";
 
 export const laneMigrations: Migrations = [
@@ -108,6 +109,7 @@ export function saveLaneSeen(store: Store, lane: number, seen: readonly Seen[]):
     "INSERT INTO lane_seen VALUES ($lane, $device, $kind, $key, $count) ON CONFLICT DO UPDATE SET count = MAX(count, excluded.count)",
   );
   for (const { device, kind, key, count } of seen) save.run({ lane, device, kind, key, count });
+  trimMarks(store, "lane_seen", seen, lane);
 }
 
 /** Everything a lane of all devices has seen, in pages in key order; `after` is the last row of the page before. */

@@ -1,5 +1,7 @@
 import { Seen } from "@picket/protocol/feed";
 import { expect, test } from "vitest";
+import { readSeen, saveSeen } from "../../broker/store/detector.ts";
+import { openStore } from "../../broker/store/schema.ts";
 import { MAX_MARKS, Marks } from "./marks.ts";
 
 const at = (receivedMs: number) => ({ receivedMs, eventId: "gw-1:abcdefgh:1", who: "curl wrote it" });
@@ -27,17 +29,45 @@ test("what is made is found as long as it counts, by whoever was given it back",
 
 test("the first counts, until it is too old", () => {
   const marks = new Marks();
-  for (const receivedMs of [1_000_000, 2_000_000, 90_000_000]) marks.make("gw-1", "impaired", "", at(receivedMs));
-  expect(marks.take().map(({ count }) => count)).toEqual([1000, 90_000]);
+  const rows = [1_000_000, 2_000_000, 90_000_000].flatMap((receivedMs) => {
+    marks.make("gw-1", "impaired", "", at(receivedMs));
+    return marks.take();
+  });
+  expect(rows.map(({ count }) => count)).toEqual([1000, 90_000]);
 });
 
-test("a device that makes up names is remembered a bounded number of times, and lets others be", () => {
+const made = (marks: Marks, count: number, from = 1_000_000) => {
+  for (let n = 0; n < count; n++) marks.make("gw-1", "fetched", `/tmp/${n}`, at(from + n * 100));
+};
+
+test("a device that makes up names is remembered a bounded number of times, the latest ones, and lets others be", () => {
   const marks = new Marks();
-  for (let n = 0; n < 1000; n++) marks.make("gw-1", "fetched", `/tmp/${n}`, at(1_000_000));
+  made(marks, 1000);
   marks.make("gw-2", "fetched", "/tmp/x", at(1_000_000));
-  expect(marks.take().length).toBe(MAX_MARKS + 1);
-  marks.make("gw-1", "fetched", "/tmp/later", at(1_000_000 + 90_000_000));
-  expect(marks.take().length).toBe(1);
+  expect(marks.pending).toBe(MAX_MARKS + 1);
+  // Who fills it beforehand hides nothing that comes after.
+  marks.make("gw-1", "fetched", "/tmp/payload", at(1_100_000));
+  expect(marks.find("gw-1", "fetched", "/tmp/payload", 1_100_000)).toBeDefined();
+  expect(marks.find("gw-1", "fetched", "/tmp/0", 1_100_000)).toBeUndefined();
+  expect(marks.take()).toHaveLength(MAX_MARKS + 1);
+});
+
+test("the broker keeps what the detector remembers, whichever of one second go", () => {
+  using store = openStore(":memory:");
+  const marks = new Marks();
+  let touched = 0;
+  for (let round = 0; round < 20; round++) {
+    // Many of one second, and the same again after a day.
+    made(marks, 50 + round * 7, 1_000_000 + Math.floor(round / 5) * 90_000_000 + round * 1000);
+    store.commitNow(() => saveSeen(store, marks.take(), ++touched));
+    const kept = readSeen(store, undefined, 10_000);
+    expect(kept.length).toBeLessThanOrEqual(MAX_MARKS);
+    const again = new Marks();
+    for (const row of kept) again.seed(row);
+    const nowMs = 1_060_000 + Math.floor(round / 5) * 90_000_000;
+    const found = (of: Marks) => Array.from({ length: 200 }, (_, n) => of.find("gw-1", "fetched", `/tmp/${n}`, nowMs)?.atS);
+    expect(found(again)).toEqual(found(marks));
+  }
 });
 
 test.each(["a".repeat(4096), "\n".repeat(300), '"\\'.repeat(200), "\uD800x", "ü".repeat(390)])(

@@ -1,5 +1,5 @@
 // What correlation remembers of a device for longer than it reads again: things that happened, by name and subject. The broker keeps them with the totals of rarity.
-import type { Seen } from "@picket/protocol/feed";
+import { MARK_KIND, MAX_KEPT_MARKS, type Seen } from "@picket/protocol/feed";
 import { clean, shortKey } from "../text.ts";
 
 /** For how long a mark counts, by time of receipt. Seconds. */
@@ -27,9 +27,9 @@ const kept = {
 } as const;
 export type MarkName = keyof typeof kept;
 
-/** Different subjects remembered for a device and name: what comes after them is not, until one of them is too old. Bounds what a device can make the broker keep. */
-export const MAX_MARKS = 64;
-const KIND = "mark";
+/** Different subjects remembered for a device and name, the latest ones: who fills them beforehand hides nothing that comes after. The broker keeps as many (protocol/feed.ts). */
+export const MAX_MARKS = MAX_KEPT_MARKS;
+const KIND = MARK_KIND;
 const MAX_SUBJECT = 400;
 const MAX_WHO = 120;
 const MAX_KEY = 1024;
@@ -47,7 +47,8 @@ export const secondsOf = (receivedMs: number): number => Math.floor(receivedMs /
 
 export class Marks {
   readonly #devices = new Map<string, Map<MarkName, Map<string, Mark>>>();
-  #made: Seen[] = [];
+  /** For the broker, by device, name and subject. */
+  #made = new Map<string, Seen>();
 
   /** Takes one of the broker's rows, before anything is judged. False when it is none of a mark. */
   seed({ device, kind, key, count }: Seen): boolean {
@@ -57,7 +58,7 @@ export class Marks {
     const [name, subject, eventId, who] = parts;
     const of = this.#of(device, name);
     // Of the same subject the latest: one that was too old was made again.
-    if ((of.get(subject)?.atS ?? 0) < count) of.set(subject, { name, atS: count, eventId, who });
+    if ((of.get(subject)?.atS ?? 0) < count) this.#put(device, of, subject, { name, atS: count, eventId, who });
     return true;
   }
 
@@ -67,13 +68,21 @@ export class Marks {
     const key = keyOf(subject);
     const atS = secondsOf(of.receivedMs);
     if (isAlive(marks.get(key), atS)) return;
-    if (marks.size >= MAX_MARKS) for (const [old, mark] of marks) if (!isAlive(mark, atS)) marks.delete(old);
-    if (marks.size >= MAX_MARKS) return;
-    const who = clean(of.who, MAX_WHO);
-    const row = JSON.stringify([name, key, of.eventId, who]);
+    const mark: Mark = { name, atS, eventId: of.eventId, who: clean(of.who, MAX_WHO) };
+    const row = rowOf(key, mark);
     if (row.length > MAX_KEY) return;
-    marks.set(key, { name, atS, eventId: of.eventId, who });
-    this.#made.push({ device, kind: KIND, key: row, count: atS });
+    this.#made.set(madeKey(device, name, key), { device, kind: KIND, key: row, count: atS });
+    this.#put(device, marks, key, mark);
+  }
+
+  /** Of too many the oldest goes; of the same second that whose row is the first in the broker's order. */
+  #put(device: string, marks: Map<string, Mark>, subject: string, mark: Mark): void {
+    marks.set(subject, mark);
+    if (marks.size <= MAX_MARKS) return;
+    let last: [string, Mark] | undefined;
+    for (const one of marks) if (!last || isBefore(one, last)) last = one;
+    marks.delete(last![0]);
+    this.#made.delete(madeKey(device, mark.name, last![0]));
   }
 
   /** What is remembered, where it still counts. */
@@ -86,16 +95,18 @@ export class Marks {
 
   forget(device: string): void {
     this.#devices.delete(device);
-    this.#made = this.#made.filter((row) => row.device !== device);
+    for (const [key, row] of this.#made) if (row.device === device) this.#made.delete(key);
   }
 
   get pending(): number {
-    return this.#made.length;
+    return this.#made.size;
   }
 
   /** Made since the last call. */
   take(): Seen[] {
-    return this.#made.splice(0);
+    const made = [...this.#made.values()];
+    this.#made.clear();
+    return made;
   }
 
   #of(device: string, name: MarkName): Map<string, Mark> {
@@ -111,6 +122,14 @@ export class Marks {
     }
     return marks;
   }
+}
+
+const madeKey = (device: string, name: MarkName, subject: string): string => `${device}\n${name}\n${subject}`;
+const rowOf = (subject: string, { name, eventId, who }: Mark): string => JSON.stringify([name, subject, eventId, who]);
+
+function isBefore([subject, mark]: [string, Mark], [other, than]: [string, Mark]): boolean {
+  if (mark.atS !== than.atS) return mark.atS < than.atS;
+  return Buffer.compare(Buffer.from(rowOf(subject, mark)), Buffer.from(rowOf(other, than))) < 0;
 }
 
 const isAlive = (mark: Mark | undefined, nowS: number): mark is Mark =>
