@@ -1,10 +1,15 @@
 // Things that mean something only by their number: logins refused, hosts tried, files renamed, connections at regular times. Each is a function of the last minutes.
 import { isFresh } from "../freshness.ts";
+import { shortKey } from "../text.ts";
 
 /** Different things counted at once for a device; the one that was quiet for longest goes first. */
 const MAX_KEYS = 128;
+/** Longer ones are told apart by their hash. Characters. */
+const MAX_OF = 64;
+const MAX_KEY = 256;
 
-export type Counted = { readonly of: string; readonly timeMs: number; readonly receivedMs: number };
+/** A long `of` is kept as its hash: a device chooses how long it is, and nobody asks what it was, only whether it is another. */
+export type Counted = { readonly of: string | number; readonly timeMs: number; readonly receivedMs: number };
 
 /** What was counted under a key in the last `windowMs`, by the device's time and by that of receipt: at most `most`, newest kept. */
 export class Tally {
@@ -18,10 +23,11 @@ export class Tally {
   }
 
   /** Adds one and returns what counts now, in the order it came. */
-  add(key: string, item: Counted): readonly Counted[] {
+  add(name: string, item: Counted): readonly Counted[] {
+    const key = shortKey(name, MAX_KEY);
     const before = this.#keys.get(key);
     const kept = before ? before.filter((one) => this.#counts(one, item)) : [];
-    kept.push(item);
+    kept.push(typeof item.of === "string" && item.of.length > MAX_OF ? { ...item, of: Bun.hash.xxHash32(item.of) } : item);
     if (kept.length > this.#most) kept.shift();
     // The youngest end: what is at the old end was not mentioned for longest.
     if (before) this.#keys.delete(key);

@@ -18,7 +18,13 @@ const HOUR_MS = 3600_000;
 /** Rules of one device that are counted in one interval: a device may report hits of any name. */
 const MAX_RULES = 2000;
 
-type Count = { matches: number; readonly types: Set<string>; readonly subjects: Set<string>; noisy: boolean };
+type Count = {
+  matches: number;
+  readonly types: Set<string>;
+  /** By their hash: a device chooses how long they are. */
+  readonly subjects: Set<number>;
+  noisy: boolean;
+};
 type Device = { interval: number; types: Map<string, number>; rules: Map<string, Count>; before: ReadonlySet<string> };
 
 export type Sifted<R extends RuleFacts> = {
@@ -107,7 +113,7 @@ export class Noise {
     count.matches++;
     if (count.noisy) return true;
     count.types.add(type);
-    if (count.subjects.size < NOISY.subjects) count.subjects.add(subject);
+    if (count.subjects.size < NOISY.subjects) count.subjects.add(Bun.hash.xxHash32(subject));
     if (count.matches < NOISY.matches || count.subjects.size < NOISY.subjects) return undefined;
     let events = 0;
     for (const one of count.types) events += device.types.get(one) ?? 0;
