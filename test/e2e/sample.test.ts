@@ -181,13 +181,19 @@ test.skipIf(!root)(
   "needs root: a rule that is meant for text matches what a command line hides in base64",
   async () => {
     const hidden = Buffer.from(`echo ${marker} said quietly`).toString("base64");
-    expect((await run(network.on("device", ["sh", "-c", `: ${hidden}`]))).code).toBe(0);
+    let saidMs = Number.NEGATIVE_INFINITY;
     const alert = await eventually(
       "the alert about the command line",
-      async () =>
-        (await site.alerts()).find(
+      async () => {
+        // The device's kernel is this host's: while other tests start thousands of programs, it lets go of some.
+        if (performance.now() - saidMs > 5000) {
+          saidMs = performance.now();
+          expect((await run(network.on("device", ["sh", "-c", `: ${hidden}`]))).code).toBe(0);
+        }
+        return (await site.alerts()).find(
           ({ summary }) => summary.startsWith("sh (pid ") && summary.includes(" hides in base64 in its command line"),
-        ),
+        );
+      },
       PATIENCE_MS,
     );
     expect(alert).toMatchObject({ rule: { id: "yara:marked", engine: "yara" }, process: { argv: ["sh", "-c", `: ${hidden}`] } });
