@@ -74,3 +74,11 @@ test.each([
   ["/usr/bin/x", undefined],
   ["", undefined],
 ])("%s lies at %s", (path, place) => expect(placeOf(path)).toBe(place));
+
+test("a step keeps little of a long command line, and tells two that only end differently apart", () => {
+  const long = (end: string) => exec(0, proc(9, "/opt/x", { argv: [...Array<string>(31).fill("\u4e00".repeat(4000)), end] }));
+  const [one, two, same] = [kindOf(long("a")), kindOf(long("b")), kindOf(long("a"))];
+  expect(one!.length).toBeLessThan(1100);
+  expect(one).not.toBe(two);
+  expect(one).toBe(same);
+});

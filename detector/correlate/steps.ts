@@ -60,6 +60,16 @@ const deeds: ReadonlySet<StepKind> = new Set<DeedKind>([
 export const isDeed = (kind: StepKind): boolean => deeds.has(kind);
 export const isStart = (kind: StepKind): boolean => kind === "exec" || kind === "shell";
 
+/** Most of a command line that a step keeps. Whoever shows one shows less. */
+const MAX_LINE = 1000;
+
+/** Arguments as one text; a longer one is told from others by its hash. A copy: a part of a text keeps all of it in memory, and a device may send 128 KB. */
+function lineOf(argv: readonly string[]): string {
+  const line = argv.join(" ");
+  if (line.length <= MAX_LINE) return line;
+  return `${Buffer.from(line.slice(0, MAX_LINE)).toString()}… ${Bun.hash.xxHash32(line).toString(16)}`;
+}
+
 /** The step an event is, or undefined for most. */
 export function stepOf(event: SensorEvent, node: ProcessNode, arrival: Arrival): Step | undefined {
   switch (event.type) {
@@ -69,7 +79,7 @@ export function stepOf(event: SensorEvent, node: ProcessNode, arrival: Arrival):
       // `sh -c` by a package tool is its work, not somebody's shell.
       const own = isShell(exe) && !(runsOneCommand(argv) && parent !== undefined && isNoisyTool(parent.exe, parent.argv));
       return step(own ? "shell" : "exec", event, node, arrival, {
-        object: argv.length > 0 ? argv.join(" ") : exe,
+        object: argv.length > 0 ? lineOf(argv) : exe,
         path: exe,
         place: placeOf(exe),
       });
